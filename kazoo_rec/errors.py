@@ -1,0 +1,69 @@
+"""Every exception of kazoo_rec: what went wrong, where, and what to do about it."""
+
+
+class KazooRecError(Exception):
+    """Root of them all: `message` for the first line, `detail` for what was seen, `hint` for what to do."""
+
+    def __init__(self, message: str, detail: str = "", hint: str = ""):
+        super().__init__(message)
+        self.message, self.detail, self.hint = message, detail, hint
+
+    def __str__(self):
+        return "".join((self.message, f": {self.detail}" if self.detail else "", f" ({self.hint})" if self.hint else ""))
+
+
+class ConfigError(KazooRecError):
+    """The configuration file cannot be obeyed."""
+
+
+class DocumentError(KazooRecError):
+    """Documents break their schema; `faults` has every one as {"path", "message"}."""
+
+    def __init__(self, message: str, faults: list[dict], hint: str = ""):
+        detail = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
+        super().__init__(message, detail, hint)
+        self.faults = faults
+
+
+class SwitchError(KazooRecError):
+    """Something between us and FreeSWITCH failed."""
+
+
+class NotConnected(SwitchError):
+    """There is no connection, or it ended while a command waited for its reply."""
+
+
+class AccessRefused(SwitchError):
+    """FreeSWITCH refused the password or, by ACL, the address."""
+
+
+class ProtocolBroken(SwitchError):
+    """The peer sent what is not the event socket protocol; the connection is useless from here on."""
+
+
+class CommandTimeout(SwitchError):
+    """FreeSWITCH did not answer a command in time."""
+
+
+class CommandRefused(SwitchError):
+    """A value cannot be part of a command (line break, blank, separator); nothing was sent."""
+
+
+class CommandFailed(SwitchError):
+    """FreeSWITCH answered -ERR; `reply` is its text."""
+
+    def __init__(self, message: str, reply: str):
+        super().__init__(message, reply)
+        self.reply = reply
+
+
+class StoreError(KazooRecError):
+    """The database cannot be used as it is."""
+
+
+class MediaError(KazooRecError):
+    """A file is not the audio that it should be."""
+
+
+class TargetError(KazooRecError):
+    """A delivery URL that cannot be delivered to."""

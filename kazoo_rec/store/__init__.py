@@ -1,0 +1,61 @@
+"""The store: documents, recordings and deliveries in one database, SQLite by default.
+
+Everything runs on one thread of its own, so that no greenlet waits for a disk; greenlets wait for answers instead.
+"""
+
+import time
+
+from gevent.threadpool import ThreadPool
+from sqlalchemy.engine import make_url
+
+from ..errors import StoreError
+from .deliveries import Deliveries
+from .documents import Documents
+from .migrations import head, revision
+from .recordings import Recordings
+from .sqlite import reading, writing
+from .writer import Writer
+
+
+def epoch_ms() -> int:
+    """Milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Store:
+    """An open database.
+
+    Parameters:
+      url: SQLAlchemy's, such as `sqlite:////var/lib/kazoo_rec/kazoo_rec.db`.
+      clock_ms: what is written into `created_ms` and `updated_ms`.
+
+    Raises StoreError where the schema is not this version's: only `kazoo-rec run` and `docs import` migrate.
+    """
+
+    def __init__(self, url: str, clock_ms=epoch_ms):
+        found = revision(url)
+        if found != head():
+            raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
+                             "`kazoo-rec run` brings it up to date when it starts")
+        self._thread = ThreadPool(1)
+        self._reading = reading(url)
+        self._writing = writing(url)
+        self._writer = Writer(self._writing, f"{make_url(url).database}.lock", self._thread)
+        submit = self._writer.submit
+        self.documents = Documents(self._read, submit)
+        self.recordings = Recordings(self._read, submit, clock_ms)
+        self.deliveries = Deliveries(self._read, submit)
+
+    def close(self):
+        """Writes what is queued, then closes."""
+        self._writer.close()
+        self._thread.apply(self._reading.dispose)
+        self._thread.apply(self._writing.dispose)
+        self._thread.kill()
+
+    def _read(self, query):
+        return self._thread.apply(self._query, (query,))
+
+    def _query(self, query):
+        with self._reading.connect() as connection:
+            return query(connection)

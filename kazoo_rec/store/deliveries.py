@@ -1,0 +1,49 @@
+"""Rows of deliveries. The row is the job: what is not done is due."""
+
+from gevent.event import AsyncResult
+from sqlalchemy import select, update
+
+from .tables import deliveries, recordings
+
+
+class Deliveries:
+    """What is to be sent, when next, and the proof of what arrived."""
+
+    def __init__(self, read, submit):
+        self._read, self._submit = read, submit
+
+    def due(self, node: str, now_ms: int, limit: int, skip_hosts=()) -> list[dict]:
+        """What is due on `node` by `now_ms`, longest waiting first, each with its recording under "recording".
+
+        `skip_hosts` leaves out hosts that have as many uploads as they may, so that they hold nobody up.
+        """
+        query = (select(deliveries, recordings)
+                 .join(recordings, recordings.c.id == deliveries.c.recording_id)
+                 .where(deliveries.c.node == node, deliveries.c.state == "due",
+                        deliveries.c.next_attempt_ms <= now_ms, deliveries.c.host.not_in(list(skip_hosts)))
+                 .order_by(deliveries.c.next_attempt_ms).limit(limit))
+        return self._read(lambda connection: [_joined(row) for row in connection.execute(query)])
+
+    def update(self, delivery_id: int, **columns) -> AsyncResult:
+        """Changes columns of one delivery; the result is the number of rows changed."""
+        change = update(deliveries).where(deliveries.c.id == delivery_id).values(**columns)
+        return self._submit(lambda connection: connection.execute(change).rowcount)
+
+    def of(self, recording_id: str) -> list[dict]:
+        """Every delivery of one recording."""
+        query = select(deliveries).where(deliveries.c.recording_id == recording_id).order_by(deliveries.c.id)
+        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def retry(self, recording_id: str, now_ms: int, give_up_ms: int) -> AsyncResult:
+        """Makes the undelivered deliveries of a recording due at once; the result is how many there are."""
+        change = (update(deliveries)
+                  .where(deliveries.c.recording_id == recording_id, deliveries.c.state != "delivered")
+                  .values(state="due", next_attempt_ms=now_ms, give_up_ms=give_up_ms))
+        return self._submit(lambda connection: connection.execute(change).rowcount)
+
+
+def _joined(row):
+    values = row._mapping
+    job = {column.name: values[column] for column in deliveries.c}
+    job["recording"] = {column.name: values[column] for column in recordings.c}
+    return job

@@ -1,0 +1,55 @@
+"""Documents of accounts, users and devices, each with the `seq` of its last change."""
+
+from gevent.event import AsyncResult
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from .tables import change, documents
+
+
+class Documents:
+    """Reads what changed, and takes in what a directory of files holds."""
+
+    def __init__(self, read, submit):
+        self._read, self._submit = read, submit
+
+    def since(self, seq: int) -> list[dict]:
+        """Every document whose last change is above `seq`, tombstones (`deleted`) included, in order of change."""
+        query = select(documents).where(documents.c.seq > seq).order_by(documents.c.seq)
+        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def take_files(self, found: list[dict]) -> AsyncResult:
+        """Makes the documents that came from files be exactly `found`, in one transaction.
+
+        `found` rows have kind, account_id, id, body, source (the file). What is unchanged keeps its `seq`; what came
+        from a file that is gone becomes a tombstone. The result is (changed, removed) as numbers.
+        """
+        wanted = {_key(row): row for row in found}
+
+        def write(connection):
+            known = {_key(row): row for row in connection.execute(
+                select(documents).where(documents.c.deleted.is_(False))).mappings()}
+            changed = [row for key, row in wanted.items() if key not in known or not _same(known[key], row)]
+            removed = [row for key, row in known.items() if row["source"] is not None and key not in wanted]
+            for row in changed:
+                _put(connection, {**row, "deleted": False})
+            for row in removed:
+                _put(connection, {**row, "deleted": True})
+            return len(changed), len(removed)
+
+        return self._submit(write)
+
+
+def _key(row):
+    return row["kind"], row["account_id"], row["id"]
+
+
+def _same(known, row):
+    return known["body"] == row["body"] and known["source"] == row["source"]
+
+
+def _put(connection, row):
+    connection.execute(update(change).values(seq=change.c.seq + 1))
+    values = {**row, "seq": connection.execute(select(change.c.seq)).scalar_one()}
+    connection.execute(insert(documents).values(values).on_conflict_do_update(
+        index_elements=["kind", "account_id", "id"], set_=values))

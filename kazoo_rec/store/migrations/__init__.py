@@ -1,0 +1,53 @@
+"""Versions of the schema, by Alembic. Each is a module of `versions/`."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from ...errors import StoreError
+
+
+def head() -> str:
+    """The version that this code needs."""
+    return ScriptDirectory.from_config(_config("")).get_current_head()
+
+
+def revision(url: str) -> str | None:
+    """The version that the database has, None where it has none or is not there."""
+    path = make_url(url).database
+    if not path or not os.path.exists(path):
+        return None
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def migrate(url: str):
+    """Brings a database up to this version, making it (0600) where there is none; one process at a time.
+
+    Raises StoreError where its directory is not there.
+    """
+    path = Path(make_url(url).database)
+    if not path.parent.is_dir():
+        raise StoreError("the database's directory is not there", str(path.parent), "make it, owned by this user")
+    with open(f"{path}.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        command.upgrade(_config(url), "head")
+
+
+def _config(url):
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["url"] = url
+    return config

@@ -1,0 +1,82 @@
+"""Rows of recordings. A row has one writer at a time: the engine until `stopped`, then delivery."""
+
+from gevent.event import AsyncResult
+from sqlalchemy import select, update
+
+from .tables import deliveries, recordings
+
+#: States in which the switch may still be writing the file.
+OPEN_STATES = ("armed", "recording", "paused")
+
+
+class Recordings:
+    """What is known of every recording; `read(fn)` runs a query, `submit(fn)` a write (both as `Store` gives them)."""
+
+    def __init__(self, read, submit, clock_ms):
+        self._read, self._submit, self._clock_ms = read, submit, clock_ms
+
+    def insert(self, row: dict) -> AsyncResult:
+        """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
+        now_ms = self._clock_ms()
+        values = {"created_ms": now_ms, **row, "updated_ms": now_ms}
+        return self._submit(lambda connection: connection.execute(recordings.insert().values(values)).rowcount)
+
+    def update(self, recording_id: str, **columns) -> AsyncResult:
+        """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""
+        return self._change(recordings.c.id == recording_id, columns)
+
+    def update_open(self, recording_id: str, **columns) -> AsyncResult:
+        """As `update`, only while the recording is armed, recording or paused: for news that may come late."""
+        return self._change((recordings.c.id == recording_id) & recordings.c.state.in_(OPEN_STATES), columns)
+
+    def _change(self, which, columns):
+        change = update(recordings).where(which).values(**columns, updated_ms=self._clock_ms())
+        return self._submit(lambda connection: connection.execute(change).rowcount)
+
+    def finish(self, recording_id: str, columns: dict, rows: list[dict]) -> AsyncResult:
+        """One transaction: the recording's new columns, and the deliveries that follow from them.
+
+        Only a recording that is `stopped` is finished, so that doing it twice (a kill, then again) adds nothing.
+        """
+        change = (update(recordings).where(recordings.c.id == recording_id, recordings.c.state == "stopped")
+                  .values(**columns, updated_ms=self._clock_ms()))
+
+        def write(connection):
+            changed = connection.execute(change).rowcount
+            if changed and rows:
+                connection.execute(deliveries.insert(), rows)
+            return changed
+
+        return self._submit(write)
+
+    def get(self, recording_id: str) -> dict | None:
+        """One recording, or None."""
+        return self._one(select(recordings).where(recordings.c.id == recording_id))
+
+    def stopped(self, node: str, limit: int) -> list[dict]:
+        """What delivery has to finish on `node`: oldest first."""
+        return self._many(self._of_state(node, ("stopped",)).order_by(recordings.c.stopped_ms).limit(limit))
+
+    def open(self, node: str) -> list[dict]:
+        """What the engine of `node` had armed or running when it was last heard of."""
+        return self._many(self._of_state(node, OPEN_STATES))
+
+    def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
+        """The newest recordings first."""
+        query = select(recordings).order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit)
+        if account_id:
+            query = query.where(recordings.c.account_id == account_id)
+        if state:
+            query = query.where(recordings.c.state == state)
+        return self._many(query)
+
+    @staticmethod
+    def _of_state(node, states):
+        return select(recordings).where(recordings.c.node == node, recordings.c.state.in_(states))
+
+    def _one(self, query):
+        rows = self._many(query)
+        return rows[0] if rows else None
+
+    def _many(self, query):
+        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])

@@ -1,0 +1,110 @@
+"""The tables. Times are milliseconds since the epoch (UTC); JSON columns hold what the code that wrote them says.
+
+`change` is one row: its `seq` grows with every change of a document, in the change's own transaction, so that
+`seq` follows the order of commits and a reader that asks for what is above its last misses nothing.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+change = Table(
+    "change", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+documents = Table(
+    "documents", metadata,
+    Column("kind", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", JSON, nullable=False),
+    Column("source", Text),
+    Column("deleted", Boolean, nullable=False, default=False),
+    Column("seq", BigInteger, nullable=False, index=True),
+)
+
+recordings = Table(
+    "recordings", metadata,
+    Column("id", Text, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("user_id", Text),
+    Column("device_id", Text),
+    Column("call_id", Text, nullable=False),
+    Column("interaction_id", Text, nullable=False),
+    Column("leg", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("settings_from", JSON, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("destination", Text),
+    Column("direction", Text, nullable=False),
+    Column("from_uri", Text, nullable=False),
+    Column("to_uri", Text, nullable=False),
+    Column("caller_id_name", Text, nullable=False),
+    Column("caller_id_number", Text, nullable=False),
+    Column("callee_id_name", Text, nullable=False),
+    Column("callee_id_number", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("state_reason", Text),
+    Column("master", Text, nullable=False),
+    Column("armed_ms", BigInteger),
+    Column("answered_ms", BigInteger),
+    Column("started_ms", BigInteger),
+    Column("stopped_ms", BigInteger),
+    Column("expected_ms", BigInteger),
+    Column("spans", JSON, nullable=False, default=list),
+    Column("cause", Text),
+    Column("truncated_by_limit", Boolean, nullable=False, default=False),
+    Column("partial", Boolean, nullable=False, default=False),
+    Column("duration_ms", BigInteger),
+    Column("file", Text),
+    Column("content_type", Text),
+    Column("size_bytes", BigInteger),
+    Column("sha256", Text),
+    Column("channels", Integer),
+    Column("sample_rate", Integer),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("recordings_by_state", "node", "state", "stopped_ms"),
+    Index("recordings_by_account", "account_id", "created_ms"),
+    Index("recordings_by_interaction", "interaction_id"),
+)
+
+deliveries = Table(
+    "deliveries", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False, index=True),
+    Column("node", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_ms", BigInteger, nullable=False),
+    Column("give_up_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_error", Text),
+    Column("status", Integer),
+    Column("etag", Text),
+    Column("proof_sha256", Text),
+    Column("delivered_ms", BigInteger),
+    Index("deliveries_due", "node", "state", "next_attempt_ms"),
+)

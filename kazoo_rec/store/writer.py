@@ -1,0 +1,110 @@
+"""Group commit: every write of this process goes through one queue, and what waits together is committed together.
+
+SQLite has one writer at a time, and its waiters sleep up to 100 ms, so three busy processes starve each other. A
+`flock` beside the database queues them in the kernel instead: it is taken first, then what waits by now is collected.
+"""
+
+import fcntl
+from collections import deque
+
+import gevent
+import structlog
+from gevent.event import AsyncResult
+from sqlalchemy.exc import OperationalError
+
+#: Rows in one transaction: enough to share an fsync, few enough that other processes wait no longer than one commit.
+BATCH = 500
+
+#: Seconds between attempts while the database refuses (locked, full, read-only): doubled up to the last.
+RETRY_FIRST_S, RETRY_LAST_S = 0.1, 5.0
+
+log = structlog.get_logger()
+
+
+class Writer:
+    """Runs writes on the store's thread, many in one transaction, in the order in which they were submitted.
+
+    Parameters:
+      engine: an SQLAlchemy engine whose transactions begin IMMEDIATE.
+      lock_path: the file to `flock`, the same for every process that writes this database.
+      pool: a `gevent.threadpool.ThreadPool` of one thread.
+    """
+
+    def __init__(self, engine, lock_path, pool):
+        self._engine, self._pool = engine, pool
+        self._lock = open(lock_path, "ab")  # noqa: SIM115 - held as long as the writer
+        self._waiting: deque = deque()
+        self._draining = None
+
+    def submit(self, write) -> AsyncResult:
+        """Queues `write(connection)`, called inside a transaction on the store's thread.
+
+        Its return value, or what it raised, is in the AsyncResult once the transaction is durable. A database that
+        refuses for a while (locked, full) is asked again until it does not: nothing submitted is dropped.
+        """
+        done = AsyncResult()
+        self._waiting.append((write, done))
+        if self._draining is None:
+            self._draining = gevent.spawn(self._drain)
+        return done
+
+    def close(self):
+        """Waits for what is queued, then lets go of the lock file."""
+        while self._draining is not None:
+            self._draining.join()
+        self._lock.close()
+
+    def _drain(self):
+        try:
+            retry_s = RETRY_FIRST_S
+            while self._waiting:
+                try:
+                    outcomes = self._pool.apply(self._commit_waiting)
+                except OperationalError as refused:
+                    log.error("database refuses writes", reason=str(refused.orig), waiting=len(self._waiting),
+                              retry_s=retry_s, hint="free space, rights and other processes of the database file")
+                    gevent.sleep(retry_s)
+                    retry_s = min(retry_s * 2, RETRY_LAST_S)
+                    continue
+                retry_s = RETRY_FIRST_S
+                for done, value, error in outcomes:
+                    if error is None:
+                        done.set(value)
+                    else:
+                        done.set_exception(error)
+        finally:
+            self._draining = None
+
+    def _commit_waiting(self):
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+            try:
+                outcomes = self._commit(batch, _together)
+            except OperationalError:
+                raise
+            except Exception:  # noqa: BLE001 - one write is at fault: the others go on, it gets its own error
+                outcomes = self._commit(batch, _apart)
+            for _ in batch:
+                self._waiting.popleft()
+            return outcomes
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _commit(self, batch, run):
+        with self._engine.begin() as connection:
+            return [(done, *run(connection, write)) for write, done in batch]
+
+
+def _together(connection, write):
+    return write(connection), None
+
+
+def _apart(connection, write):
+    try:
+        with connection.begin_nested():
+            return write(connection), None
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - travels to whoever submitted the write
+        return None, error
