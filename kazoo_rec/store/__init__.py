@@ -8,13 +8,13 @@ import time
 from gevent.threadpool import ThreadPool
 from sqlalchemy.engine import make_url
 
-from ..errors import StoreError
-from .deliveries import Deliveries
-from .documents import Documents
-from .migrations import head, revision
-from .recordings import Recordings
-from .sqlite import reading, writing
-from .writer import Writer
+from kazoo_rec.errors import StoreError
+from kazoo_rec.store.deliveries import Deliveries
+from kazoo_rec.store.documents import Documents
+from kazoo_rec.store.migrations import head, revision
+from kazoo_rec.store.recordings import Recordings
+from kazoo_rec.store.sqlite import reading, writing
+from kazoo_rec.store.writer import Writer
 
 
 def epoch_ms() -> int:

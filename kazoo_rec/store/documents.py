@@ -4,7 +4,7 @@ from gevent.event import AsyncResult
 from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from .tables import change, documents
+from kazoo_rec.store.tables import change, documents
 
 
 class Documents:

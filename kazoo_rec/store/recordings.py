@@ -3,7 +3,7 @@
 from gevent.event import AsyncResult
 from sqlalchemy import select, update
 
-from .tables import deliveries, recordings
+from kazoo_rec.store.tables import deliveries, recordings
 
 #: States in which the switch may still be writing the file.
 OPEN_STATES = ("armed", "recording", "paused")

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from ...errors import StoreError
+from kazoo_rec.errors import StoreError
 
 
 def head() -> str:

@@ -1,0 +1,1 @@
+"""What is going on now: legs, who they belong to, what of them is being recorded."""

@@ -1,0 +1,54 @@
+"""The recordings directory, as the switch names it and as it is named here (a mount, another container)."""
+
+import os
+
+#: The group that FreeSWITCH shares may write, new files get that group, nobody else sees anything.
+DIRECTORY_MODE = 0o2770
+
+
+class Files:
+    """Paths below the recordings directory, always relative in rows.
+
+    Parameters:
+      on_switch, here: the same directory, absolute, in the switch's and in this process's eyes.
+      run: runs a blocking function on a thread (`ThreadPool.apply`).
+    """
+
+    def __init__(self, on_switch: str, here: str, run):
+        self._on_switch, self._here, self._run = on_switch.rstrip("/"), here, run
+        self._made: set[str] = set()
+
+    def on_switch(self, path: str) -> str:
+        return f"{self._on_switch}/{path}"
+
+    def relative(self, on_switch: str) -> str | None:
+        """The path that the switch reports, relative; None where it is not below our directory."""
+        head, sep, path = on_switch.partition(f"{self._on_switch}/")
+        return path if sep and not head else None
+
+    def make(self, path: str):
+        """Makes a directory (and its parent), once. Raises OSError."""
+        if path not in self._made:
+            self._run(_make, (self._here, path))
+            self._made.add(path)
+
+    def remove(self, path: str):
+        """Removes a file that is of no recording; one that is not there is no error."""
+        self._run(_remove, (os.path.join(self._here, path),))
+
+
+def _make(root, path):
+    for part in path.split("/"):
+        root = os.path.join(root, part)
+        try:
+            os.mkdir(root)
+        except FileExistsError:
+            continue
+        os.chmod(root, DIRECTORY_MODE)  # mkdir's mode is cut by the umask
+
+
+def _remove(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

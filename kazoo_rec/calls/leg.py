@@ -1,0 +1,97 @@
+"""Legs and the calls that they make up, as the events tell of them."""
+
+from dataclasses import dataclass, field
+
+#: Characters kept of a text that a caller chose.
+TEXT_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose a leg is. `how` names what told, in a word of ours; ids are None where nothing told."""
+
+    network: str
+    account_id: str | None = None
+    user_id: str | None = None
+    device_id: str | None = None
+    how: str = "nothing"
+
+
+@dataclass(slots=True, eq=False)
+class Leg:
+    """One channel of the switch, from CHANNEL_CREATE to CHANNEL_DESTROY.
+
+    `called` is a leg that was called for another; the others are callers, whatever their direction (click-to-call
+    originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
+    of the half on the other side of it. Times are the switch's clock in ms since the epoch, None until it happened.
+    """
+
+    uuid: str
+    originator: str
+    identity: Identity
+    direction: str
+    facts: dict
+    called: bool = False
+    plumbing: bool = False
+    other_half: str = ""
+    wideband: bool = False
+    answered_ms: int | None = None
+    alive: bool = True
+    cause: str = ""
+    call: "Call | None" = None
+    recordings: list = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """Legs that belong together, in order; `interaction_id` (the first leg's uuid) ties their recordings."""
+
+    interaction_id: str
+    legs: dict = field(default_factory=dict)
+
+    def add(self, leg: Leg):
+        """Takes `leg` in, from its former call if it had one."""
+        if leg.call is not None:
+            leg.call.remove(leg)
+        leg.call = self
+        self.legs[leg] = None
+
+    def remove(self, leg: Leg):
+        self.legs.pop(leg, None)
+
+    def first(self) -> Leg | None:
+        """The first leg that is there and no plumbing."""
+        return next((leg for leg in self.legs if leg.alive and not leg.plumbing), None)
+
+    def has_callee(self) -> bool:
+        """Whether a leg that was called, and is no plumbing, is still there."""
+        return any(leg.called and leg.alive and not leg.plumbing for leg in self.legs)
+
+
+def facts_of(event) -> dict:
+    """What a recording's row says of a leg's parties: foreign text, cut, and with no half characters in it."""
+    variable, get = event.variable, event.get
+    called = variable("sip_req_uri") or get("Caller-Destination-Number")
+    return {
+        "from_uri": text(variable("sip_from_uri") or get("Caller-Caller-ID-Number")),
+        "to_uri": text(variable("sip_to_uri") or called),
+        "caller_id_name": text(get("Caller-Caller-ID-Name")),
+        "caller_id_number": text(get("Caller-Caller-ID-Number")),
+        "callee_id_name": text(get("Caller-Callee-ID-Name")),
+        "callee_id_number": text(get("Caller-Callee-ID-Number") or get("Caller-Destination-Number")),
+    }
+
+
+def text(value: str) -> str:
+    """A caller's text as the store can hold it: at most 256 characters, lone surrogates replaced."""
+    return value[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+
+
+def is_wideband(event) -> bool:
+    """Whether the leg's first codec, offered or in use, samples faster than 8 kHz (`CORE_PCM_MODULE.PCMU@8000h@…`)."""
+    rate = event.get("Channel-Read-Codec-Rate")
+    if rate.isdecimal():
+        return int(rate) > 8000
+    codecs = event.variable("ep_codec_string") or event.variable("originator_codec")
+    rate = codecs.partition(",")[0].partition("@")[2].partition("h")[0]
+    return rate.isdecimal() and int(rate) > 8000

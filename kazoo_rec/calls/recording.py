@@ -1,0 +1,143 @@
+"""One recording while its leg lives: what was planned, what the switch has done of it, and its row."""
+
+import hashlib
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from kazoo_rec.policy.decision import Plan
+from kazoo_rec.calls.leg import Leg
+
+#: Sample rate of a master in Hz, where no document says one.
+NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
+
+#: The switch counts whole wall-clock seconds and ends in (limit - 1, limit]: one more, so that none is missing.
+LIMIT_MARGIN_S = 1
+
+
+@dataclass(slots=True, eq=False)
+class Recording:
+    """A plan for one leg. Times: `*_ms` the switch's clock since the epoch, `*_at` the engine's own clock in ms.
+
+    `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running`
+    holds the paths that the switch has said it records to: one, unless arming and fallback both took.
+    """
+
+    id: str
+    leg: Leg
+    plan: Plan
+    account_id: str
+    destination: str | None
+    settled: bool
+    directory: str
+    state: str = "armed"
+    reason: str | None = None
+    dropped: bool = False
+    at_limit: bool = False
+    check_at: int | None = None
+    limit_at: int | None = None
+    stop_at: int | None = None
+    bridged_ms: int | None = None
+    started_ms: int | None = None
+    hold_from_ms: int | None = None
+    spans: list = field(default_factory=list)
+    running: list = field(default_factory=list)
+    row: object = None
+
+    @property
+    def on_bridge(self) -> bool:
+        return bool(self.plan.settings["record_on_bridge"])
+
+    @property
+    def unwanted(self) -> list[str]:
+        """Paths that the switch records to and should not: all of one that is dropped or at its limit, else what
+        came second."""
+        return list(self.running) if self.dropped or self.at_limit else self.running[1:]
+
+    @property
+    def master(self) -> str:
+        """Where the audio is, relative to the recordings directory: what is running, else what was armed."""
+        return self.running[0] if self.running else f"{self.directory}/{self.id}.wav"
+
+    @property
+    def armed_path(self) -> str:
+        return f"{self.directory}/{self.id}.wav"
+
+    @property
+    def fallback_path(self) -> str:
+        """Another name than the armed one, so that each obeys its own commands should both be running."""
+        return f"{self.directory}/{self.id}.f.wav"
+
+    @property
+    def limit_s(self) -> int:
+        """What the switch is told; 0 with record_on_bridge, as it would count from before the bridge."""
+        return 0 if self.on_bridge else self.plan.settings["time_limit"] + LIMIT_MARGIN_S
+
+    def variables(self) -> dict[str, str]:
+        """What travels with the recording and comes back as `Recording-Variable-*`; enough to rebuild its row.
+
+        Unbuffered, so that a crash costs milliseconds; no pre-buffer, which would let 0.46 s before an unmask
+        through and make anything under 0.5 s report 20 ms (switch_ivr_async.c, record_callback).
+        """
+        settings = self.plan.settings
+        rate = settings["record_sample_rate"] or (WIDEBAND_HZ if self.leg.wideband else NARROWBAND_HZ)
+        digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]
+        return {
+            "kazoo_rec_id": self.id,
+            "kazoo_rec_account": self.account_id,
+            "kazoo_rec_rule": self.plan.rule,
+            "kazoo_rec_settings": digest,
+            "RECORD_STEREO": "true",
+            "RECORD_PRE_BUFFER_FRAMES": "0",
+            "enable_file_write_buffering": "false",
+            "record_sample_rate": str(rate),
+            **({"RECORD_BRIDGE_REQ": "true"} if self.on_bridge else {}),
+        }
+
+    def hold(self, at_ms: int):
+        """The leg put itself on hold: its recording gets no samples until `unhold`."""
+        if self.hold_from_ms is None:
+            self.hold_from_ms = at_ms
+
+    def unhold(self, at_ms: int):
+        if self.hold_from_ms is not None:
+            self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
+            self.hold_from_ms = None
+
+    def expected_ms(self, stopped_ms: int) -> int:
+        """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds."""
+        begun = self.started_ms
+        if self.on_bridge:
+            begun = max(begun, self.bridged_ms) if self.bridged_ms else stopped_ms
+        held = sum(max(0, span["to_ms"] - max(span["from_ms"], begun)) for span in self.spans)
+        return max(0, stopped_ms - begun - held)
+
+    def new_row(self, node: str, source: str, epoch_ms: int) -> dict:
+        """The row as it is when the recording is planned."""
+        leg, plan = self.leg, self.plan
+        side = "account" if plan.rule.startswith("account.") else "endpoint"
+        inbound = plan.rule.endswith(".inbound")
+        return {
+            "id": self.id, "node": node, "account_id": self.account_id,
+            "user_id": leg.identity.user_id, "device_id": leg.identity.device_id,
+            "call_id": leg.uuid, "interaction_id": leg.call.interaction_id, "leg": plan.leg,
+            "rule": plan.rule, "reason": plan.reason,
+            "settings": dict(plan.settings), "settings_from": dict(plan.origin),
+            "source": source, "destination": self.destination,
+            "direction": leg.direction, **leg.facts,
+            "origin": f"inbound from {source} to {side}" if inbound else f"outbound to {self.destination} from {side}",
+            "state": self.state, "master": self.master, "spans": [],
+            "armed_ms": epoch_ms, "answered_ms": leg.answered_ms,
+        }
+
+
+def new_id(now_s: float | None = None) -> str:
+    """`YYYYMM-<32 hex>`, the month of now (UTC), as Kazoo's recordings are named."""
+    return f"{time.strftime('%Y%m', time.gmtime(now_s))}-{uuid.uuid4().hex}"
+
+
+def directory_of(account_id: str, now_s: float | None = None) -> str:
+    """`<account>/<YYYYMMDD>`: the account's directory has days below it and no files, a day's has files and nothing
+    below it, as a neighbour named `8000` would make the switch refuse (mod_sndfile.c, alt_path)."""
+    return f"{account_id}/{time.strftime('%Y%m%d', time.gmtime(now_s))}"

@@ -1,0 +1,105 @@
+"""The configuration: one YAML file, checked against schemas/config.json, as frozen dataclasses.
+
+`${NAME}` in a text is that environment variable, so that passwords need not be in the file.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from kazoo_rec.calls.identity import IdentityRules, Trunk
+from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.documents.schema import check
+from kazoo_rec.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One FreeSWITCH: its event socket."""
+
+    name: str
+    host: str = "127.0.0.1"
+    port: int = 8021
+    password: str = field(default="", repr=False)
+    command_connections: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingsDir:
+    """The same directory as the switch and as this host's processes name it."""
+
+    on_switch: str
+    here: str
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that an operator may say; see the README's table."""
+
+    node: str
+    recordings_dir: RecordingsDir
+    database: str
+    switches: tuple[Switch, ...]
+    documents: Path | None = None
+    run_dir: Path = Path("/run/kazoo_rec")
+    identity: IdentityRules = IdentityRules()
+    delivery: DeliverySettings = DeliverySettings()
+    api: Api = Api()
+
+
+def load(file: Path, environ=os.environ) -> Config:
+    """Reads a configuration file. Raises ConfigError with every fault in it."""
+    try:
+        said = yaml.safe_load(file.read_text())
+    except OSError as unreadable:
+        raise ConfigError(f"cannot read {file}", unreadable.strerror) from unreadable
+    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+        raise ConfigError(f"{file} is not YAML", " ".join(str(broken).split())) from broken
+    missing: set[str] = set()
+    said = _with_environment(said, environ, missing)
+    said, faults = check("config", said)
+    if missing:
+        faults = [{"path": "", "message": f"${{{name}}} is not in the environment"} for name in sorted(missing)]
+    if faults:
+        told = "; ".join(f"{fault['path']}: {fault['message']}".removeprefix(": ") for fault in faults)
+        raise ConfigError(f"{file} cannot be obeyed", told, "the README has a table of all settings")
+    return _config(said, file.parent)
+
+
+def _config(said: dict, beside: Path) -> Config:
+    identity = {name: value if name == "trunks" else tuple(value) for name, value in said.pop("identity", {}).items()}
+    if "trunks" in identity:
+        identity["trunks"] = {acl: Trunk(**trunk) for acl, trunk in identity["trunks"].items()}
+    directory = said.pop("recordings_dir")
+    if isinstance(directory, str):
+        directory = {"on_switch": directory, "here": directory}
+    switches = [Switch(**{"name": said["node"] if position == 0 else f"{said['node']}-{position + 1}", **one})
+                for position, one in enumerate(said.pop("switches"))]
+    if len({switch.name for switch in switches}) < len(switches):
+        raise ConfigError("two switches have one name", ", ".join(switch.name for switch in switches))
+    paths = {name: beside / said.pop(name) for name in ("documents", "run_dir") if name in said}
+    return Config(
+        recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
+        delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**said.pop("api", {})), **paths, **said)
+
+
+def _with_environment(value, environ, missing):
+    if isinstance(value, dict):
+        return {key: _with_environment(inner, environ, missing) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(inner, environ, missing) for inner in value]
+    if not isinstance(value, str):
+        return value
+    missing |= {name for name in _VARIABLE.findall(value) if name not in environ}
+    return _VARIABLE.sub(lambda found: environ.get(found[1], ""), value)

@@ -1,0 +1,110 @@
+"""A directory of JSON or YAML files, one document each:
+
+    <account id>/account.yaml
+    <account id>/users/<user id>.yaml
+    <account id>/devices/<device id>.yaml
+
+Ids come from the names, and an `id` in the file must agree.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from kazoo_rec.errors import DocumentError
+from kazoo_rec.documents.schema import check
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KINDS = {"users": "user", "devices": "device"}
+_SUFFIXES = (".json", ".yaml", ".yml")
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML in which only true, false and null are not text: 0044… keeps its zeros, and NO stays a country."""
+
+
+_TextLoader.yaml_implicit_resolvers = {}
+_TextLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""])
+
+
+def read(directory: Path) -> list[dict]:
+    """Every document below `directory`, checked, as rows for `store.documents.take_files`.
+
+    Raises DocumentError with every fault of every file: nothing is taken from a directory that has one.
+    """
+    if not directory.is_dir():
+        raise DocumentError("the documents cannot be read", [{"path": str(directory), "message": "no such directory"}])
+    rows, faults = [], []
+    for file in sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        name = file.relative_to(directory).as_posix()
+        place = _place(file.relative_to(directory))
+        if place is None:
+            faults.append({"path": name, "message": "is none of <account>/account, <account>/users/<user> and "
+                           "<account>/devices/<device>, ending in .json, .yaml or .yml; ids are [A-Za-z0-9_-]{1,64}"})
+            continue
+        kind, account_id, document_id = place
+        try:
+            body = _load(file)
+        except (ValueError, yaml.YAMLError) as broken:
+            faults.append({"path": name, "message": " ".join(str(broken).split())})
+            continue
+        body, found = check(kind, body)
+        if not found and body.get("id", document_id) != document_id:
+            found = [{"path": "id", "message": f"must be {document_id!r}, as the file's name says"}]
+        faults += [{"path": f"{name}: {fault['path']}" if fault["path"] else name, "message": fault["message"]}
+                   for fault in found]
+        rows.append({"kind": kind, "account_id": account_id, "id": document_id, "body": body, "source": name})
+    faults += [] if faults else _clashes(rows)
+    if faults:
+        raise DocumentError(f"the documents in {directory} have {len(faults)} fault(s)", faults)
+    return rows
+
+
+def _place(path: Path):
+    parts = (*path.parts[:-1], path.stem)
+    if path.suffix not in _SUFFIXES or not all(_ID.fullmatch(part) for part in parts):
+        return None
+    if len(parts) == 2 and parts[1] == "account":
+        return "account", parts[0], parts[0]
+    if len(parts) == 3 and parts[1] in _KINDS:
+        return _KINDS[parts[1]], parts[0], parts[2]
+    return None
+
+
+def _load(file: Path):
+    text = file.read_bytes().decode("utf-8")
+    if file.suffix == ".json":
+        return json.loads(text)
+    return yaml.load(text, _TextLoader)
+
+
+def _clashes(rows) -> list[dict]:
+    """Documents that cannot both be right: two of one id, a user's owner unknown, a realm or a SIP user twice."""
+    faults, first = [], {}
+    accounts = {row["id"]: row["body"] for row in rows if row["kind"] == "account"}
+    users = {(row["account_id"], row["id"]) for row in rows if row["kind"] == "user"}
+
+    def claim(what, value, row, field):
+        other = first.setdefault((what, value), row)
+        if other is not row:
+            faults.append({"path": f"{row['source']}: {field}" if field else row["source"],
+                           "message": f"{what} {value!r} is {other['source']}'s already"})
+
+    for row in rows:
+        body, account = row["body"], row["account_id"]
+        claim("the id", (row["kind"], account, row["id"]), row, "")
+        if account not in accounts:
+            faults.append({"path": row["source"], "message": f"there is no {account}/account file"})
+        if row["kind"] == "account" and body.get("realm"):
+            claim("the realm", body["realm"].lower(), row, "realm")
+        if row["kind"] == "device":
+            sip, owner = body.get("sip") or {}, body.get("owner_id")
+            realm = (sip.get("realm") or accounts.get(account, {}).get("realm") or "").lower()
+            if sip.get("username"):
+                claim("the SIP user", f"{sip['username']}@{realm}", row, "sip.username")
+            if owner and (account, owner) not in users:
+                faults.append({"path": f"{row['source']}: owner_id", "message": f"there is no user {owner!r}"})
+    return faults

@@ -1,0 +1,189 @@
+"""A switch and a store that answer at once, and events as FreeSWITCH 1.10.12 words them."""
+
+import re
+from contextlib import contextmanager
+
+from gevent.event import AsyncResult
+
+from kazoo_rec.calls.arming import Recorder
+from kazoo_rec.calls.files import Files
+from kazoo_rec.calls.identity import Identifier, IdentityRules
+from kazoo_rec.calls.registrations import Registrations
+from kazoo_rec.calls.tracker import Tracker
+from kazoo_rec.documents.directory import Directory
+from kazoo_rec.errors import CommandFailed
+from kazoo_rec.switch.events import Event
+
+ROOT = "/rec"
+
+
+def done(value=None, error=None):
+    result = AsyncResult()
+    if error:
+        result.set_exception(error)
+    else:
+        result.set(value)
+    return result
+
+
+class FakeRows:
+    """The store's recordings as a dict."""
+
+    def __init__(self):
+        self.by_id = {}
+
+    def insert(self, row):
+        self.by_id[row["id"]] = dict(row)
+        return done(1)
+
+    def update(self, recording_id, **columns):
+        self.by_id[recording_id].update(columns)
+        return done(1)
+
+    def update_open(self, recording_id, **columns):
+        row = self.by_id.get(recording_id)
+        if row and row["state"] in ("armed", "recording", "paused"):
+            row.update(columns)
+        return done(0)
+
+
+class FakeSwitch:
+    """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception."""
+
+    def __init__(self):
+        self.commands, self.replies = [], {}
+
+    def send(self, command, timeout_s):
+        self.commands.append(command)
+        for piece, reply in self.replies.items():
+            if piece in command:
+                if isinstance(reply, Exception):
+                    raise reply
+                return reply
+        return "+OK\n"
+
+    def of(self, piece):
+        return [command for command in self.commands if piece in command]
+
+
+class Scene:
+    """One switch with its legs, driven by events; the clock goes where a test sends it."""
+
+    def __init__(self, documents, rules=None, spawn=None, observe=False):
+        self.switch, self.rows, self.registrations = FakeSwitch(), FakeRows(), Registrations()
+        self.removed, self.made, self.later = [], [], []
+        self.directory = Directory().apply([
+            {"kind": kind, "account_id": account, "id": id, "body": body, "deleted": False, "seq": seq}
+            for seq, (kind, account, id, body) in enumerate(documents, 1)])
+        files = Files(ROOT, ROOT, self._run)
+        self.recorder = Recorder("fs1", self.switch.send, self.rows, files, lambda: self.epoch_ms,
+                                 spawn=spawn or self._spawn, observe=observe)
+        self.tracker = Tracker(Identifier(rules or IdentityRules(), self.registrations), self.registrations,
+                               lambda: self.directory, self.recorder)
+        self.now = 0
+        self.held_back = None
+
+    @property
+    def epoch_ms(self):
+        return 1_795_221_338_000 + self.now
+
+    def _run(self, function, args):
+        (self.removed if function.__name__ == "_remove" else self.made).append(args[-1].removeprefix(f"{ROOT}/"))
+
+    def _spawn(self, function, *args):
+        if self.held_back is None:
+            function(*args)
+        else:
+            self.held_back.append((function, args))
+
+    @contextmanager
+    def slow_switch(self):
+        """Commands wait until the block ends, as behind others on a busy connection."""
+        self.held_back = []
+        yield
+        waiting, self.held_back = self.held_back, None
+        for function, args in waiting:
+            function(*args)
+
+    def after(self, ms):
+        self.now += ms
+        self.tracker.tick(self.now)
+        return self
+
+    def event(self, name, uuid, **headers):
+        self.tracker.feed(Event({
+            "Event-Name": name, "Unique-ID": uuid, "Event-Date-Timestamp": str(self.epoch_ms * 1000), **headers}),
+            self.now)
+        return self
+
+    def create(self, uuid, direction="inbound", name="sofia/internal/x", **variables):
+        headers = {"Call-Direction": direction, "Channel-Name": name}
+        for key, value in variables.items():
+            headers[key if key[0].isupper() else f"variable_{key}"] = value
+        return self.event("CHANNEL_CREATE", uuid, **{key.replace("__", "-"): value for key, value in headers.items()})
+
+    def phone_calls(self, uuid, user, realm="acme.example"):
+        """A phone that FreeSWITCH has authenticated."""
+        return self.create(uuid, sip_authorized="true", sip_auth_username=user, sip_auth_realm=realm,
+                           sofia_profile_name="internal")
+
+    def carrier_calls(self, uuid, number):
+        return self.create(uuid, sofia_profile_name="external", sip_req_user=number, Caller__Context="public")
+
+    def rings(self, uuid, originator, user, domain="acme.example"):
+        return self.create(uuid, "outbound", originator=originator, dialed_user=user, dialed_domain=domain,
+                           sofia_profile_name="internal")
+
+    def rings_carrier(self, uuid, originator):
+        return self.create(uuid, "outbound", originator=originator, sip_gateway_name="carrier",
+                           sofia_profile_name="external", sip_destination_url="sip:442071838750@192.0.2.9")
+
+    def answer(self, uuid, start=True):
+        """CHANNEL_ANSWER with what is armed by now, and RECORD_START of each, as the switch does it."""
+        armed = self.armed(uuid)
+        self.event("CHANNEL_ANSWER", uuid, **{f"variable_execute_on_answer_{id}": "record_session" for id in armed})
+        if start:
+            for id, path in armed.items():
+                self.record_start(uuid, id, path)
+        return self
+
+    def bridge(self, a, b):
+        return self.event("CHANNEL_BRIDGE", a, **{"Bridge-A-Unique-ID": a, "Bridge-B-Unique-ID": b})
+
+    def record_start(self, uuid, id, path):
+        return self.event("RECORD_START", uuid, **{"Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path})
+
+    def record_stop(self, uuid, id, path, cause="success-silence"):
+        return self.event("RECORD_STOP", uuid, **{
+            "Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path, "Record-Completion-Cause": cause})
+
+    def hang_up(self, uuid, cause="NORMAL_CLEARING"):
+        """RECORD_STOP of what runs, then the end of the leg."""
+        for id, row in self.rows.by_id.items():
+            if row["call_id"] == uuid and row["state"] == "recording":
+                self.record_stop(uuid, id, f"{ROOT}/{row['master']}")
+        self.event("CHANNEL_HANGUP_COMPLETE", uuid, **{"Hangup-Cause": cause})
+        return self.event("CHANNEL_DESTROY", uuid)
+
+    def armed(self, uuid):
+        """{recording id: path} armed on a leg by the commands so far, less what was disarmed."""
+        found = {}
+        for command in self.switch.of(f"uuid_setvar_multi {uuid} "):
+            for id, rest in re.findall(r"execute_on_answer_([0-9]{6}-[0-9a-f]{32})=([^;]*)", command):
+                if rest:
+                    found[id] = rest.split()[1]
+                else:
+                    found.pop(id, None)
+        return found
+
+    def recordings(self):
+        """{(rule, leg): state} of every row."""
+        return {(row["rule"], row["call_id"]): row["state"] for row in self.rows.by_id.values()}
+
+    def row(self, rule=None):
+        rows = [row for row in self.rows.by_id.values() if rule in (None, row["rule"])]
+        assert len(rows) == 1, rows
+        return rows[0]
+
+
+NO_MEDIA = CommandFailed("the switch refused", "-ERR Cannot record session!")

@@ -1,0 +1,183 @@
+"""Armed, verified, fallen back on; held, limited, doubled, dropped."""
+
+from kazoo_rec.errors import CommandTimeout, NotConnected
+
+from .fakes import Scene
+
+BUGS = "<media-bugs>\n <media-bug>\n  <function>session_record</function>\n  <target>{}</target>\n </media-bug>\n</media-bugs>\n"
+
+
+def scene(**settings):
+    return Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
+        "account": {"any": {"any": {"enabled": True, **settings}}}}})])
+
+
+def path_of(one):
+    return f"/rec/{one.row()['master']}"
+
+
+def fallback_of(one):
+    return f"/rec/{one.row()['account_id']}/{path_of(one).split('/')[3]}/{one.row()['id']}.f.wav"
+
+
+def test_an_arming_that_comes_too_late_is_followed_by_a_start_at_once_under_another_name():
+    one = scene()
+    with one.slow_switch():
+        one.phone_calls("a", "1000")
+        waiting = one.held_back[:]
+        one.held_back.clear()
+        one.event("CHANNEL_ANSWER", "a")
+    started = one.switch.of("uuid_record a start")
+    assert len(started) == 1 and f" {fallback_of(one)} " in started[0]
+    for function, args in waiting:  # the arming leaves its queue only now: the leg has answered, it stays unsent
+        function(*args)
+    assert not one.switch.of("execute_on_answer")
+
+
+def test_an_armed_recording_is_given_time_to_start():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a", start=False).after(200)
+    assert not one.switch.of("uuid_record") and not one.switch.of("uuid_buglist")
+    (id, path), = one.armed("a").items()
+    one.record_start("a", id, path).after(200)
+    assert one.row()["state"] == "recording" and not one.switch.of("uuid_record")
+
+
+def test_an_armed_recording_that_does_not_start_is_looked_for_then_started():
+    one = scene()
+    one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
+    one.phone_calls("a", "1000").answer("a", start=False).after(250)
+    assert [command.split()[1] for command in one.switch.commands[1:]] == ["uuid_buglist", "uuid_record"]
+
+
+def test_what_the_switch_lists_is_not_started_again():
+    one = scene()
+    one.phone_calls("a", "1000")
+    one.switch.replies = {"uuid_buglist": BUGS.format(path_of(one))}
+    one.answer("a", start=False).after(250).after(250).after(250)
+    assert one.row()["state"] == "recording"
+    assert not one.switch.of("uuid_record") and len(one.switch.of("uuid_buglist")) == 1
+
+
+def test_if_both_start_the_later_is_stopped_by_its_path_and_removed():
+    one = scene()
+    one.phone_calls("a", "1000")
+    one.event("CHANNEL_ANSWER", "a")
+    id, fallback = one.row()["id"], fallback_of(one)
+    one.record_start("a", id, path_of(one))
+    one.record_start("a", id, fallback)
+    assert one.switch.of("uuid_record a stop") == [f"api uuid_record a stop {fallback}"]
+    one.record_stop("a", id, fallback, "success-maxtime")
+    assert one.removed == [fallback.removeprefix("/rec/")]
+    assert one.row()["state"] == "recording" and "/" + one.row()["id"] + ".wav" in one.row()["master"]
+    one.hang_up("a")
+    assert one.row()["state"] == "stopped"
+
+
+def test_a_stop_that_is_not_obeyed_is_sent_again():
+    one = scene()
+    one.phone_calls("a", "1000")
+    one.event("CHANNEL_ANSWER", "a")
+    one.record_start("a", one.row()["id"], path_of(one)).record_start("a", one.row()["id"], fallback_of(one))
+    one.after(999)
+    assert len(one.switch.of("stop")) == 1
+    one.after(1)
+    assert len(one.switch.of("stop")) == 2
+    one.record_stop("a", one.row()["id"], fallback_of(one)).after(1000).after(1000)
+    assert len(one.switch.of("stop")) == 2
+
+
+def test_a_start_that_nobody_answered_is_verified_and_tried_again():
+    one = scene()
+    one.switch.replies = {"uuid_record": CommandTimeout("no answer"), "uuid_buglist": NotConnected("gone")}
+    one.phone_calls("a", "1000")
+    one.event("CHANNEL_ANSWER", "a").after(250)
+    assert one.row()["state"] == "armed"
+    one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
+    one.after(250)
+    assert len(one.switch.of("uuid_record a start")) == 2
+
+
+def test_the_switch_gets_one_second_more_than_the_limit():
+    one = scene(time_limit=5)
+    one.phone_calls("a", "1000")
+    assert " +6 " in one.switch.commands[0]
+
+
+def test_a_recording_ended_by_its_limit_says_so():
+    one = scene(time_limit=5)
+    one.phone_calls("a", "1000").answer("a").after(5980)
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime")
+    assert one.row()["state"] == "stopped" and one.row()["truncated_by_limit"] is True
+
+
+def test_record_on_bridge_counts_its_limit_from_the_bridge():
+    one = scene(record_on_bridge=True, time_limit=5)
+    one.phone_calls("a", "1000")
+    assert " +0 " in one.switch.commands[0] and "RECORD_BRIDGE_REQ=true" in one.switch.commands[0]
+    one.answer("a").after(2500).rings("b", "a", "1001").answer("b").bridge("a", "b").after(4999)
+    assert not one.switch.of("stop")
+    one.after(1)
+    assert one.switch.of("stop") == [f"api uuid_record a stop {path_of(one)}"]
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime")
+    assert one.row()["truncated_by_limit"] is True and one.row()["expected_ms"] == 5000
+
+
+def test_record_on_bridge_that_is_never_bridged_is_discarded():
+    one = scene(record_on_bridge=True)
+    one.phone_calls("a", "1000").answer("a").after(9000)
+    one.record_stop("a", one.row()["id"], path_of(one), "empty-file")
+    assert one.row()["state"] == "discarded" and one.row()["state_reason"] == "empty"
+
+
+def test_a_long_talk_without_a_sample_is_a_loss():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(5000)
+    one.record_stop("a", one.row()["id"], path_of(one), "empty-file")
+    assert (one.row()["state"], one.row()["state_reason"]) == ("failed", "no media")
+
+
+def test_a_hold_by_the_leg_is_a_span_and_shortens_what_is_expected():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(1500)
+    one.event("CHANNEL_HOLD", "a").after(3000).event("CHANNEL_UNHOLD", "a").after(1500).hang_up("a")
+    row = one.row()
+    assert [span["to_ms"] - span["from_ms"] for span in row["spans"]] == [3000]
+    assert row["expected_ms"] == 3000
+
+
+def test_a_hold_that_lasts_to_the_end_is_closed_by_it():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(1500).event("CHANNEL_HOLD", "a").after(2000).hang_up("a")
+    assert one.row()["expected_ms"] == 1500
+
+
+def test_a_stop_that_is_heard_after_a_restart_closes_the_row():
+    one, restarted = scene(), scene()
+    one.phone_calls("a", "1000").answer("a")
+    restarted.rows.by_id.update(one.rows.by_id)
+    restarted.record_stop("a", one.row()["id"], path_of(one))
+    assert restarted.row()["state"] == "stopped"
+
+
+def test_recordings_of_others_are_left_alone():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a")
+    before = list(one.switch.commands)
+    one.event("RECORD_START", "a", **{"Record-File-Path": "/var/lib/freeswitch/theirs.wav"})
+    one.event("RECORD_STOP", "a", **{"Record-File-Path": "/var/lib/freeswitch/theirs.wav"})
+    assert one.switch.commands == before and one.removed == [] and one.row()["state"] == "recording"
+
+
+def test_a_wideband_leg_gets_a_wideband_master():
+    one = scene()
+    one.create("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
+               ep_codec_string="CORE_PCM_MODULE.G722@16000h@20i@64000b,CORE_PCM_MODULE.PCMU@8000h@20i@64000b")
+    assert "record_sample_rate=16000" in one.switch.commands[0]
+
+
+def test_a_leg_whose_id_cannot_be_part_of_a_command_is_reported():
+    one = scene()
+    one.phone_calls("a b;c", "1000")
+    assert one.switch.commands == []
+    assert (one.row()["state"], one.row()["state_reason"]) == ("failed", "the leg's id cannot be part of a command")
