@@ -52,7 +52,6 @@ class Config:
     database: str
     switches: tuple[Switch, ...]
     documents: Path | None = None
-    run_dir: Path = Path("/run/kazoo_rec")
     identity: IdentityRules = IdentityRules()
     delivery: DeliverySettings = DeliverySettings()
     api: Api = Api()
@@ -88,7 +87,7 @@ def _config(said: dict, beside: Path) -> Config:
                 for position, one in enumerate(said.pop("switches"))]
     if len({switch.name for switch in switches}) < len(switches):
         raise ConfigError("two switches have one name", ", ".join(switch.name for switch in switches))
-    paths = {name: beside / said.pop(name) for name in ("documents", "run_dir") if name in said}
+    paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
         delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**said.pop("api", {})), **paths, **said)

@@ -12,9 +12,9 @@ Methods are called by the tracker as events come and never wait; a short greenle
 import gevent
 import structlog
 
-from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
-from kazoo_rec.switch import commands
 from kazoo_rec.calls.recording import Recording, directory_of, new_id
+from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
+from kazoo_rec.switch import commands, replies
 
 #: How long an armed recording may take to say RECORD_START; 22 ms is the longest seen.
 START_WITHIN_MS = 250
@@ -55,6 +55,9 @@ class Recorder:
 
     def __len__(self):
         return len(self._by_id)
+
+    def __contains__(self, recording_id):
+        return recording_id in self._by_id
 
     # -- what the tracker tells
 
@@ -110,8 +113,12 @@ class Recorder:
 
     def started(self, event, now_at):
         """RECORD_START of a recording of ours."""
-        recording = self._by_id.get(event.get("Recording-Variable-kazoo_rec_id"))
+        recording_id = event.get("Recording-Variable-kazoo_rec_id")
+        recording = self._by_id.get(recording_id)
         path = self._files.relative(event.get("Record-File-Path"))
+        if recording is None and recording_id and path and not self._observe:
+            # From before a restart: its arming was fired after all.
+            self._rows.update_open(recording_id, state="recording", started_ms=event.time_us // 1000, master=path)
         if recording is None or path is None or path in recording.running:
             return
         recording.running.append(path)
@@ -234,12 +241,12 @@ class Recorder:
         if recording.running or recording.dropped or not recording.leg.alive:
             return
         try:
-            listed = self._send(commands.buglist(recording.leg.uuid), COMMAND_WITHIN_S)
+            listed = replies.recorded(self._send(commands.buglist(recording.leg.uuid), COMMAND_WITHIN_S))
         except SwitchError as unheard:
             self._unheard(recording, unheard)
             return
         for path in (recording.armed_path, recording.fallback_path):
-            if f"<target>{self._files.on_switch(path)}</target>" in listed and not recording.running:
+            if self._files.on_switch(path) in listed and not recording.running:
                 recording.running.append(path)
                 recording.state, recording.started_ms = "recording", recording.leg.answered_ms
                 self._unwatch_start(recording)

@@ -32,6 +32,9 @@ class Files:
             self._run(_make, (self._here, path))
             self._made.add(path)
 
+    def exists(self, path: str) -> bool:
+        return self._run(os.path.exists, (os.path.join(self._here, path),))
+
     def remove(self, path: str):
         """Removes a file that is of no recording; one that is not there is no error."""
         self._run(_remove, (os.path.join(self._here, path),))

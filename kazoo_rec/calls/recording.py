@@ -6,8 +6,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from kazoo_rec.policy.decision import Plan
 from kazoo_rec.calls.leg import Leg
+from kazoo_rec.policy.decision import Plan
 
 #: Sample rate of a master in Hz, where no document says one.
 NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000

@@ -7,9 +7,9 @@ pick-up). A rule says yes at most once for a leg, and an account's once in a cal
 
 import structlog
 
+from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, is_wideband
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
-from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, is_wideband
 
 #: What the tracker has to hear of; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
@@ -56,6 +56,10 @@ class Tracker:
 
     def tick(self, now_at):
         self._recorder.tick(now_at)
+
+    def uuids(self) -> set[str]:
+        """The legs that are known."""
+        return set(self._legs)
 
     def keep_only(self, uuids: set[str], cause: str):
         """Ends every leg that is not in `uuids`: the switch does not have it, and its end was not heard."""

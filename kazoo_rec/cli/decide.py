@@ -45,7 +45,7 @@ def decide(as_lines: bool, files: tuple[BinaryIO, ...]):
       kazoo-rec decide --json calls.jsonl
     """
     if as_lines:
-        lines = (line for file in files or [click.get_binary_stream("stdin")] for line in file if line.strip())
+        lines = (line for file in files or [sys.stdin.buffer] for line in file if line.strip())
         valid = map(_answer_line, lines)
     elif files:
         valid = map(_show_file, files)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from kazoo_rec.errors import DocumentError
 from kazoo_rec.documents.schema import check
+from kazoo_rec.errors import DocumentError
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KINDS = {"users": "user", "devices": "device"}
@@ -61,6 +61,13 @@ def read(directory: Path) -> list[dict]:
     if faults:
         raise DocumentError(f"the documents in {directory} have {len(faults)} fault(s)", faults)
     return rows
+
+
+def place_of(kind: str, account_id: str, document_id: str) -> Path:
+    """Where a document's file belongs, below the directory of documents."""
+    if kind == "account":
+        return Path(account_id, "account.json")
+    return Path(account_id, next(name for name, known in _KINDS.items() if known == kind), f"{document_id}.json")
 
 
 def _place(path: Path):

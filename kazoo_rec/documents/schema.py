@@ -23,6 +23,7 @@ SCHEMAS = {
     "user": "users.json",
     "device": "devices.json",
     "call_recording": "call_recording.json",
+    "config": "config.json",
 }
 
 TYPES = {
@@ -123,6 +124,8 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
         known = error.schema["properties"]
         text = f"is an unknown key; allowed are {', '.join(known)}"
         return [(".".join([*path, _step(key)]), text) for key in error.instance if key not in known]
+    if error.validator == "required":
+        return [(".".join([*path, key]), "is missing") for key in error.validator_value if key not in error.instance]
     return [(".".join(path), f"must be {_expected(error.schema)}, not {quoted(error.instance)}")]
 
 

@@ -13,7 +13,7 @@ offnet, and that account's inbound rule and the callee's endpoint record B.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .settings import Cell, Grid
 
@@ -25,8 +25,7 @@ NO_CALLER = "no endpoint placed this call"
 NO_CALLEE = "no endpoint was called"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One A leg and at most one B leg. `account` and `callee_account` are account policies (the latter None where
     both legs are one account's), `caller` and `callee` endpoint policies (None: that leg is no endpoint).
 
@@ -41,8 +40,7 @@ class Call:
     destination: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """One recording to make. `for_callee_account`: it belongs to the callee's account, which is not the caller's."""
 
     rule: str
@@ -63,8 +61,7 @@ class Plan:
         return f"{_rule(self)} records leg {self.leg}: {_finding(self.cell)}."
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A rule that does not record, by what its cell says or for a cause that comes before any cell."""
 
     rule: str
@@ -78,8 +75,7 @@ class Refusal:
         return f"{_rule(self)} does not record leg {self.leg}: {cause}."
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     plans: tuple[Plan, ...]
     refusals: tuple[Refusal, ...]
 

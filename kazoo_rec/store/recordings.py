@@ -1,7 +1,7 @@
 """Rows of recordings. A row has one writer at a time: the engine until `stopped`, then delivery."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from kazoo_rec.store.tables import deliveries, recordings
 
@@ -19,7 +19,7 @@ class Recordings:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
         now_ms = self._clock_ms()
         values = {"created_ms": now_ms, **row, "updated_ms": now_ms}
-        return self._submit(lambda connection: connection.execute(recordings.insert().values(values)).rowcount)
+        return self._submit(lambda connection: connection.execute(recordings.insert(), values).rowcount)
 
     def update(self, recording_id: str, **columns) -> AsyncResult:
         """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""
@@ -69,6 +69,10 @@ class Recordings:
         if state:
             query = query.where(recordings.c.state == state)
         return self._many(query)
+
+    def count_by_state(self) -> dict[str, int]:
+        query = select(recordings.c.state, func.count()).group_by(recordings.c.state)
+        return self._read(lambda connection: dict(connection.execute(query).tuples().all()))
 
     @staticmethod
     def _of_state(node, states):

@@ -1,0 +1,69 @@
+"""Puts what we believe beside what the switch has: after each connection, and now and then, as events may be lost."""
+
+import gevent
+import structlog
+
+from kazoo_rec.switch import commands, replies
+
+#: Seconds between sweeps of a connection that stays up.
+SWEEP_EVERY_S = 300
+
+#: Seconds that the end of a leg may be on its way to us while the switch has forgotten it.
+NEWS_WITHIN_S = 5
+
+#: Seconds for the list of all legs: 1 KB each.
+LIST_WITHIN_S = 30.0
+
+log = structlog.get_logger()
+
+
+class Recovery:
+    """Of one switch.
+
+    Parameters:
+      node: the switch's name in the rows.
+      tracker, recorder, registrations: the switch's own.
+      rows: the store's `recordings`.
+      exists: tells whether a recording's file, relative, is there (`calls.files.Files.exists`).
+      epoch_ms: the wall clock.
+    """
+
+    def __init__(self, node, tracker, recorder, registrations, rows, exists, epoch_ms):
+        self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
+        self._registrations, self._exists, self._epoch_ms = registrations, exists, epoch_ms
+
+    def connected(self, send):
+        """Events may have been missed: takes in who is registered, ends what is gone. `send(command, timeout_s)`."""
+        self._registrations.load(replies.registrations(send(commands.show_registrations(), LIST_WITHIN_S)))
+        present = self._present(send)
+        self._tracker.keep_only(present, "not among the switch's channels")
+        self._close_rows(present)
+
+    def restarted(self):
+        """The switch is another process: nothing of before lives."""
+        self._tracker.keep_only(set(), "the switch was restarted")
+
+    def sweep(self, send):
+        """Ends legs that the switch has not had for a while."""
+        known = self._tracker.uuids()
+        present = self._present(send)
+        gevent.sleep(NEWS_WITHIN_S)
+        gone = known - present
+        self._tracker.keep_only(self._tracker.uuids() - gone, "not among the switch's channels")
+        self._close_rows(present)
+
+    def _present(self, send):
+        return {row["uuid"] for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
+
+    def _close_rows(self, present):
+        """Rows from before a restart whose leg is gone: their file, if there is one, is what there is of them."""
+        for row in self._rows.open(self._node):
+            if row["id"] in self._recorder or row["call_id"] in present:
+                continue
+            paths = [path for path in (row["master"], row["master"].replace(".wav", ".f.wav")) if self._exists(path)]
+            state = "stopped" if paths else "discarded"
+            reason = "the engine was away when it ended" if paths else "never started: the engine was away"
+            log.info("a recording from before a restart is closed", recording_id=row["id"], call_id=row["call_id"],
+                     state=state, reason=reason)
+            self._rows.update_open(row["id"], state=state, state_reason=reason, master=(paths or [row["master"]])[0],
+                                   stopped_ms=self._epoch_ms())

@@ -1,0 +1,83 @@
+"""`kazoo-rec docs`: documents in files and in the store."""
+
+import json
+from pathlib import Path
+
+import click
+
+from kazoo_rec.cli.options import config_file
+from kazoo_rec.config import load
+from kazoo_rec.documents import files
+from kazoo_rec.errors import DocumentError
+from kazoo_rec.store import Store
+from kazoo_rec.store.migrations import migrate
+
+_directory = click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+
+
+@click.group()
+def docs():
+    """Check, import and export documents of accounts, users and devices."""
+
+
+@docs.command("check")
+@_directory
+def check(directory):
+    """Say every fault of a directory of documents; exit 1 where there is one.
+
+    \b
+    Example:
+      kazoo-rec docs check /etc/kazoo_rec/documents
+    """
+    rows = _read(directory)
+    click.echo(f"{len(rows)} documents, no faults")
+
+
+@docs.command("import")
+@_directory
+@config_file
+def import_(directory, config_file):
+    """Make the store's documents from files be exactly those of a directory; with a fault, change nothing.
+
+    \b
+    Example:
+      kazoo-rec docs import ./documents --config kazoo_rec.yaml
+    """
+    rows = _read(directory)
+    database = load(config_file).database
+    migrate(database)
+    store = Store(database)
+    changed, removed = store.documents.take_files(rows).get()
+    store.close()
+    click.echo(f"{len(rows)} documents: {changed} changed, {removed} removed")
+
+
+@docs.command("export")
+@_directory
+@config_file
+def export(directory, config_file):
+    """Write the store's documents to a directory of files, which `import` takes again.
+
+    \b
+    Example:
+      kazoo-rec docs export ./documents --config kazoo_rec.yaml
+    """
+    store = Store(load(config_file).database)
+    rows = [row for row in store.documents.since(0) if not row["deleted"]]
+    store.close()
+    if directory.exists() and any(directory.iterdir()):
+        raise click.ClickException(f"{directory} is not empty: nothing was written")
+    for row in rows:
+        file = directory / files.place_of(row["kind"], row["account_id"], row["id"])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(row["body"], indent=2, ensure_ascii=False) + "\n")
+    click.echo(f"{len(rows)} documents written to {directory}")
+
+
+def _read(directory):
+    try:
+        return files.read(directory)
+    except DocumentError as faulty:
+        for fault in faulty.faults:
+            click.echo(f"{fault['path']}: {fault['message']}", err=True)
+        raise click.ClickException(faulty.message) from faulty

@@ -1,0 +1,79 @@
+"""`kazoo-rec run` and, started by it, `kazoo-rec role`."""
+
+import signal
+
+import click
+import gevent
+import gevent.os
+from gevent.event import Event
+
+from kazoo_rec import logs
+from kazoo_rec.cli.options import config_file
+from kazoo_rec.config import load
+from kazoo_rec.roles.api import Api
+from kazoo_rec.roles.delivery import Delivery
+from kazoo_rec.roles.engine import Engine
+from kazoo_rec.roles.supervisor import ROLES, Supervisor, argv_of
+
+
+def _roles(_context, _parameter, value):
+    roles = tuple(filter(None, value.split(",")))
+    unknown = set(roles) - set(ROLES)
+    if unknown or not roles:
+        raise click.BadParameter(f"takes {', '.join(ROLES)}, separated by commas")
+    return roles
+
+
+@click.command()
+@config_file
+@click.option("--role", "roles", default=",".join(ROLES), show_default=True, callback=_roles,
+              help="Which roles to run on this host.")
+@click.option("--observe", is_flag=True, help="Decide and log, command nothing, write nothing.")
+@click.option("--verbose", is_flag=True, help="Log more.")
+def run(config_file, roles, observe, verbose):
+    """Serve the configured switches until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the documents again.
+
+    \b
+    Example:
+      kazoo-rec run --config /etc/kazoo_rec/kazoo_rec.yaml --observe
+    """
+    logs.configure(verbose)
+    supervisor = Supervisor(load(config_file), argv_of(str(config_file), observe, verbose), roles)
+    gevent.signal_handler(signal.SIGHUP, supervisor.take_documents)
+    stopped = _until_signal()
+    supervisor.start()
+    stopped.wait()
+    supervisor.stop()
+
+
+@click.command(hidden=True)
+@click.argument("name", type=click.Choice(ROLES))
+@config_file
+@click.option("--observe", is_flag=True)
+@click.option("--verbose", is_flag=True)
+@click.option("--lifeline", type=int, help="A file descriptor whose end means that nobody watches any more.")
+def role(name, config_file, observe, verbose, lifeline):
+    """Run one role in this process."""
+    logs.configure(verbose, role=name)
+    config = load(config_file)
+    part = {"engine": lambda: Engine(config, observe), "delivery": lambda: Delivery(config),
+            "api": lambda: Api(config)}[name]()
+    stopped = _until_signal()
+    if lifeline is not None:
+        gevent.spawn(_until_end, lifeline, stopped)
+    part.start()
+    stopped.wait()
+    part.stop()
+
+
+def _until_signal() -> Event:
+    stopped = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, stopped.set)
+    return stopped
+
+
+def _until_end(descriptor, stopped):
+    gevent.os.make_nonblocking(descriptor)
+    gevent.os.nb_read(descriptor, 1)
+    stopped.set()

@@ -1,0 +1,137 @@
+"""A recording that has stopped becomes what it is: recorded, discarded or failed. Nothing but its file is believed.
+
+FreeSWITCH's own word on why a recording ended and how long it is cannot be trusted (a manual stop says "maxtime", a
+full disk says 13 s for 3.8), so the length is the file's.
+"""
+
+import errno
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from kazoo_rec.delivery import target
+from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.errors import MediaError, TargetError
+from kazoo_rec.media import encode, wav
+
+#: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
+SHORT_MS, SHORT_SHARE = 200, 0.01
+
+CONTENT_TYPES = {".mp3": "audio/mpeg", ".wav": "audio/wav"}
+
+log = structlog.get_logger()
+
+
+def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, settings: DeliverySettings) -> str | None:
+    """Examines and encodes the file of a `stopped` row, then writes the row and its delivery in one transaction.
+
+    The result is the recording's new state, now durable (the master of a `discarded` one may go), or None where the
+    row was no longer `stopped`. May be killed anywhere and called again.
+    Raises OSError (a full disk, a directory that is not there) and what the store raises: the row is still `stopped`.
+    """
+    columns = pool.apply(examine, (row, recordings_dir))
+    deliveries = []
+    if columns["state"] == "recorded" and row["settings"]["url"]:
+        deliveries = [_upload(row, now_ms, settings)]
+    changed = store.recordings.finish(row["id"], columns, deliveries).get()
+    if not changed:
+        return None
+    log.info("recording finished", recording_id=row["id"], call_id=row["call_id"], state=columns["state"],
+             reason=columns["state_reason"], duration_ms=columns.get("duration_ms"))
+    return columns["state"]
+
+
+def examine(row: Mapping, recordings_dir: Path) -> dict:
+    """What the row's columns have to be; makes the file to deliver. Blocks for as long as that takes."""
+    master = recordings_dir / row["master"]
+    try:
+        return _examined(row, master, recordings_dir)
+    except MediaError as error:
+        return {"state": "failed", "state_reason": str(error)}
+
+
+def remove(*paths: Path):
+    """Removes files; one that is gone already is no error."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _examined(row, master, recordings_dir):
+    settings = row["settings"]
+    try:
+        found = wav.probe(master) if master.stat().st_size else None
+    except FileNotFoundError:
+        found = None
+    if found is None or not found.data_bytes:
+        if not _audio_expected(row):
+            return {"state": "discarded", "state_reason": "empty", "duration_ms": 0}
+        if not any(path.is_dir() for path in recordings_dir.iterdir()):
+            raise FileNotFoundError(errno.ENOENT, "the recordings directory has nothing in it: not mounted?")
+        return {"state": "failed", "state_reason": "file empty" if master.exists() else "file missing"}
+    if not found.intact:
+        # A file that only the switch's user may write stays as it is: what is delivered is then a copy.
+        with suppress(PermissionError):
+            found = wav.repair(master)
+    duration_ms, least_s = found.duration_ms, settings["record_min_sec"] or 0
+    if duration_ms < least_s * 1000:
+        return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
+                "duration_ms": duration_ms}
+    short = _short(duration_ms, row["expected_ms"])
+    file = _deliverable(row["id"], found, settings)
+    with open(file, "rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        size_bytes = opened.tell()
+    return {
+        "state": "recorded",
+        "state_reason": f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
+        "partial": bool(row["partial"] or short),
+        "duration_ms": duration_ms,
+        "file": str(file.relative_to(recordings_dir)),
+        "content_type": CONTENT_TYPES[file.suffix],
+        "size_bytes": size_bytes,
+        "sha256": sha256,
+        "channels": encode.channels_of(found, settings["channels"], settings["track"]),
+        "sample_rate": found.sample_rate,
+    }
+
+
+def _audio_expected(row):
+    if row["started_ms"] is None or row["cause"] == "empty-file":
+        return False
+    return row["expected_ms"] is None or _short(0, row["expected_ms"])
+
+
+def _short(duration_ms, expected_ms):
+    return expected_ms is not None and expected_ms - duration_ms > max(SHORT_MS, SHORT_SHARE * expected_ms)
+
+
+def _deliverable(recording_id, master, settings):
+    """The master itself where it is what was asked for, else a file beside it."""
+    channels, track = settings["channels"], settings["track"]
+    if settings["format"] == "mp3":
+        file = master.path.with_name(f"{recording_id}.mp3")
+        encode.to_mp3(master, file, channels, track)
+        return file
+    count = encode.channels_of(master, channels, track)
+    if count == master.channels and master.intact:
+        return master.path
+    file = master.path.with_name(f"{recording_id}.{'dual' if count == 2 else 'mono'}.wav")
+    encode.to_wav(master, file, channels, track)
+    return file
+
+
+def _upload(row, now_ms, settings):
+    """The row of an upload: due at once, or failed at once where its URL can never be sent to."""
+    upload = {
+        "recording_id": row["id"], "node": row["node"], "account_id": row["account_id"], "kind": "upload",
+        "url": row["settings"]["url"], "host": "", "method": row["settings"]["method"], "state": "due", "attempts": 0,
+        "next_attempt_ms": now_ms, "give_up_ms": now_ms + settings.retry_for_s * 1000, "created_ms": now_ms,
+    }
+    try:
+        return upload | {"host": target.host(upload["url"])}
+    except TargetError as error:
+        return upload | {"state": "failed", "last_error": str(error)}

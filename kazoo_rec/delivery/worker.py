@@ -1,0 +1,195 @@
+"""Finishes what has stopped and uploads what is due, on the one node whose disk this process sees.
+
+The row is the job: the store is asked again and again, and what is not done is due. Nothing is kept here that a kill
+could lose.
+"""
+
+import random
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import gevent
+import structlog
+
+from kazoo_rec.delivery import http, target
+from kazoo_rec.delivery.finish import finish, remove
+from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.errors import TargetError
+
+#: Seconds between looks into the store.
+LOOK_S = 0.2
+
+#: Seconds to wait when the store cannot be read.
+STORE_RETRY_S = 2.0
+
+#: Milliseconds after a first failure; each further one doubles it, up to the last.
+RETRY_FIRST_MS, RETRY_LAST_MS = 5_000, 3_600_000
+
+#: Seconds that uploads are given to end when the worker stops.
+GRACE_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Delivery of one node.
+
+    Parameters:
+      store: a Store.
+      node: the switch whose recordings these are.
+      recordings_dir: where their files are, as this host sees it.
+      pool: a `gevent.threadpool.ThreadPool`; half of its threads encode, so that reading for uploads finds one free.
+      settings: DeliverySettings.
+      session: a `requests.Session`, as `http.new_session` makes it.
+      clock_ms: milliseconds since the epoch.
+      spread: numbers of [0, 1), for the jitter of retries.
+      timeout_s: to connect, and to answer.
+    """
+
+    def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, session, clock_ms,
+                 spread=random.random, timeout_s=http.TIMEOUT_S):
+        self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
+        self._settings, self._session, self._clock_ms, self._spread = settings, session, clock_ms, spread
+        self._timeout_s = timeout_s
+        self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, host, or None where it is finishing)
+        self._aside: dict = {}  # the same ids → (failures, not before ms)
+        self._loop = None
+
+    def start(self):
+        """Begins to look into the store."""
+        self._loop = gevent.spawn(self._run)
+
+    def stop(self):
+        """Takes up nothing more; what has not ended after GRACE_S is broken off and is still due."""
+        if self._loop is not None:
+            self._loop.kill()
+            self._loop = None
+        greenlets = self._greenlets()
+        gevent.joinall(greenlets, timeout=GRACE_S)
+        gevent.killall(greenlets)
+
+    def tick(self):
+        """Takes up what there is room for, and does not wait for it. Raises what the store raises on reading."""
+        self._take_stopped()
+        self._take_due()
+
+    def join(self):
+        """Waits until everything that was taken up has ended."""
+        gevent.joinall(self._greenlets())
+
+    def _run(self):
+        while True:
+            wait_s = LOOK_S
+            try:
+                self.tick()
+            except Exception:  # whatever ails the database, the next look may find it well
+                log.exception("cannot read what is to be delivered", node=self._node, retry_s=STORE_RETRY_S)
+                wait_s = STORE_RETRY_S
+            gevent.sleep(wait_s)
+
+    def _take_stopped(self):
+        room = max(1, self._pool.maxsize // 2) - self._busy()[None]
+        if room > 0:
+            rows = self._free(room, partial(self._store.recordings.stopped, self._node))
+            for row in rows[:room]:
+                self._begin(row, None, self._finish)
+
+    def _take_due(self):
+        per_host = self._settings.uploads_per_host
+        while (room := self._settings.uploads - (busy := self._busy()).total() + busy[None]) > 0:
+            full = [host for host, count in busy.items() if host is not None and count >= per_host]
+            jobs = self._free(room, partial(self._store.deliveries.due, self._node, self._clock_ms(), skip_hosts=full))
+            if not jobs:
+                return
+            for job in jobs[:room]:
+                busy[job["host"]] += 1
+                if busy[job["host"]] <= per_host:
+                    self._begin(job, job["host"], self._upload)
+
+    def _busy(self):
+        return Counter(host for _, host in self._at_work.values())
+
+    def _free(self, room, read):
+        """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old."""
+        taken = set(self._at_work)
+        rows = read(limit=room + len(taken) + len(self._aside))
+        now_ms = self._clock_ms()
+        return [row for row in rows if row["id"] not in taken and self._aside.get(row["id"], (0, 0))[1] <= now_ms]
+
+    def _begin(self, row, host, work):
+        self._at_work[row["id"]] = gevent.spawn(self._do, row, work), host
+
+    def _greenlets(self):
+        return [greenlet for greenlet, _ in self._at_work.values()]
+
+    def _do(self, row, work):
+        try:
+            work(row)
+            self._aside.pop(row["id"], None)
+        except Exception as error:  # noqa: BLE001 - the trouble of one recording is no other's
+            self._set_aside(row, error)
+        finally:
+            del self._at_work[row["id"]]
+
+    def _set_aside(self, row, error):
+        """The row could not be changed, so only this process knows not to try again at once."""
+        failures = self._aside.get(row["id"], (0, 0))[0] + 1
+        wait_ms = self._back_off_ms(failures)
+        self._aside[row["id"]] = failures, self._clock_ms() + wait_ms
+        log.error("recording set aside", recording_id=row.get("recording_id", row["id"]), error=http.explain(error),
+                  retry_ms=wait_ms)
+
+    def _back_off_ms(self, failures):
+        longest_ms = min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** min(failures - 1, 16))
+        return round(longest_ms * (1 - self._spread() / 2))
+
+    def _finish(self, row):
+        try:
+            state = finish(row, self._store, self._recordings_dir, self._pool, self._clock_ms(), self._settings)
+        except Exception as error:
+            self._store.recordings.update(row["id"], state_reason=http.explain(error))
+            raise
+        if state == "discarded":
+            self._remove(row, "master")
+
+    def _upload(self, job):
+        outcome = self._attempt(job)
+        now_ms, attempts, recording = self._clock_ms(), job["attempts"] + 1, job["recording"]
+        told = log.bind(recording_id=recording["id"], call_id=recording["call_id"], host=job["host"], attempts=attempts)
+        if isinstance(outcome, http.Proof):
+            proved = self._store.deliveries.update(
+                job["id"], state="delivered", attempts=attempts, status=outcome.status, etag=outcome.etag,
+                proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
+            told.info("recording delivered", status=outcome.status)
+            if proved and self._settings.remove_after_delivery:
+                self._remove(recording, "file", "master")
+            return
+        over = outcome.final or now_ms >= job["give_up_ms"]
+        wait_ms = max(self._back_off_ms(attempts), (outcome.retry_after_s or 0) * 1000)
+        next_ms = round(min(now_ms + wait_ms, job["give_up_ms"]))
+        self._store.deliveries.update(
+            job["id"], state="failed" if over else "due", attempts=attempts, status=outcome.status,
+            last_error=outcome.text, next_attempt_ms=next_ms).get()
+        if over:
+            told.error("delivery given up", error=outcome.text, hint="`kazoo-rec recordings retry` takes it up again")
+        else:
+            told.warning("delivery failed", error=outcome.text, next_attempt_ms=next_ms)
+
+    def _attempt(self, job):
+        recording = job["recording"]
+        try:
+            url = target.build(job["url"], recording, self._settings.file_name, self._settings.query)
+            return http.send(self._session, job["method"], url, recording, self._recordings_dir / recording["file"],
+                             self._pool, self._clock_ms() / 1000, self._timeout_s)
+        except TargetError as error:
+            return http.Failure(http.printable(str(error)), final=True)
+        except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error
+            return http.Failure(http.explain(error))
+
+    def _remove(self, recording, *columns):
+        try:
+            self._pool.apply(remove, [self._recordings_dir / recording[column] for column in columns])
+        except OSError as error:
+            log.error("cannot remove a file that is done with", recording_id=recording["id"], error=http.explain(error),
+                      hint="its directory has to be writable for this user")

@@ -1,0 +1,1 @@
+"""Composition roots, one per process: each builds its parts by hand, starts and stops them."""

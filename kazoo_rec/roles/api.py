@@ -1,0 +1,33 @@
+"""The api: serves HTTP."""
+
+import socket
+
+from gevent.pywsgi import WSGIServer
+
+from kazoo_rec.api.app import make_app
+from kazoo_rec.config import Config
+from kazoo_rec.store import Store
+
+
+class Api:
+    """Role `api`, on the configuration's address."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._store = self._server = None
+
+    def start(self):
+        """Raises StoreError where the database is another version's, OSError where the address is taken."""
+        self._store = Store(self._config.database)
+        listener = socket.create_server((self._config.api.host, self._config.api.port))
+        # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
+        # answer on a kept connection waits 44 ms for the acknowledgement of the head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server = WSGIServer(listener, make_app(self._store), log=None)
+        self._server.start()
+
+    def stop(self):
+        if self._server is not None:
+            self._server.stop(timeout=5)
+        if self._store is not None:
+            self._store.close()

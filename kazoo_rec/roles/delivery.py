@@ -1,0 +1,60 @@
+"""The delivery: finishes recordings that stopped, and sends them where their settings say."""
+
+import fcntl
+from pathlib import Path
+
+from gevent.threadpool import ThreadPool
+
+from kazoo_rec.config import Config
+from kazoo_rec.delivery.http import new_session
+from kazoo_rec.delivery.worker import Worker
+from kazoo_rec.errors import ConfigError
+from kazoo_rec.store import Store, epoch_ms
+
+#: Threads that encode, hash and read files; half of them at most encode.
+THREADS = 4
+
+
+class Delivery:
+    """Role `delivery`, for the recordings of every switch of the configuration."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._threads = ThreadPool(THREADS)
+        self._store = self._lock = None
+        self._workers: list[Worker] = []
+
+    def start(self):
+        """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
+        not there or another delivery process works it."""
+        directory = Path(self._config.recordings_dir.here)
+        self._lock = _locked(directory)
+        self._store = Store(self._config.database)
+        settings = self._config.delivery
+        for switch in self._config.switches:
+            worker = Worker(self._store, switch.name, directory, self._threads, settings, new_session(settings.uploads),
+                            epoch_ms)
+            worker.start()
+            self._workers.append(worker)
+
+    def stop(self):
+        for worker in self._workers:
+            worker.stop()
+        if self._store is not None:
+            self._store.close()
+        self._threads.kill()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _locked(directory: Path):
+    """The directory's lock file, locked: two processes that finish one recording would deliver a half-written file."""
+    try:
+        lock = open(directory / ".kazoo_rec.lock", "ab")  # noqa: SIM115 - held as long as the role
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as taken:
+        raise ConfigError("another delivery process works this recordings directory", str(directory)) from taken
+    except OSError as refused:
+        raise ConfigError("the recordings directory cannot be used", f"{directory}: {refused.strerror}",
+                          "make it: mode 2770, a group that FreeSWITCH and kazoo_rec share") from refused
+    return lock

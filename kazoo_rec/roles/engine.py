@@ -1,0 +1,142 @@
+"""The engine: hears each switch, decides, commands. It owns nothing slow."""
+
+import time
+from functools import partial
+
+import gevent
+import structlog
+from gevent.threadpool import ThreadPool
+
+from kazoo_rec.calls import tracker as tracking
+from kazoo_rec.calls.arming import Recorder
+from kazoo_rec.calls.files import Files
+from kazoo_rec.calls.identity import Identifier
+from kazoo_rec.calls.recovery import SWEEP_EVERY_S, Recovery
+from kazoo_rec.calls.registrations import Registrations
+from kazoo_rec.calls.tracker import Tracker
+from kazoo_rec.config import Config, Switch
+from kazoo_rec.documents.directory import Directory
+from kazoo_rec.errors import SwitchError
+from kazoo_rec.store import Store, epoch_ms
+from kazoo_rec.switch.connection import Connection
+from kazoo_rec.switch.link import Link
+from kazoo_rec.switch.pool import Pool
+
+#: Seconds between looks at the documents and at what is late.
+TICK_S = 0.05
+
+#: Threads for making directories and removing files; the store has its own.
+FILE_THREADS = 2
+
+log = structlog.get_logger()
+
+
+def monotonic_ms() -> int:
+    """The engine's own clock: no jump of the wall clock moves it."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Engine:
+    """Role `engine`. `observe` decides and logs, commands nothing and writes nothing."""
+
+    def __init__(self, config: Config, observe: bool = False):
+        self._config, self._observe = config, observe
+        self._threads = ThreadPool(FILE_THREADS)
+        self.directory = Directory()
+        self._ticking = None
+        self._store = None
+        self._watches: list[_Watch] = []
+
+    def start(self):
+        """Raises StoreError where the database is another version's."""
+        self._store = Store(self._config.database)
+        self._read_documents()
+        if self._observe:
+            log.warning("observing: nothing will be recorded")
+        self._watches = [_Watch(self._config, switch, self._store, self._threads, lambda: self.directory, self._observe)
+                         for switch in self._config.switches]
+        for watch in self._watches:
+            watch.start()
+        self._ticking = gevent.spawn(self._tick)
+
+    def stop(self):
+        """Lets go of the switches, which go on recording, and writes what is queued."""
+        if self._ticking is not None:
+            self._ticking.kill()
+        for watch in self._watches:
+            watch.stop()
+        if self._store is not None:
+            self._store.close()
+        self._threads.kill()
+
+    def _tick(self):
+        while True:
+            for watch in self._watches:
+                watch.tracker.tick(monotonic_ms())
+            self._read_documents()
+            gevent.sleep(TICK_S)
+
+    def _read_documents(self):
+        rows = self._store.documents.since(self.directory.seq)
+        if rows:
+            self.directory = self._threads.apply(self.directory.apply, (rows,))
+            log.info("documents read", changed=len(rows), documents=len(self.directory))
+
+
+class _Watch:
+    """One switch of the engine's: its connections, its legs, its recordings."""
+
+    def __init__(self, config: Config, switch: Switch, store, threads, directory, observe):
+        self._name = switch.name
+        connect = partial(Connection, switch.host, switch.port, switch.password)
+        self._pool = Pool(connect, size=switch.command_connections)
+        rows = store.recordings
+        files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
+        registrations = Registrations()
+        recorder = Recorder(switch.name, self._pool.ask, rows, files, epoch_ms, observe=observe)
+        self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
+        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files.exists, epoch_ms)
+        self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
+                          on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
+        self._sweeping = None
+        self._stopping = False
+
+    def start(self):
+        self._pool.start()
+        self._link.start()
+        self._sweeping = gevent.spawn(self._sweep)
+
+    def stop(self):
+        self._stopping = True
+        self._sweeping.kill()
+        self._link.stop()
+        self._pool.stop()
+
+    def _heard(self, event):
+        self.tracker.feed(event, monotonic_ms())
+
+    def _up(self, core_uuid):
+        self._recovery.connected(self._pool.ask)
+        log.info("switch connected", switch=self._name, core=core_uuid, legs=len(self.tracker))
+
+    def _down(self, reason):
+        if self._stopping:
+            return
+        log.error("switch lost", switch=self._name, reason=str(reason), legs=len(self.tracker))
+
+    def _core_changed(self, _old, _new):
+        self._recovery.restarted()
+
+    def _gap(self, count):
+        gevent.spawn(self._sweep_once)
+
+    def _sweep(self):
+        while True:
+            gevent.sleep(SWEEP_EVERY_S)
+            self._sweep_once()
+
+    def _sweep_once(self):
+        try:
+            self._recovery.sweep(self._pool.ask)
+        except SwitchError as unheard:
+            log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))

@@ -1,0 +1,122 @@
+"""What happens in a call: who calls whom, who says what, and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import yaml
+
+from kazoo_rec.errors import ConfigError
+
+#: Ways to reach a phone: as a directory user, at its contact (`sofia/internal/1001%domain`), through a loopback channel.
+WAYS = ("user", "contact", "loopback")
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One side of a call and what it does. Its times are seconds after its own leg was made.
+
+    `domain` is empty for a number beyond the carrier. `name` is the display name as it stands in the INVITE, as
+    hostile as you like. `says` is a tone in Hz, 0 for silence, or {seconds: Hz}. `rings`, `early_media` and `answers`
+    count for a phone that is called, None is never; `refuses` is a cause given at `answers` in place of an answer.
+    `holds` are pairs (from, to), `presses` is {seconds: digit}, `variables` are what the directory has for the user.
+    """
+
+    user: str
+    domain: str = ""
+    name: str = ""
+    says: int | Mapping[float, int] = 440
+    rings: float | None = 0.0
+    early_media: float | None = None
+    answers: float | None = None
+    refuses: str = ""
+    hangs_up: float | None = None
+    cause: str = "NORMAL_CLEARING"
+    holds: tuple = ()
+    presses: Mapping[float, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    codec: str = "PCMU"
+    via: str = "user"
+
+    @property
+    def address(self) -> str:
+        return f"{self.user}@{self.domain}" if self.domain else self.user
+
+
+@dataclass(frozen=True)
+class Script:
+    """A call: `caller` dials `dials` (by default the first called user), all of `called` ring at once.
+
+    `dialplan` is what the caller's leg executes, `application data` each; `bridge` alone rings `called`. Without one it
+    does what a usual dialplan does for such a call. `sets` are variables that the public dialplan sets on a call from
+    the carrier. With `click_to_call` the switch dials the caller first. `faults`: see faults.py. `at` is when the
+    call begins, in seconds after `play`.
+    """
+
+    caller: Phone
+    called: tuple[Phone, ...] = ()
+    dials: str = ""
+    dialplan: tuple[str, ...] = ()
+    sets: Mapping[str, str] = field(default_factory=dict)
+    click_to_call: bool = False
+    faults: tuple[str, ...] = ()
+    name: str = ""
+    at: float = 0.0
+
+
+def read_scripts(path) -> list[Script]:
+    """The calls of a YAML file. Raises ConfigError."""
+    try:
+        document = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as fault:
+        raise ConfigError("the file of calls cannot be read", str(fault), "see `kazoo-rec simulate --help`") from fault
+    return scripts_of(document)
+
+
+def scripts_of(document: Mapping) -> list[Script]:
+    """The calls of {"phones": {name: Phone's fields}, "calls": [Script's fields]}; a call names its phones.
+
+    `{phone: name, answers: 2}` is that phone with another habit. Raises ConfigError.
+    """
+    if not isinstance(document, Mapping) or not isinstance(document.get("calls"), list):
+        raise ConfigError("the file of calls has no list `calls`")
+    phones = {name: _made(Phone, values, f"phones.{name}") for name, values in (document.get("phones") or {}).items()}
+    return [_script(values, phones, f"calls[{at}]") for at, values in enumerate(document["calls"])]
+
+
+def _script(values, phones, where):
+    if not isinstance(values, Mapping) or "caller" not in values:
+        raise ConfigError("a call names no `caller`", where)
+    called = values.get("called") or []
+    called = called if isinstance(called, list) else [called]
+    return _made(Script, {
+        **values,
+        "caller": _phone(values["caller"], phones, f"{where}.caller"),
+        "called": tuple(_phone(phone, phones, f"{where}.called") for phone in called),
+        "dialplan": tuple(values.get("dialplan") or ()),
+        "faults": tuple(values.get("faults") or ()),
+    }, where)
+
+
+def _phone(value, phones, where):
+    value = value if isinstance(value, Mapping) else {"phone": value}
+    if "phone" not in value:
+        return _made(Phone, value, where)
+    if value["phone"] not in phones:
+        raise ConfigError("no such phone", f"{where}: {value['phone']}")
+    return _made(partial_of(phones[value["phone"]]), {k: v for k, v in value.items() if k != "phone"}, where)
+
+
+def partial_of(phone):
+    return lambda **changes: replace(phone, **changes)
+
+
+def _made(make, values, where):
+    try:
+        made = make(**values)
+    except TypeError as fault:
+        known = ", ".join(each.name for each in fields(Phone if "phone" in where or "call" in where else Script))
+        raise ConfigError("a phone or a call has a wrong key", f"{where}: {fault}", f"known: {known}") from fault
+    if isinstance(made, Phone) and made.via not in WAYS:
+        raise ConfigError("no such way to a phone", f"{where}: via {made.via}", " or ".join(WAYS))
+    return made

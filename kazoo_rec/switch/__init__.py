@@ -1,0 +1,1 @@
+"""One FreeSWITCH over its event socket: a link for events, a pool for commands, and the words of both."""

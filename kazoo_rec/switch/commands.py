@@ -1,0 +1,181 @@
+"""Every command that is sent to FreeSWITCH, built from typed values and nowhere else.
+
+A value that could end an argument, a variable or the command raises CommandRefused: no text of a caller or a tenant
+gets further. How FreeSWITCH takes a command apart: mod_event_socket.c read_packet (lines), mod_commands.c
+uuid_setvar_multi_function and session_record_function, mod_dptools.c record_session_function,
+switch_utils.c switch_separate_string (blanks, quotes, `\\`, `^^`), switch_event.c switch_event_create_brackets.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from kazoo_rec.errors import CommandRefused
+
+#: switch_types.h SWITCH_UUID_FORMATTED_LENGTH; `origination_uuid` may be any text, these characters are harmless.
+_UUID = re.compile(r"[A-Za-z0-9_.@:-]{1,256}")
+_RECORDING_ID = re.compile(r"[0-9]{6}-[0-9a-f]{32}")
+#: Absolute, nothing hidden, no `..`; `.wav` in lower case, as any other ending makes raw files or none at all.
+_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+\.wav")
+_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+#: No `%`: the braces are url-decoded before they are split. No `$`: an arming is expanded by the leg.
+_VALUE = re.compile(r"[A-Za-z0-9._:/@-]*")
+_EVENT = re.compile(r"[A-Z][A-Z_]*")
+_SUBCLASS = re.compile(r"[A-Za-z0-9_.:@/-]{1,128}")
+_LINE = re.compile(r"[^\x00-\x1f\x7f]+")
+
+#: uuid_setvar_multi takes 64 assignments, two of which say that recordings do not follow a transfer.
+MOST_ARMINGS = 62
+#: The switch reads a limit with atoi.
+MOST_SECONDS = 2**31 - 1
+
+
+class Arming(NamedTuple):
+    """A recording that begins when its leg is answered.
+
+    `limit_s` 0 is no limit. A variable with an empty value is left out: FreeSWITCH sets none from `name=`.
+    """
+
+    id: str
+    path: str
+    limit_s: int
+    variables: Mapping[str, str]
+
+
+def arm(uuid: str, armings: Iterable[Arming]) -> str:
+    """Have FreeSWITCH record an unanswered leg from its answer on; nothing goes out on the wire before it."""
+    return _set(uuid, [
+        (f"execute_on_answer_{_recording_id(arming.id)}",
+         f"record_session {_path(arming.path)} +{_seconds(arming.limit_s)}{_braces(arming.variables)}")
+        for arming in armings
+    ], [("recording_follow_transfer", "false"), ("recording_follow_attxfer", "false")])
+
+
+def disarm(uuid: str, ids: Iterable[str]) -> str:
+    """Take armings back; without effect once the leg is answered."""
+    return _set(uuid, [(f"execute_on_answer_{_recording_id(id)}", "") for id in ids])
+
+
+def start(uuid: str, path: str, limit_s: int, variables: Mapping[str, str]) -> str:
+    """Record an answered leg from now on. Never an unanswered one: it answers early, or kills the call."""
+    return f"api uuid_record {_uuid(uuid)} start {_path(path)} {_seconds(limit_s)}{_braces(variables)}"
+
+
+def stop(uuid: str, path: str) -> str:
+    return _record(uuid, "stop", path)
+
+
+def mask(uuid: str, path: str) -> str:
+    """Write silence: the file keeps the timeline."""
+    return _record(uuid, "mask", path)
+
+
+def unmask(uuid: str, path: str) -> str:
+    return _record(uuid, "unmask", path)
+
+
+def pause(uuid: str, path: str) -> str:
+    """Write nothing: the file gets shorter than the call."""
+    return _record(uuid, "pause", path)
+
+
+def resume(uuid: str, path: str) -> str:
+    return _record(uuid, "resume", path)
+
+
+def buglist(uuid: str) -> str:
+    """What is really being recorded on a leg: see replies.recorded."""
+    return f"api uuid_buglist {_uuid(uuid)}"
+
+
+def dump(uuid: str) -> str:
+    """A leg with all its variables: see replies.leg. JSON, as a caller's name with a newline forges lines of text."""
+    return f"api uuid_dump {_uuid(uuid)} json"
+
+
+def exists(uuid: str) -> str:
+    """Answers `true` or `false`."""
+    return f"api uuid_exists {_uuid(uuid)}"
+
+
+def show_channels() -> str:
+    """Every leg: see replies.channels. JSON for the reason that `dump` gives."""
+    return "api show channels as json"
+
+
+def show_registrations() -> str:
+    """Every phone that is registered: see replies.registrations."""
+    return "api show registrations as json"
+
+
+def status() -> str:
+    return "api status"
+
+
+def global_getvar(name: str) -> str:
+    """Answers the bare value; `-ERR no reply` where there is none."""
+    return f"api global_getvar {_checked(_VARIABLE, name, 'variable name')}"
+
+
+def subscribe(names: Iterable[str], subclasses: Iterable[str] = ()) -> str:
+    """Events as JSON; `subclasses` are of CUSTOM, which is not a name to give here, nor is ALL."""
+    words = [_checked(_EVENT, name, "event name") for name in names]
+    if {"ALL", "CUSTOM"} & set(words):
+        raise CommandRefused("events are subscribed to by name", " ".join(words))
+    custom = [_checked(_SUBCLASS, subclass, "event subclass") for subclass in subclasses]
+    return " ".join(["event json", *words, *(["CUSTOM", *custom] if custom else [])])
+
+
+def log_critical() -> str:
+    """The switch's log lines of level CRIT and above: among them, how many events it lost for a listener."""
+    return "log crit"
+
+
+def auth(password: str) -> str:
+    """All text behind `auth ` is the password, blanks included."""
+    if not isinstance(password, str) or not _LINE.fullmatch(password):
+        raise CommandRefused("the password of a switch is one line of text", hint="see event_socket.conf.xml")
+    return f"auth {password}"
+
+
+def _set(uuid: str, of_recordings: list[tuple[str, str]], further: Iterable[tuple[str, str]] = ()) -> str:
+    if not 1 <= len(of_recordings) <= MOST_ARMINGS:
+        raise CommandRefused("a leg takes 1 to 62 recordings at once", str(len(of_recordings)))
+    assignments = ";".join(f"{name}={value}" for name, value in [*of_recordings, *further])
+    return f"api uuid_setvar_multi {_uuid(uuid)} {assignments}"
+
+
+def _record(uuid: str, action: str, path: str) -> str:
+    return f"api uuid_record {_uuid(uuid)} {action} {_path(path)}"
+
+
+def _braces(variables: Mapping[str, str]) -> str:
+    pairs = [
+        f"{_checked(_VARIABLE, name, 'variable name')}={_checked(_VALUE, value, 'value of a variable')}"
+        for name, value in variables.items() if value != ""
+    ]
+    return f" {{{','.join(pairs)}}}" if pairs else ""
+
+
+def _uuid(value: str) -> str:
+    return _checked(_UUID, value, "leg's UUID")
+
+
+def _recording_id(value: str) -> str:
+    return _checked(_RECORDING_ID, value, "recording id")
+
+
+def _path(value: str) -> str:
+    return _checked(_PATH, value, "recording's path")
+
+
+def _seconds(value: int) -> int:
+    if type(value) is not int or not 0 <= value <= MOST_SECONDS:
+        raise CommandRefused("not a number of seconds", repr(value)[:80])
+    return value
+
+
+def _checked(pattern: re.Pattern, value: str, what: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise CommandRefused(f"not fit to be a {what}", repr(value)[:80])
+    return value

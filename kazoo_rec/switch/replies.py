@@ -1,0 +1,51 @@
+"""What FreeSWITCH answers to commands, as values."""
+
+import re
+
+from kazoo_rec.errors import CommandFailed, ProtocolBroken
+from kazoo_rec.switch.events import Event, parse
+
+#: switch_core_media_bug_enumerate does not escape the path; a path that commands.start accepts needs no escape.
+_RECORDING = re.compile(r"<function>session_record</function>\s*<target>(.*)</target>")
+
+
+def check(reply: str) -> str:
+    """The reply as it is; raises CommandFailed for `-ERR …` and `-USAGE: …`."""
+    if reply.startswith("-"):
+        raise CommandFailed("FreeSWITCH refused a command", reply.strip()[:200])
+    return reply
+
+
+def channels(reply: str) -> list[dict[str, str]]:
+    """The legs in the reply to `show channels as json`: `uuid`, `direction`, `callstate`, `created_epoch` …"""
+    return _rows(reply, "uuid")
+
+
+def registrations(reply: str) -> list[dict[str, str]]:
+    """The phones in the reply to `show registrations as json`: `reg_user`, `realm`, `url` (their contact) …"""
+    return _rows(reply, "reg_user")
+
+
+def leg(reply: str) -> Event:
+    """The leg in the reply to `uuid_dump <uuid> json`; its name is CHANNEL_DATA."""
+    return _json(reply)
+
+
+def recorded(reply: str) -> list[str]:
+    """The paths in the reply to `uuid_buglist`, one for each running recording, so twice where it runs twice."""
+    return _RECORDING.findall(check(reply))
+
+
+def exists(reply: str) -> bool:
+    return check(reply).strip() == "true"
+
+
+def _rows(reply: str, key: str) -> list[dict[str, str]]:
+    try:
+        return [row for row in _json(reply).headers.get("rows", []) if row[key]]
+    except (LookupError, TypeError) as fault:
+        raise ProtocolBroken("a list of the switch is not what it should be", str(fault)) from None
+
+
+def _json(reply: str) -> Event:
+    return parse(check(reply).encode("utf-8", "surrogateescape"))
