@@ -7,9 +7,9 @@ import structlog
 
 
 def _harmless(_logger, _method, line: dict) -> dict:
-    """Foreign text cannot forge a line or move a cursor: what is not printable is escaped."""
+    """Foreign text cannot forge a line or move a cursor: what is not printable is escaped. None is left out."""
     return {key: ascii(value)[1:-1] if isinstance(value, str) and not value.isprintable() else value
-            for key, value in line.items()}
+            for key, value in line.items() if value is not None}
 
 
 def configure(verbose: bool = False, role: str | None = None):

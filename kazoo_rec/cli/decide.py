@@ -2,20 +2,21 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import BinaryIO
 
 import click
 import orjson
-import yaml
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Column, Table
 
-from ..documents.schema import check, quoted
-from ..errors import DocumentError
-from ..policy import settings
-from ..policy.decision import Call, Decision
-from ..policy.decision import decide as decide_call
+from kazoo_rec.documents.files import parse
+from kazoo_rec.documents.schema import check, quoted
+from kazoo_rec.errors import DocumentError
+from kazoo_rec.policy import settings
+from kazoo_rec.policy.decision import Call, Decision
+from kazoo_rec.policy.decision import decide as decide_call
 
 LOOKED_AT = ("call_recording", "record_call")
 
@@ -66,7 +67,7 @@ def _answer_line(line: bytes) -> bool:
 def _show_file(file: BinaryIO) -> bool:
     """Prints the answer to one file for people; whether it was a call to decide on."""
     console = Console(markup=False, highlight=False)
-    answer = _answer(file.read(), orjson.loads if file.name.endswith(".json") else yaml.safe_load)
+    answer = _answer(file.read(), partial(parse, is_json=file.name.endswith(".json")))
     console.print(file.name, style="bold", soft_wrap=True)
     if "error" in answer:
         error = answer["error"]
@@ -86,7 +87,7 @@ def _show_file(file: BinaryIO) -> bool:
 def _answer(text: bytes, load) -> dict:
     try:
         entry = load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as broken:
+    except ValueError as broken:
         return {"error": {"path": "", "message": f"cannot be read: {' '.join(str(broken).split())}"}}
     try:
         decision = decide_call(_call(entry))

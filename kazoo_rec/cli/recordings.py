@@ -5,12 +5,15 @@ import time
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
 from kazoo_rec.store import Store, epoch_ms
+
+#: Width of a table that goes to a pipe or a file, where nothing has to be wrapped.
+PIPE_COLUMNS = 240
 
 STATES = ("armed", "recording", "paused", "stopped", "recorded", "discarded", "failed", "deleted")
 
@@ -42,12 +45,14 @@ def list_(config_file, account, state, limit, as_json):
         for row in rows:
             click.echo(json.dumps(row))
         return
-    table = Table("recording", "begun (UTC)", "account", "rule", "leg", "length", "state", "delivery")
+    table = Table(Column("recording", no_wrap=True), Column("begun (UTC)", no_wrap=True), "account", "rule", "leg",
+                  "length", "state", "delivery")
     for row in rows:
         table.add_row(*(Text(cell) for cell in (
             row["id"], _time(row["started_ms"] or row["created_ms"]), row["account_id"], row["rule"], row["leg"],
             _length(row["duration_ms"]), _state(row), ", ".join(_delivery(one) for one in row["deliveries"]) or "–")))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPE_COLUMNS)).print(table)
 
 
 @recordings.command("show")

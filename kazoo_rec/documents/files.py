@@ -47,9 +47,9 @@ def read(directory: Path) -> list[dict]:
             continue
         kind, account_id, document_id = place
         try:
-            body = _load(file)
-        except (ValueError, yaml.YAMLError) as broken:
-            faults.append({"path": name, "message": " ".join(str(broken).split())})
+            body = parse(file.read_bytes(), file.suffix == ".json")
+        except ValueError as broken:
+            faults.append({"path": name, "message": str(broken)})
             continue
         body, found = check(kind, body)
         if not found and body.get("id", document_id) != document_id:
@@ -70,6 +70,17 @@ def place_of(kind: str, account_id: str, document_id: str) -> Path:
     return Path(account_id, next(name for name, known in _KINDS.items() if known == kind), f"{document_id}.json")
 
 
+def parse(content: bytes, is_json: bool):
+    """The content of a file, JSON or YAML. Raises ValueError, saying where it is broken."""
+    text = content.decode("utf-8")
+    try:
+        return json.loads(text) if is_json else yaml.load(text, _TextLoader)
+    except yaml.YAMLError as broken:
+        raise ValueError(" ".join(str(broken).split())) from broken
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
 def _place(path: Path):
     parts = (*path.parts[:-1], path.stem)
     if path.suffix not in _SUFFIXES or not all(_ID.fullmatch(part) for part in parts):
@@ -79,13 +90,6 @@ def _place(path: Path):
     if len(parts) == 3 and parts[1] in _KINDS:
         return _KINDS[parts[1]], parts[0], parts[2]
     return None
-
-
-def _load(file: Path):
-    text = file.read_bytes().decode("utf-8")
-    if file.suffix == ".json":
-        return json.loads(text)
-    return yaml.load(text, _TextLoader)
 
 
 def _clashes(rows) -> list[dict]:

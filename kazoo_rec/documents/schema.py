@@ -141,6 +141,8 @@ def _expected(schema: Mapping) -> str:
     text = TYPES[schema["type"]]
     if "maxLength" in schema:
         text += f" of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
+    elif "minLength" in schema:
+        text += f" of at least {schema['minLength']} character(s)"
     if "minimum" in schema:
         text += f" from {schema['minimum']}"
     if "maximum" in schema:

@@ -15,7 +15,7 @@ offnet, and that account's inbound rule and the callee's endpoint record B.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .settings import Cell, Grid
+from kazoo_rec.policy.settings import Cell, Grid
 
 UNKNOWN = "the destination is not known yet"
 INBOUND_RECORDS = "the account's inbound rule records this call already"

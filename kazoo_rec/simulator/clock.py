@@ -8,6 +8,9 @@ import time
 import gevent
 from gevent.event import Event
 
+#: Media and state machines of the switch run in steps of this many seconds.
+FRAME_S = 0.02
+
 
 class Clock:
     """What is due when. `now` is in seconds; `epoch` is the Unix time of its zero, in seconds."""

@@ -37,7 +37,9 @@ class Process:
 
     def __init__(self, clock, steps):
         self._clock, self._steps, self._turn, self._mailbox, self._busy = clock, steps, 0, None, False
-        self._go(steps.send, None)
+
+    def start(self):
+        self._go(self._steps.send, None)
 
     def interrupt(self):
         if not self._busy and self._steps is not None:

@@ -187,7 +187,7 @@ def _from_originator(originator, phone):
 def _exported(originator):
     """Exported variables are on the called leg from the start, and still belong to the caller."""
     names = originator.variables.get("export_vars", "")
-    found = {name.removeprefix("nolocal:"): originator.exports.get(name, "") for name in names.split(",") if name}
+    found = {name.removeprefix("nolocal:"): originator.variables.get(name, "") for name in names.split(",") if name}
     return {"export_vars": names, **found} if names else {}
 
 

@@ -4,7 +4,13 @@ from kazoo_rec.errors import CommandTimeout, NotConnected
 
 from .fakes import Scene
 
-BUGS = "<media-bugs>\n <media-bug>\n  <function>session_record</function>\n  <target>{}</target>\n </media-bug>\n</media-bugs>\n"
+BUGS = """<media-bugs>
+ <media-bug>
+  <function>session_record</function>
+  <target>{}</target>
+ </media-bug>
+</media-bugs>
+"""
 
 
 def scene(**settings):

@@ -221,6 +221,14 @@ def test_foreign_text_is_quoted_and_cut_in_paths_and_messages():
         assert len(text) < 300
 
 
+def test_what_is_missing_is_named_where_it_should_be():
+    config = {"node": "a", "recordings_dir": "/r", "database": "sqlite:////d", "switches": [{"host": ""}]}
+    assert faults("config", config) == [
+        {"path": "switches.0.password", "message": "is missing"},
+        {"path": "switches.0.host", "message": "must be a string of at least 1 character(s), not ''"},
+    ]
+
+
 @pytest.mark.parametrize("depth", [50, 5000])
 def test_depth_is_no_way_to_break_the_check(depth):
     deep = []

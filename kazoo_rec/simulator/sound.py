@@ -1,4 +1,4 @@
-"""Recorded files: tones, and WAV as libsndfile writes it under FreeSWITCH."""
+"""Tones, and files of them: WAV as libsndfile writes it under FreeSWITCH."""
 
 import os
 import struct
@@ -6,6 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy
+
+#: Tones that the switch itself plays, Hz: to a caller who waits, and to a leg that was put on hold.
+RINGBACK_HZ, MUSIC_HZ = 425, 280
 
 #: Peak of a tone in a 16-bit sample; two of them mixed do not clip.
 AMPLITUDE = 8000

@@ -1,0 +1,34 @@
+# make setup   .venv with the program and its test tools
+# make test    the tests          make lint   ruff
+# make demo    the main job, with a simulated switch, in under a minute
+# make bench   the figures of bench/README.md that need no switch
+
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: setup lint test demo bench clean
+
+setup: .venv/.ready
+
+.venv/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s" % sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+
+test: setup
+	$(BIN)/pytest
+
+demo: setup
+	$(BIN)/kazoo-rec demo
+
+bench: setup
+	$(BIN)/python bench/events.py
+	$(BIN)/python bench/decide.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

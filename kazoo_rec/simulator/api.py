@@ -1,0 +1,257 @@
+"""Commands after `api`: their arguments, their replies to the byte, and what they do."""
+
+import shlex
+
+import orjson
+
+from . import wire
+from .headers import channel_headers
+from .leg import new_uuid
+from .recording import parse_variables, start_recording
+from .script import Script
+
+VERSION = "1.10.12-release"
+_NO_CHANNEL = "-ERR No such channel!\n"
+#: `show channels` asks a database that is this many seconds behind.
+_DATABASE_LAG_S = 0.1
+
+
+class Api:
+    """Executes commands on a switch. `execute` gives the reply; a command without an output answers `-ERR no reply`."""
+
+    def __init__(self, switch):
+        self._switch = switch
+
+    def execute(self, line: str) -> str:
+        name, _, arguments = line.partition(" ")
+        command = _COMMANDS.get(name.lower())
+        if command is None:
+            return f"-ERR {name} Command not found!\n"
+        return command(self._switch, arguments.strip()) or "-ERR no reply\n"
+
+
+def _status(switch, _):
+    sessions, seconds = len(switch.legs), switch.clock.now
+    return (f"UP {uptime(seconds)}\nFreeSWITCH (Version {VERSION} simulated 64bit) is ready\n"
+            f"{switch.sessions} session(s) since startup\n{sessions} session(s) - peak {switch.peak}, last 5min {switch.peak} \n"
+            "0 session(s) per Sec out of max 1000, peak 0, last 5min 0 \n10000 session(s) max\nmin idle cpu 0.00/100.00\n"
+            "Current Stack Size/Max 240K/240K\n")
+
+
+def _version(switch, _):
+    return f"FreeSWITCH Version {VERSION}~64bit ( 64bit)\n"
+
+
+def _uptime(switch, arguments):
+    seconds = switch.clock.now
+    return f"{int(seconds * 1000)}\n" if arguments == "ms" else f"{int(seconds)}\n"
+
+
+def _hostname(switch, _):
+    return switch.hostname
+
+
+def _global_getvar(switch, name):
+    known = {"hostname": switch.hostname, "local_ip_v4": "192.0.2.2", "recordings_dir": switch.recordings,
+             "core_uuid": switch.core_uuid}
+    return known.get(name, "") if name else "".join(f"{each}={value}\n" for each, value in known.items())
+
+
+def _create_uuid(switch, _):
+    return new_uuid()
+
+
+def _show(switch, arguments):
+    words = arguments.split()
+    if not words or words[0] not in ("channels", "registrations"):
+        return "-USAGE: channels [count|like <match string>]|registrations [as json]\n"
+    rows = _channels(switch) if words[0] == "channels" else switch.registrations()
+    if words[1:2] == ["like"] and len(words) > 2:
+        rows = [row for row in rows if any(words[2] in row[column] for column in ("uuid", "name", "cid_name", "cid_num"))]
+    if words[-2:] == ["as", "json"]:
+        if words[1:2] == ["count"]:
+            return f'{{"row_count":{len(rows)},"rows":[]}}'
+        return orjson.dumps({"row_count": len(rows), "rows": rows}).decode() if rows else '{"row_count": 0}\n'
+    if "as" in words[:-1]:
+        return f"-ERR Cannot find format {words[-1]}\n"
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)] if rows and words[1:2] != ["count"] else []
+    return "".join(f"{line}\n" for line in lines) + f"\n{len(rows)} total.\n"
+
+
+def _channels(switch):
+    latest = switch.clock.now - _DATABASE_LAG_S
+    return [_row(leg) for created, destroyed, leg in switch.history(latest) if created <= latest < destroyed]
+
+
+def _row(leg):
+    profile, codec = leg.profile, channel_headers(leg, variables=False)
+    epoch = profile.times["Channel-Created"] // 1_000_000
+    sent = "last_sent_callee_id_name" in leg.variables
+    application = leg.direction == "inbound"
+    return {
+        "uuid": leg.uuid, "direction": leg.direction, "created": leg.switch.date(epoch), "created_epoch": str(epoch),
+        "name": leg.name, "state": leg.state[0], "cid_name": profile.caller_id_name, "cid_num": profile.caller_id_number,
+        "ip_addr": profile.network_address, "dest": profile.destination,
+        "application": leg.variables.get("current_application", "") if application else "",
+        "application_data": leg.variables.get("current_application_data", "") if application else "",
+        "dialplan": profile.dialplan, "context": profile.context,
+        **{f"{side}_{what}": codec.get(f"Channel-{side.title()}-Codec-{header}", "") for side in ("read", "write")
+           for what, header in (("codec", "Name"), ("rate", "Rate"), ("bit_rate", "Bit-Rate"))},
+        "secure": "", "hostname": leg.switch.hostname, "presence_id": leg.presence_id, "presence_data": "",
+        "accountcode": leg.variables.get("accountcode", ""), "callstate": leg.call_state,
+        "callee_name": profile.callee_id_name, "callee_num": profile.callee_id_number,
+        "callee_direction": "SEND" if sent else "", "call_uuid": leg.variables.get("call_uuid", "") if leg.partner else "",
+        "sent_callee_name": leg.variables.get("last_sent_callee_id_name", ""),
+        "sent_callee_num": leg.variables.get("last_sent_callee_id_number", ""),
+        "initial_cid_name": profile.caller_id_name, "initial_cid_num": profile.caller_id_number,
+        "initial_ip_addr": profile.network_address, "initial_dest": profile.rdnis or profile.destination,
+        "initial_dialplan": profile.dialplan, "initial_context": "public" if profile.rdnis else profile.context,
+    }
+
+
+def _uuid_exists(switch, uuid):
+    return "true" if uuid in switch.legs else "false"
+
+
+def _uuid_dump(switch, arguments):
+    if not arguments:
+        return "-USAGE: <uuid> [format]\n"
+    uuid, _, form = arguments.partition(" ")
+    leg = switch.legs.get(uuid)
+    if leg is None:
+        return _NO_CHANNEL
+    event = {**switch.event_headers("CHANNEL_DATA"), **channel_headers(leg)}
+    if form.lower() == "json":
+        return wire.json_body(event).decode("utf-8", "surrogateescape")
+    if form.lower() == "plain":
+        return "".join(f"{name}: [{value}]\n" for name, value in event.items()) + "\n"
+    return wire.plain_body(event).decode("utf-8", "surrogateescape")
+
+
+def _uuid_buglist(switch, uuid):
+    if not uuid:
+        return "-USAGE: <uuid>\n"
+    if uuid not in switch.legs:
+        return ""
+    bugs = "".join(f" <media-bug>\n  <function>session_record</function>\n  <target>{recording.path}</target>\n"
+                   "  <thread-locked>0</thread-locked>\n </media-bug>\n" for recording in switch.legs[uuid].recordings)
+    return f"<media-bugs>\n{bugs}</media-bugs>\n"
+
+
+def _uuid_record(switch, arguments):
+    words = _words(arguments)
+    order = words[1].lower() if len(words) > 1 else ""
+    if len(words) < 3 or order not in ("start", "stop", "mask", "unmask", "pause", "resume"):
+        return "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>] [<recording_vars>]\n"
+    leg, path = switch.legs.get(words[0]), words[2]
+    if leg is None:
+        return "-ERR Cannot locate session!\n"
+    if order == "start":
+        limit = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
+        variables = parse_variables(words[4]) if len(words) > 4 else {}
+        done = start_recording(leg, path, limit, variables, armed=False)
+    elif order == "stop" and path.lower() == "all":
+        done = leg.stop_recordings("success-maxtime")
+    else:
+        recording = leg.files.get(path)
+        done = recording is not None
+        if done:
+            recording.end("success-maxtime") if order == "stop" else getattr(recording, order)()
+    what = "record" if order in ("start", "stop") else "recording"
+    failed = "Cannot record session!" if order == "start" else f"Cannot {order} {what} session!"
+    return "+OK Success\n" if done else f"-ERR {failed}\n"
+
+
+def _uuid_setvar(switch, arguments):
+    words = arguments.split(" ", 2)
+    if len(words) < 2:
+        return "-USAGE: <uuid> <var> [value]\n"
+    leg = switch.legs.get(words[0])
+    if leg is None:
+        return _NO_CHANNEL
+    leg.set(words[1], words[2].strip() if len(words) > 2 else "")
+    return "+OK\n"
+
+
+def _uuid_setvar_multi(switch, arguments):
+    usage = "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"
+    if not arguments:
+        return usage
+    uuid, _, pairs = arguments.partition(" ")
+    if not pairs:
+        return ""
+    leg = switch.legs.get(uuid)
+    if leg is None:
+        return _NO_CHANNEL + usage
+    for pair in pairs.split(";"):
+        name, equals, value = pair.partition("=")
+        if equals:
+            leg.set(name, value)
+    return "+OK\n"
+
+
+def _uuid_getvar(switch, arguments):
+    uuid, _, name = arguments.partition(" ")
+    if not name:
+        return "-USAGE: <uuid> <var>\n"
+    return switch.legs[uuid].variables.get(name, "_undef_") if uuid in switch.legs else _NO_CHANNEL
+
+
+def _uuid_kill(switch, arguments):
+    uuid, _, cause = arguments.partition(" ")
+    if not uuid:
+        return "-USAGE: <uuid> [cause]\n"
+    if uuid not in switch.legs:
+        return _NO_CHANNEL
+    switch.legs[uuid].hangup(cause or "NORMAL_CLEARING")
+    return "+OK\n"
+
+
+def _originate(switch, arguments):
+    """`{variables}<dial string> &<application>(<data>)`: waits for the answer."""
+    variables, text = {}, arguments
+    if text.startswith("{"):
+        inside, _, text = text.partition("}")
+        variables = parse_variables(inside + "}")
+    words = _words(text)
+    if len(words) < 2:
+        return ("-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] "
+                "[<cid_num>] [<timeout_sec>]\n")
+    phone = switch.phone_of(words[0])
+    if phone is None or not words[1].startswith("&"):
+        return "-ERR SUBSCRIBER_ABSENT\n" if phone is None else "-ERR NO_ROUTE_DESTINATION\n"
+    application, _, data = words[1][1:].rstrip(")").partition("(")
+    call = switch.play(Script(phone, dialplan=(f"{application} {data}",), click_to_call=True),
+                       uuid=variables.pop("origination_uuid", ""))
+    for name, value in variables.items():
+        call.legs[0].set(name, value)
+    uuid = call.answered.get()
+    return f"+OK {uuid}\n" if uuid else f"-ERR {call.legs[0].cause}\n"
+
+
+def _words(text):
+    splitter = shlex.shlex(text, posix=True)
+    splitter.whitespace, splitter.whitespace_split, splitter.commenters, splitter.quotes = " ", True, "", "'"
+    try:
+        return list(splitter)
+    except ValueError:
+        return text.split()
+
+
+def uptime(seconds: float) -> str:
+    """As `status` and HEARTBEAT say it."""
+    minutes, whole = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    us = int(seconds * 1_000_000) % 1_000_000
+    parts = ((0, "year"), (hours // 24, "day"), (hours % 24, "hour"), (minutes, "minute"), (whole, "second"),
+             (us // 1000, "millisecond"), (us % 1000, "microsecond"))
+    return ", ".join(f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts)
+
+
+_COMMANDS = {
+    "status": _status, "version": _version, "uptime": _uptime, "hostname": _hostname, "global_getvar": _global_getvar,
+    "create_uuid": _create_uuid, "show": _show, "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump,
+    "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record, "uuid_setvar": _uuid_setvar,
+    "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar, "uuid_kill": _uuid_kill,
+    "originate": _originate,
+}

@@ -1,0 +1,123 @@
+"""The application `bridge`: rings phones for a leg and joins it with the first that answers or sends early media."""
+
+from .clock import FRAME_S
+from .process import HungUp
+from .sound import RINGBACK_HZ
+
+#: After these causes the caller's dialplan goes on (mod_dptools.c, audio_bridge_function).
+_GOES_ON = ("NO_ANSWER", "NO_USER_RESPONSE")
+
+
+def bridge(leg, data):
+    """Rings the phones that the dial string `data` names, at once; parted by commas."""
+    phones = leg.call.phones_of(data)
+    if any(phone.via == "loopback" for phone in phones):
+        leg.pre_answer()
+    legs = [leg.call.dial(phone, leg, lone=len(phones) == 1) for phone in phones]
+    try:
+        winner, cause = yield from _reach(leg, legs)
+    except HungUp:
+        for other in legs:
+            other.hangup("ORIGINATOR_CANCEL")
+        return
+    if winner is not None:
+        yield from _talk(leg, winner)
+    elif cause not in _GOES_ON:
+        leg.hangup(cause)
+
+
+def _reach(leg, legs):
+    """Gives (the leg to talk with, "") or (None, why not)."""
+    clock, ringing, alone, cause = leg.clock, set(legs), len(legs) == 1, "NO_ANSWER"
+    gives_up = clock.whole_seconds(int(leg.variables.get("call_timeout", "60")))
+    heard = leg.answered or leg.early
+    while ringing:
+        news, other = (yield leg.news, max(0.0, gives_up - clock.now)) or ("time", None)
+        if news == "time":
+            for each in tuple(ringing):
+                each.hangup("NO_ANSWER")
+            return None, "NO_ANSWER"
+        if other not in ringing:
+            continue
+        if news == "gone":
+            ringing.discard(other)
+            cause = other.cause
+        elif news == "rings" and not heard:
+            heard = True
+            yield FRAME_S
+            if "ringback" in leg.variables:
+                leg.pre_answer()
+                leg.playing_hz = RINGBACK_HZ
+            else:
+                leg.ring()
+        elif news == "answers" or (news == "media" and alone and "ignore_early_media" not in leg.variables):
+            for each in ringing - {other}:
+                each.hangup("LOSE_RACE")
+            return other, ""
+    return None, cause
+
+
+def _talk(leg, other):
+    try:
+        yield FRAME_S
+        if not other.cause:
+            leg.pre_answer()
+            if other.answered:
+                yield from _answer(leg)
+            _join(leg, other)
+            if other.answered:
+                yield from _update(leg, other)
+        while not other.cause or leg.news.has():
+            news, who = yield leg.news
+            if who is other and news == "answers":
+                yield from _answer(leg)
+                yield from _update(leg, other)
+    except HungUp:
+        other.hangup()
+    if leg.partner is other:
+        _part(leg, other)
+    if not leg.cause and leg.variables.get("hangup_after_bridge") == "true":
+        leg.hangup(other.cause)
+
+
+def _answer(leg):
+    if not leg.answered:
+        leg.answer()
+        yield from leg.armed()
+
+
+def _join(leg, other):
+    if other.is_lone_user:
+        other.enrol()
+    leg.call.settle()
+    leg.join(other)
+    other.join(leg)
+    leg.variables |= {"originate_disposition": "SUCCESS", "DIALSTATUS": "SUCCESS"}
+    leg.publish("CHANNEL_BRIDGE", before={"Bridge-A-Unique-ID": leg.uuid, "Bridge-B-Unique-ID": other.uuid})
+
+
+def _update(leg, other):
+    """Each phone is told, a frame apart, with whom it speaks."""
+    for phone, partner in ((other, leg), (leg, other)):
+        if phone.cause or phone.twin is not None:
+            continue
+        name, number = _shown(partner, called=partner is other)
+        phone.variables |= {"last_sent_callee_id_name": name, "last_sent_callee_id_number": number}
+        phone.publish("CALL_UPDATE", before={"Direction": "SEND", "Sent-Callee-ID-Name": name,
+                                             "Sent-Callee-ID-Number": number, "Bridged-To": partner.uuid})
+        yield FRAME_S
+
+
+def _shown(leg, called):
+    profile, shown = leg.profile, leg.variables.get
+    if called:
+        return profile.callee_id_name, profile.callee_id_number
+    return (shown("effective_caller_id_name") or profile.caller_id_name,
+            shown("effective_caller_id_number") or profile.caller_id_number)
+
+
+def _part(leg, other):
+    leg.part()
+    other.part()
+    leg.variables |= {"last_bridge_role": "originator", "bridge_hangup_cause": other.cause}
+    leg.publish("CHANNEL_UNBRIDGE", before={"Bridge-A-Unique-ID": leg.uuid, "Bridge-B-Unique-ID": other.uuid})

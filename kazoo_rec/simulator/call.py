@@ -1,0 +1,136 @@
+"""One call that is played: its legs, and what they need of each other."""
+
+from gevent.event import AsyncResult, Event
+
+from . import habits, sip
+from .clock import FRAME_S
+from .dialplan import usual
+from .faults import strike, without_media
+from .leg import Leg, new_uuid
+from .process import HungUp, Process
+from .script import Phone, Script
+
+
+class Call:
+    """A script being played. `legs` are all its legs in the order of their making, gone ones too."""
+
+    def __init__(self, switch, script: Script):
+        self.switch, self.script, self.legs = switch, script, []
+        self.answered = AsyncResult()
+        self._ended, self._alive = Event(), 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until every leg is gone, at most `timeout` seconds of the wall. Whether they are."""
+        return self._ended.wait(timeout)
+
+    def begin(self, uuid: str = ""):
+        script, switch = self.script, self.switch
+        for phone in (script.caller, *script.called):
+            switch.register(phone)
+        for fault in script.faults:
+            strike(fault, switch)
+        applications = [f"bridge {dial_string(script.called)}" if line == "bridge" else line
+                        for line in script.dialplan or usual(script)]
+        if script.click_to_call:
+            leg = self.dial(script.caller, None, lone=True, uuid=uuid, applications=applications)
+        else:
+            leg = self._leg(script.caller, None, sip.inbound(switch, new_uuid(), script))
+            leg.create()
+            habits.live(leg)
+            self._run(leg, leg.run(applications))
+        return leg
+
+    def dial(self, phone: Phone, originator: Leg | None, lone: bool, uuid="", applications=()) -> Leg:
+        """A leg to a phone: CHANNEL_OUTGOING, CHANNEL_CREATE, CHANNEL_ORIGINATE, and the phone begins to act."""
+        if phone.via == "loopback":
+            return self._loop(phone, originator)
+        leg = self._leg(phone, originator, sip.outbound(self.switch, uuid or new_uuid(), phone, originator, lone))
+        leg.is_lone_user = lone and bool(phone.domain) and phone.via == "user"
+        leg.publish("CHANNEL_OUTGOING", variables=False)
+        if phone.domain and phone.via == "user" and not lone:
+            leg.publish("CHANNEL_OUTGOING", variables=False)
+        leg.create()
+        leg.publish("CHANNEL_ORIGINATE")
+        habits.live(leg)
+        if originator is None:
+            self._run(leg, self._click(leg, applications))
+        return leg
+
+    def phones_of(self, data: str) -> list[Phone]:
+        """The phones of a dial string: the script's own, or whom the switch knows."""
+        if data == dial_string(self.script.called):
+            return list(self.script.called)
+        return [self.switch.phone_of(each) for each in data.split(",")]
+
+    def is_without_media(self, phone) -> bool:
+        return any(without_media(fault, phone) for fault in self.script.faults)
+
+    def settle(self):
+        """Before anything that can be heard changes: every recording takes in what was."""
+        for leg in self.legs:
+            for recording in leg.recordings:
+                recording.catch_up()
+
+    def leave(self, leg):
+        self.switch.forget(leg)
+        self._alive -= 1
+        if not self._alive:
+            self.answered.set("")
+            self._ended.set()
+
+    def _loop(self, phone, originator):
+        """A loopback channel: its `a` is the leg that was dialled, its `b` walks through the dialplan to the phone."""
+        uuids = new_uuid(), new_uuid()
+        near = self._leg(phone, originator, sip.loopback(self.switch, *uuids, phone, "a", originator))
+        far = self._leg(phone, None, sip.loopback(self.switch, *uuids[::-1], phone, "b", originator))
+        near.twin, far.twin = far, near
+        near.publish("CHANNEL_OUTGOING", variables=False)
+        near.create()
+        far.create()
+        near.publish("CHANNEL_ORIGINATE")
+        domain = phone.domain
+        self._run(far, far.run([f"set domain_name={domain}", "set hangup_after_bridge=true", "set call_timeout=30",
+                                "set ringback=%(2000,4000,440,480)", f"bridge user/{phone.address}"]))
+        return near
+
+    def _click(self, leg, applications):
+        """A leg that the switch dialled by itself: it executes once it has answered."""
+        try:
+            while (yield leg.news)[0] != "answers":
+                pass
+            yield FRAME_S
+            self.answered.set(leg.uuid)
+            if leg.is_lone_user:
+                leg.enrol()
+            leg.profile = leg.profile.copied(
+                caller_id_name="Outbound Call", caller_id_number=leg.profile.callee_id_number,
+                callee_id_name="", callee_id_number=leg.profile.caller_id_number)
+            leg.publish("CALL_UPDATE", before={"Direction": "RECV"})
+            leg.state = ("CS_EXECUTE", 4)
+        except HungUp:
+            applications = ()
+        yield from leg.run(applications)
+
+    def _leg(self, phone, originator, made):
+        leg = Leg(self, phone, originator=originator, **made)
+        if originator is not None and leg.direction == "outbound":
+            leg.other = ("originator", originator.profile.copied())
+        self.legs.append(leg)
+        self._alive += 1
+        self.switch.legs[leg.uuid] = leg
+        return leg
+
+    def _run(self, leg, steps):
+        leg.process = Process(leg.clock, steps)
+        leg.process.start()
+
+
+def dial_string(phones) -> str:
+    return ",".join(_endpoint(phone) for phone in phones)
+
+
+def _endpoint(phone):
+    if not phone.domain:
+        return f"sofia/gateway/carrier/{phone.user}"
+    return {"user": f"user/{phone.address}", "contact": f"sofia/internal/{phone.user}%{phone.domain}",
+            "loopback": f"loopback/{phone.user}/{phone.domain}"}[phone.via]

@@ -1,0 +1,339 @@
+import gevent
+import pytest
+from gevent.event import Event
+
+from kazoo_rec.delivery import worker as worker_module
+from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.delivery.worker import Worker
+from tests.media.sounds import write_talk
+
+from .fakes import RECORDING_ID, Clock, Customer, Store, refusing_url, rude_server, stopped_row
+
+SECOND_MS = 1000
+
+
+class Site:
+    """A node with its worker: what is stopped is finished, what is due is uploaded, when it is told to."""
+
+    def __init__(self, directory, pool, session):
+        self.directory, self.pool, self.session = directory, pool, session
+        self.store, self.clock = Store(), Clock()
+        self.timeout_s = (5, 5)
+        self.spread = 0.0
+        self.settings = {}
+        self._worker = None
+
+    @property
+    def worker(self):
+        if self._worker is None:
+            self._worker = Worker(self.store, "fs1", self.directory, self.pool, DeliverySettings(**self.settings),
+                                  self.session, self.clock, lambda: self.spread, self.timeout_s)
+        return self._worker
+
+    def stopped(self, url, recording_id=RECORDING_ID, seconds=0.5, settings=(), **columns):
+        row = stopped_row(recording_id, {"url": url, "channels": "dual", **dict(settings)},
+                          **{"expected_ms": round(seconds * 1000), **columns})
+        self.store.rows[recording_id] = row
+        write_talk(self.directory / row["master"], seconds)
+        return row
+
+    def due(self, url, recording_id=RECORDING_ID, **columns):
+        """A recording that is finished already; the result is its upload."""
+        self.stopped(url, recording_id)
+        self.step()
+        upload = next(upload for upload in self.store.uploads.values() if upload["recording_id"] == recording_id)
+        upload.update(columns)
+        return upload
+
+    def step(self, later_s=0):
+        """One look into the store, `later_s` after the last, and the end of what it took up."""
+        self.clock.now_ms += round(later_s * SECOND_MS)
+        self.worker.tick()
+        self.worker.join()
+
+    def file(self, recording_id=RECORDING_ID):
+        return self.directory / self.store.rows[recording_id]["master"]
+
+
+@pytest.fixture
+def site(tmp_path, pool, session):
+    site = Site(tmp_path, pool, session)
+    yield site
+    site.worker.stop()
+
+
+def test_what_stopped_is_finished_then_uploaded_and_the_proof_is_kept(site):
+    with Customer() as customer:
+        site.stopped(f"{customer.url}/rec")
+        site.step()
+        site.step()
+    [upload] = site.store.uploads.values()
+    row = site.store.rows[RECORDING_ID]
+    assert (row["state"], upload["state"], upload["attempts"], upload["status"]) == ("recorded", "delivered", 1, 200)
+    assert (upload["etag"], upload["proof_sha256"]) == ('"tag"', row["sha256"])
+    assert upload["delivered_ms"] == site.clock.now_ms
+    [(_, path, _, body)] = customer.requests
+    assert path == f"/rec/call_recording_{RECORDING_ID}.wav"
+    assert body == site.file().read_bytes()
+
+
+def test_nothing_is_sent_twice(site):
+    with Customer() as customer:
+        site.due(customer.url)
+        for _ in range(3):
+            site.step(later_s=3600)
+    assert len(customer.requests) == 1
+
+
+def test_another_nodes_recordings_are_left_alone(site):
+    site.stopped("http://a.example/", node="fs2")
+    site.step()
+    assert site.store.rows[RECORDING_ID]["state"] == "stopped"
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_files_go_after_the_delivery_only_if_the_settings_say_so(site, remove):
+    site.settings = {"remove_after_delivery": remove}
+    with Customer() as customer:
+        site.stopped(customer.url, settings={"format": "mp3"})
+        site.step()
+        mp3 = site.file().with_suffix(".mp3")
+        assert mp3.exists()
+        site.step()
+    assert (site.file().exists(), mp3.exists()) == (not remove, not remove)
+
+
+def test_files_stay_until_the_proof_is_durable(site):
+    site.settings = {"remove_after_delivery": True}
+    with Customer() as customer:
+        upload = site.due(customer.url)
+        site.store.refusals = [OSError("database gone")]
+        site.step()
+        assert (upload["state"], site.file().exists()) == ("due", True)
+        site.step(later_s=1)
+        assert len(customer.requests) == 1
+        site.step(later_s=5)
+    assert (upload["state"], site.file().exists()) == ("delivered", False)
+    assert {headers["IDEMPOTENCY_KEY"] for _, _, headers, _ in customer.requests} == {RECORDING_ID}
+
+
+def test_a_file_that_cannot_be_removed_changes_nothing_about_its_delivery(site, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(worker_module, "remove", refuse)
+    site.settings = {"remove_after_delivery": True}
+    with Customer() as customer:
+        upload = site.due(customer.url)
+        site.step()
+        site.step(later_s=3600)
+    assert (upload["state"], len(customer.requests)) == ("delivered", 1)
+
+
+def test_a_discarded_recordings_file_goes_when_its_row_is_durable(site):
+    site.stopped("http://a.example/", settings={"record_min_sec": 3})
+    site.store.refusals = [OSError("database gone")]
+    site.step()
+    assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("stopped", True)
+    site.step(later_s=5)
+    assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("discarded", False)
+
+
+def test_failures_are_further_and_further_apart(site):
+    upload = site.due(refusing_url(), give_up_ms=site.clock.now_ms + 10**9)
+    waits_s = []
+    for _ in range(13):
+        site.step()
+        waits_s.append((upload["next_attempt_ms"] - site.clock.now_ms) / SECOND_MS)
+        site.clock.now_ms = upload["next_attempt_ms"]
+    assert waits_s == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]
+    assert (upload["attempts"], upload["state"]) == (13, "due")
+    assert upload["last_error"] == "ConnectionRefusedError: Connection refused"
+
+
+def test_jitter_takes_up_to_half_of_a_wait(site):
+    site.spread = 0.5
+    upload = site.due(refusing_url())
+    site.step()
+    assert upload["next_attempt_ms"] - site.clock.now_ms == 3750
+
+
+def test_nothing_is_tried_before_its_time(site):
+    with Customer([("503 Unavailable", {})]) as customer:
+        site.due(customer.url)
+        site.step()
+        site.step(later_s=4.9)
+        assert len(customer.requests) == 1
+        site.step(later_s=0.1)
+    assert len(customer.requests) == 2
+
+
+def test_the_server_is_not_asked_again_before_it_wants_to_be(site):
+    with Customer([("503 Unavailable", {"Retry-After": "90"})]) as customer:
+        upload = site.due(customer.url)
+        site.step()
+        assert upload["next_attempt_ms"] == site.clock.now_ms + 90 * SECOND_MS
+        assert (upload["status"], upload["last_error"]) == (503, "answered 503 said so")
+        site.step(later_s=90)
+    assert (upload["state"], upload["last_error"]) == ("delivered", None)
+
+
+def test_a_server_that_wants_to_wait_for_ever_is_asked_a_last_time_at_the_end(site):
+    with Customer([("503 Unavailable", {"Retry-After": "9" * 400})]) as customer:
+        upload = site.due(customer.url)
+        site.step()
+        assert upload["next_attempt_ms"] == upload["give_up_ms"]
+
+
+def test_after_its_time_an_upload_is_given_up_and_its_file_stays(site):
+    site.settings = {"remove_after_delivery": True}
+    upload = site.due(refusing_url(), give_up_ms=site.clock.now_ms + 7 * SECOND_MS)
+    site.step()
+    site.step(later_s=5)
+    assert (upload["state"], upload["next_attempt_ms"]) == ("due", upload["give_up_ms"])
+    site.step(later_s=2)
+    assert (upload["state"], upload["attempts"]) == ("failed", 3)
+    assert site.file().exists()
+    site.step(later_s=3600)
+    assert upload["attempts"] == 3
+
+
+def test_a_url_that_can_never_be_is_given_up_at_once(site):
+    upload = site.due("http://a.example/", url="ftp://ann:secret@a.example/")
+    site.step()
+    assert (upload["state"], upload["attempts"]) == ("failed", 1)
+    assert "ftp" in upload["last_error"]
+    assert "secret" not in upload["last_error"]
+
+
+def test_a_file_that_is_gone_is_told_and_looked_for_again(site):
+    with Customer() as customer:
+        upload = site.due(customer.url)
+        away = site.file().rename(site.file().with_suffix(".away"))
+        site.step()
+        assert upload["last_error"] == "FileNotFoundError: No such file or directory"
+        away.rename(site.file())
+        site.step(later_s=5)
+    assert upload["state"] == "delivered"
+
+
+def test_whatever_is_wrong_with_one_recording_is_no_others_trouble(site):
+    with Customer() as customer:
+        broken = site.due(customer.url, "202611-broken")
+        sound = site.due(customer.url, "202611-sound")
+        site.store.rows["202611-broken"]["sha256"] = "no hex"
+        site.store.rows["202611-stuck"] = stopped_row("202611-stuck", settings={"record_min_sec": "three"})
+        write_talk(site.file("202611-stuck"))
+        site.step()
+    assert sound["state"] == "delivered"
+    assert (broken["state"], broken["attempts"]) == ("due", 1)
+    assert broken["last_error"].startswith("ValueError: ")
+    assert site.store.rows["202611-stuck"]["state"] == "stopped"
+    assert site.store.rows["202611-stuck"]["state_reason"].startswith("TypeError: ")
+
+
+def test_recordings_that_cannot_be_finished_do_not_stand_before_the_others(site):
+    for number in range(10):
+        site.stopped(None, f"202611-stuck{number}", settings={"record_min_sec": "three"})
+    site.stopped(None, "202611-sound")
+    for _ in range(6):
+        site.step()
+    assert site.store.rows["202611-sound"]["state"] == "recorded"
+
+
+def test_what_could_not_be_finished_is_finished_when_it_can_be(site):
+    row = site.stopped(None, settings={"record_min_sec": "three"})
+    site.step()
+    row["settings"]["record_min_sec"] = 0
+    site.step(later_s=4.9)
+    assert row["state"] == "stopped"
+    site.step(later_s=0.1)
+    assert (row["state"], row["state_reason"]) == ("recorded", None)
+
+
+def test_a_dead_server_holds_up_nobody_else(site):
+    done = Event()
+    with Customer() as customer, rude_server(lambda connection: done.wait()) as dead_url:
+        dead = [site.due(refusing_url(), f"202611-dead{number}", host=dead_url, url=dead_url) for number in range(40)]
+        alive = site.due(customer.url, "202611-alive")
+        arrived = Event()
+        customer.before = lambda number: arrived.set()
+        site.worker.tick()
+        assert arrived.wait(5)
+        gevent.idle()
+        done.set()
+        site.worker.join()
+    assert alive["state"] == "delivered"
+    assert sum(upload["attempts"] for upload in dead) == DeliverySettings().uploads_per_host
+
+
+def test_no_server_has_more_uploads_than_it_may_and_all_together_no_more_than_they_may(site):
+    site.settings = {"uploads_per_host": 2, "uploads": 5}
+    release, full = Event(), Event()
+    servers = [Customer(before=lambda number: full.set() or release.wait()) for _ in range(3)]
+    for index, server in enumerate(servers):
+        server.__enter__()
+        for number in range(4):
+            site.due("http://a.example/", f"202611-{index}-{number}", url=server.url, host=server.url,
+                     next_attempt_ms=site.clock.now_ms)
+    site.worker.tick()
+    assert full.wait(5)
+    site.worker.tick()
+    started = sorted(list(site.worker._busy().values()))
+    release.set()
+    site.worker.join()
+    assert started == [1, 2, 2]
+    for _ in range(3):
+        site.step()
+    assert [len(server.requests) for server in servers] == [4, 4, 4]
+    for server in servers:
+        server.__exit__()
+
+
+def test_a_row_that_was_read_before_its_upload_ended_is_not_sent_again(site):
+    site.settings = {"remove_after_delivery": True}
+    entered, release = Event(), Event()
+    with Customer(before=lambda number: entered.set() or release.wait()) as customer:
+        upload = site.due(customer.url)
+        site.worker.tick()
+        assert entered.wait(5)
+
+        def finish_meanwhile():
+            release.set()
+            site.worker.join()
+
+        site.store.reading = finish_meanwhile
+        site.worker.tick()
+        site.store.reading = None
+        site.worker.join()
+    assert (upload["state"], upload["attempts"], len(customer.requests)) == ("delivered", 1, 1)
+
+
+def test_stopping_breaks_off_what_does_not_end_and_it_stays_due(site, monkeypatch):
+    monkeypatch.setattr(worker_module, "GRACE_S", 0.05)
+    entered = Event()
+    with rude_server(lambda connection: entered.set() or Event().wait()) as url:
+        upload = site.due(url)
+        site.worker.start()
+        assert entered.wait(5)
+        site.worker.stop()
+    assert (upload["state"], upload["attempts"]) == ("due", 0)
+
+
+def test_it_looks_again_and_again_also_after_the_store_could_not_be_read(site, monkeypatch):
+    monkeypatch.setattr(worker_module, "LOOK_S", 0.001)
+    monkeypatch.setattr(worker_module, "STORE_RETRY_S", 0.001)
+    looks = []
+
+    def unwell():
+        looks.append(1)
+        if len(looks) < 3:
+            raise OSError("database is locked")
+
+    arrived = Event()
+    with Customer(before=lambda number: arrived.set()) as customer:
+        site.stopped(customer.url)
+        site.store.reading = unwell
+        site.worker.start()
+        assert arrived.wait(5)
+    assert len(looks) > 3

@@ -1,0 +1,78 @@
+"""A directory of documents: read whole or not at all."""
+
+import pytest
+
+from kazoo_rec.documents.files import place_of, read
+from kazoo_rec.errors import DocumentError
+
+GOOD = {
+    "acme/account.yaml": "realm: acme.example\ncountry: NO\nnumbers: [+4721000000, 0047 21000001]\n",
+    "acme/users/ann.json": '{"call_recording": {"inbound": {"offnet": {"enabled": true}}}}',
+    "acme/devices/desk.yml": "owner_id: ann\nsip: {username: 1000}\ncall_recording: {any: {any: {time_limit: 60}}}\n",
+}
+
+
+def written(tmp_path, **changes):
+    for name, text in {**GOOD, **changes}.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            file.write_text(text)
+    return tmp_path
+
+
+def faults(directory):
+    with pytest.raises(DocumentError) as raised:
+        read(directory)
+    return {fault["path"]: fault["message"] for fault in raised.value.faults}
+
+
+def test_each_file_is_a_document_named_by_its_path(tmp_path):
+    rows = {(row["kind"], row["account_id"], row["id"]): row["body"] for row in read(written(tmp_path))}
+    assert rows == {
+        ("account", "acme", "acme"): {"realm": "acme.example", "country": "NO",
+                                      "numbers": ["+4721000000", "0047 21000001"]},
+        ("user", "acme", "ann"): {"call_recording": {"inbound": {"offnet": {"enabled": True}}}},
+        ("device", "acme", "desk"): {"owner_id": "ann", "sip": {"username": "1000"},
+                                     "call_recording": {"any": {"any": {"time_limit": 60}}}},
+    }
+
+
+def test_every_fault_of_every_file_is_told_at_once(tmp_path):
+    found = faults(written(tmp_path, **{
+        "acme/account.yaml": "realm: [unclosed",
+        "acme/users/ann.json": '{"call_recording": {"inbound": {"offnet": {"format": "ogg", "colour": 1}}}}',
+        "acme/notes.txt": "hello",
+        "acme/users/b b.yaml": "{}",
+    }))
+    assert set(found) == {"acme/account.yaml", "acme/notes.txt", "acme/users/b b.yaml",
+                          "acme/users/ann.json: call_recording.inbound.offnet.format",
+                          "acme/users/ann.json: call_recording.inbound.offnet.colour"}
+    assert "mp3" in found["acme/users/ann.json: call_recording.inbound.offnet.format"]
+
+
+@pytest.mark.parametrize(("changes", "path", "told"), [
+    ({"acme/users/ann.json": '{"id": "bob"}'}, "acme/users/ann.json: id", "must be 'ann'"),
+    ({"acme/users/ann.json": None, "acme/users/bob.json": "{}"}, "acme/devices/desk.yml: owner_id", "no user 'ann'"),
+    ({"globex/account.json": '{"realm": "ACME.example"}'}, "globex/account.json: realm", "acme/account.yaml's already"),
+    ({"acme/devices/soft.yaml": "sip: {username: 1000}"}, "acme/devices/soft.yaml: sip.username", "desk.yml's already"),
+    ({"acme/account.json": "{}"}, "acme/account.yaml", "acme/account.json's already"),
+    ({"globex/users/x.yaml": "{}"}, "globex/users/x.yaml", "no globex/account file"),
+    ({"acme/users/ann.json": "[1]"}, "acme/users/ann.json", "object"),
+    ({"acme/users/ann.json": "{"}, "acme/users/ann.json", "Expecting"),
+])
+def test_documents_that_cannot_be_right_are_told_with_file_and_field(tmp_path, changes, path, told):
+    assert told in faults(written(tmp_path, **changes))[path]
+
+
+def test_a_directory_that_is_not_there_is_a_fault_and_not_an_empty_one(tmp_path):
+    assert faults(tmp_path / "nowhere") == {str(tmp_path / "nowhere"): "no such directory"}
+
+
+def test_what_is_written_where_place_of_says_is_read_again(tmp_path):
+    for kind, name in (("account", "acme"), ("user", "ann"), ("device", "desk")):
+        file = tmp_path / place_of(kind, "acme", name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    assert {(row["kind"], row["id"]) for row in read(tmp_path)} == {
+        ("account", "acme"), ("user", "ann"), ("device", "desk")}

@@ -1,0 +1,178 @@
+"""`kazoo-rec run` as a child process, with documents of its own, and the web server that its recordings go to."""
+
+import hashlib
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from gevent.event import Event
+from gevent.pywsgi import WSGIServer
+
+from tests.freeswitch.sound import Wav
+
+#: The lab's accounts, with the documents of its phones; see conf/directory.xml.
+DOCUMENTS = {
+    "acme/account": {"name": "Acme", "realm": "acme.example", "country": "US", "numbers": [
+        "+15550001000", "+15550001001", "+15550001002", "+15550001999", "+15550003200"]},
+    "globex/account": {"name": "Globex", "realm": "globex.example", "country": "US", "numbers": ["+15550002000"]},
+    **{f"{account}/users/usr-{account}-{number}": {}
+       for account, number in (("acme", 1000), ("acme", 1001), ("acme", 1002), ("globex", 2000))},
+    **{f"{account}/devices/dev-{account}-{number}": {"owner_id": f"usr-{account}-{number}",
+                                                     "sip": {"username": str(number)}}
+       for account, number in (("acme", 1000), ("acme", 1001), ("acme", 1002), ("globex", 2000))},
+}
+
+#: States in which the product has nothing left to do for a recording.
+FINAL = ("recorded", "discarded", "failed")
+
+
+def until(condition, within_s: float = 10):
+    """Waits until `condition()` is true, and returns it."""
+    deadline, pause = time.monotonic() + within_s, Event()
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"did not happen within {within_s} s"
+        pause.wait(0.02)
+    return found
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A row, and the body that was delivered for it (None where there was none)."""
+
+    row: dict
+    body: bytes | None
+
+    def wav(self) -> Wav:
+        return Wav.read(self.body)
+
+
+class Receiver:
+    """Keeps every body that is sent, by recording id."""
+
+    def __init__(self):
+        self.bodies: dict[str, list[bytes]] = {}
+        self._server = WSGIServer(("127.0.0.1", 0), self._take, log=None)
+        self._server.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/calls"
+
+    def stop(self):
+        self._server.stop(timeout=1)
+
+    def _take(self, environ, start_response):
+        recording_id = re.search(r"call_recording_([\w-]+)\.", environ["PATH_INFO"])[1]
+        self.bodies.setdefault(recording_id, []).append(environ["wsgi.input"].read())
+        start_response("201 Created", [("Content-Length", "0")])
+        return [b""]
+
+
+class Product:
+    """One engine and one delivery for one switch, for as long as the tests run.
+
+    Parameters:
+      directory: for everything it writes; the switch must be able to write there.
+      switch: `tests.freeswitch.conftest.Switch`.
+    """
+
+    def __init__(self, directory: Path, switch):
+        self._directory, self._switch = directory, switch
+        self.receiver = Receiver()
+        self._documents, self.recordings_dir = directory / "documents", directory / "recordings"
+        self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
+        self._seen: set[str] = set()
+        self._obeyed = 0
+        self.recordings_dir.mkdir()
+
+    def record(self, **settings) -> dict:
+        """Settings that make a recording, delivered here as a WAV with both sides apart."""
+        return {"enabled": True, "format": "wav", "channels": "dual", "url": self.receiver.url, **settings}
+
+    def start(self):
+        config = self._directory / "kazoo_rec.yaml"
+        config.write_text(yaml.safe_dump({
+            "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self._documents),
+            "recordings_dir": str(self.recordings_dir), "delivery": {"remove_after_delivery": False},
+            "switches": [{"host": self._switch.host, "port": self._switch.port, "password": self._switch.password,
+                          "command_connections": 8}]}))
+        self._write({})
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kazoo_rec", "run", "--config", str(config), "--role", "engine,delivery"],
+                stderr=log)
+        self._until_logged("switch connected", since=0)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(timeout=30)
+        self.receiver.stop()
+
+    def obey(self, rules: dict[str, dict]):
+        """Puts `call_recording` into documents, named as in DOCUMENTS; all others have none. From now on
+        `recordings` tells only of calls to come."""
+        self._seen |= {row["id"] for row in self._rows()}
+        since = self._log.stat().st_size
+        self._write(rules)
+        self._process.send_signal(signal.SIGHUP)
+        self._until_logged("documents read", since)
+
+    def rows(self) -> list[dict]:
+        """The recordings of calls since `obey`, however far they are."""
+        return [row for row in self._rows() if row["id"] not in self._seen]
+
+    def recordings(self) -> dict[str, Recording]:
+        """Waits until the switch has no call, and the product nothing left to do; then every recording by whose it is:
+        "<account> <rule> <leg> <device of the leg, if it has one>", such as "acme callee.inbound B dev-acme-1001"."""
+        until(lambda: self._switch.api("show channels count").startswith("0 "))
+        rows = until(lambda: all(row["state"] in FINAL for row in self.rows()) and (self.rows() or [None]))
+        rows = [row for row in rows if row]
+        bodies = self.receiver.bodies
+        until(lambda: all(row["id"] in bodies for row in rows if row["state"] == "recorded"))
+        found = {self._whose(row): Recording(row, bodies.get(row["id"], [None])[-1]) for row in rows}
+        assert len(found) == len(rows), "one rule recorded one leg twice"
+        for recording in found.values():
+            self._check(recording)
+        return found
+
+    def _check(self, recording):
+        row, bodies = recording.row, self.receiver.bodies.get(recording.row["id"], [])
+        if row["state"] == "recorded":
+            assert [hashlib.sha256(body).hexdigest() for body in bodies] == [row["sha256"]]
+        else:
+            assert not bodies
+            until(lambda: not list(self.recordings_dir.rglob(f"{row['id']}*")))
+
+    @staticmethod
+    def _whose(row):
+        return " ".join(filter(None, (row["account_id"], row["rule"], row["leg"], row["device_id"])))
+
+    def _rows(self):
+        connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)
+        connection.row_factory = sqlite3.Row
+        try:
+            rows = [dict(row) for row in connection.execute("SELECT * FROM recordings ORDER BY created_ms")]
+        finally:
+            connection.close()
+        return [{**row, "spans": json.loads(row["spans"])} for row in rows]
+
+    def _write(self, rules):
+        assert rules.keys() <= DOCUMENTS.keys()
+        self._obeyed += 1
+        shutil.rmtree(self._documents, ignore_errors=True)
+        for name, document in DOCUMENTS.items():
+            file = self._documents / f"{name}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            said = {"call_recording": rules[name]} if name in rules else {}
+            file.write_text(yaml.safe_dump({**document, **said, "note": f"written {self._obeyed} times"}))
+
+    def _until_logged(self, line, since):
+        def logged():
+            assert self._process.poll() is None, self._log.read_text()
+            return line.encode() in self._log.read_bytes()[since:]
+        until(logged, within_s=30)

@@ -1,0 +1,93 @@
+"""RTP (RFC 3550) with PCMU: one side of a conversation, which says a tone of its own."""
+
+import struct
+import time
+from itertools import count
+
+import gevent
+import numpy as np
+from gevent import socket
+from gevent.event import Event
+
+RATE_HZ = 8000
+PACKET_MS = 20
+PACKET_SAMPLES = RATE_HZ * PACKET_MS // 1000
+
+#: Below the ports of the switch (40000 to 59998) and those that the kernel gives away.
+_PORTS = range(20000, 32000, 2)
+_next_port = count()
+
+
+def pcmu(samples: np.ndarray) -> bytes:
+    """Linear 16-bit samples in μ-law (G.711)."""
+    magnitude = np.minimum(np.abs(samples.astype(np.int32)), 32635) + 132
+    exponent = np.log2(magnitude).astype(np.int32) - 7
+    mantissa = magnitude >> (exponent + 3) & 15
+    return (~((samples < 0) << 7 | exponent << 4 | mantissa) & 255).astype(np.uint8).tobytes()
+
+
+def tone(hz: int) -> bytes:
+    """One second of a whole number of waves: it can be repeated without a seam."""
+    return pcmu((8000 * np.sin(2 * np.pi * hz * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16))
+
+
+class Stream:
+    """Says `tone_hz` from `start` on, every 20 ms, and counts what it hears."""
+
+    def __init__(self, tone_hz: int):
+        self._tone = tone(tone_hz)
+        self._socket, self.port = _bound()
+        self._heard, self._arrived, self._closed = 0, Event(), Event()
+        self._listening = gevent.spawn(self._listen)
+        self.remote: tuple[str, int] | None = None
+        self.silent = False
+
+    def start(self, remote: tuple[str, int]):
+        """Says to `remote` from now on; another call changes only where to."""
+        speaking, self.remote = self.remote is not None, remote
+        if not speaking:
+            gevent.spawn(self._speak)
+
+    def hear(self, duration_ms: int):
+        """Waits until this much more has been heard. Raises gevent.Timeout if it takes more than 5 s longer."""
+        wanted = self._heard + duration_ms // PACKET_MS
+        with gevent.Timeout(duration_ms / 1000 + 5):
+            while self._heard < wanted:
+                self._arrived.clear()
+                self._arrived.wait()
+
+    def close(self):
+        self._closed.set()
+        self._listening.kill()
+        self._socket.close()
+
+    def _listen(self):
+        while True:
+            self._socket.recv(2048)
+            self._heard += 1
+            self._arrived.set()
+
+    def _speak(self):
+        begun = time.monotonic()
+        for number in count():
+            timestamp = number * PACKET_SAMPLES
+            if not self.silent:
+                header = struct.pack("!BBHII", 0x80, 0, number & 0xFFFF, timestamp & 0xFFFFFFFF, self.port)
+                at = timestamp % len(self._tone)
+                self._socket.sendto(header + self._tone[at:at + PACKET_SAMPLES], self.remote)
+            due = begun + (number + 1) * PACKET_MS / 1000
+            if self._closed.wait(max(0, due - time.monotonic())):
+                return
+
+
+def _bound():
+    for _ in _PORTS:
+        bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        port = _PORTS[next(_next_port) % len(_PORTS)]
+        try:
+            bound.bind(("127.0.0.1", port))
+        except OSError:
+            bound.close()
+        else:
+            return bound, port
+    raise OSError("no port is free for RTP")

@@ -1,0 +1,170 @@
+"""The database through its doors: what is said to be durable is there, in order, and nobody's fault is another's."""
+
+import multiprocessing
+import os
+import sqlite3
+
+import gevent
+import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from kazoo_rec.errors import StoreError
+from kazoo_rec.store import Store
+from kazoo_rec.store.migrations import head, migrate, revision
+
+
+def row(recording_id, **columns):
+    return {"id": recording_id, "node": "fs1", "account_id": "acme", "call_id": "a", "interaction_id": "a", "leg": "A",
+            "rule": "account.inbound", "reason": "…", "settings": {"url": None}, "settings_from": {}, "source": "onnet",
+            "direction": "inbound", "from_uri": "", "to_uri": "", "caller_id_name": "", "caller_id_number": "",
+            "callee_id_name": "", "callee_id_number": "", "origin": "", "state": "armed", "master": "acme/x.wav",
+            **columns}
+
+
+def upload(recording_id, **columns):
+    return {"recording_id": recording_id, "node": "fs1", "account_id": "acme", "kind": "upload",
+            "url": "https://files.example/", "host": "https://files.example:443", "method": "put", "state": "due",
+            "next_attempt_ms": 1000, "give_up_ms": 9000, "created_ms": 0, **columns}
+
+
+def test_a_row_that_is_durable_is_seen_by_another_program(store, url):
+    store.recordings.insert(row("r1", caller_id_name="O'Brien; DROP TABLE")).get()
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+        assert other.execute("SELECT id, caller_id_name FROM recordings").fetchall() == [("r1", "O'Brien; DROP TABLE")]
+
+
+def test_writes_are_made_in_the_order_in_which_they_were_submitted(store):
+    store.recordings.insert(row("r1"))
+    for state in ("recording", "paused", "recording", "stopped"):
+        last = store.recordings.update("r1", state=state)
+    last.get()
+    assert store.recordings.get("r1")["state"] == "stopped"
+
+
+def test_a_write_that_is_refused_fails_alone(store):
+    first, again, second = (store.recordings.insert(row(name)) for name in ("r1", "r1", "r2"))
+    assert (first.get(), second.get()) == (1, 1)
+    with pytest.raises(IntegrityError):
+        again.get()
+    assert {one["id"] for one in store.recordings.list()} == {"r1", "r2"}
+
+
+def test_late_news_changes_only_what_is_still_open(store):
+    store.recordings.insert(row("r1", state="discarded")).get()
+    assert store.recordings.update_open("r1", state="stopped").get() == 0
+    assert store.recordings.get("r1")["state"] == "discarded"
+
+
+def test_finishing_adds_the_deliveries_once(store):
+    store.recordings.insert(row("r1", state="stopped")).get()
+    assert store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get() == 1
+    assert store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get() == 0
+    assert len(store.deliveries.of("r1")) == 1
+
+
+def test_what_is_due_comes_oldest_first_without_full_hosts_and_with_its_recording(store):
+    for name, host, at in (("r1", "h1", 500), ("r2", "h2", 400), ("r3", "h1", 5000)):
+        store.recordings.insert(row(name, state="stopped"))
+        store.recordings.finish(name, {"state": "recorded"}, [upload(name, host=host, next_attempt_ms=at)]).get()
+    assert [job["recording"]["id"] for job in store.deliveries.due("fs1", 1000, 10)] == ["r2", "r1"]
+    assert [job["recording_id"] for job in store.deliveries.due("fs1", 1000, 10, skip_hosts=["h2"])] == ["r1"]
+    assert store.deliveries.due("fs2", 1000, 10) == []
+
+
+def test_a_failed_delivery_is_taken_up_again(store):
+    store.recordings.insert(row("r1", state="stopped"))
+    both = [upload("r1", state="failed"), upload("r1", state="delivered")]
+    store.recordings.finish("r1", {"state": "recorded"}, both)
+    assert store.deliveries.retry("r1", 2000, 3000).get() == 1
+    assert [(one["state"], one["next_attempt_ms"]) for one in store.deliveries.of("r1")] == [
+        ("due", 2000), ("delivered", 1000)]
+
+
+def test_documents_change_only_where_they_differ(store):
+    def taken(**bodies):
+        return store.documents.take_files([
+            {"kind": "user", "account_id": "acme", "id": name, "body": body, "source": f"acme/users/{name}.yaml"}
+            for name, body in bodies.items()]).get()
+
+    assert taken(ann={"n": 1}, bob={"n": 1}) == (2, 0)
+    assert taken(ann={"n": 1}, bob={"n": 2}) == (1, 0)
+    assert [(one["id"], one["seq"]) for one in store.documents.since(2)] == [("bob", 3)]
+    assert taken(ann={"n": 1}) == (0, 1)
+    assert [(one["id"], one["deleted"]) for one in store.documents.since(3)] == [("bob", True)]
+    assert taken(ann={"n": 1}, bob={"n": 2}) == (1, 0)
+
+
+def test_a_database_that_refuses_for_a_while_loses_nothing(store, monkeypatch):
+    writer, refusals = store.recordings._submit.__self__, [OperationalError("COMMIT", {}, Exception("disk full"))] * 2
+    commit = writer._commit
+
+    def sometimes(batch, run):
+        if refusals:
+            raise refusals.pop()
+        return commit(batch, run)
+
+    monkeypatch.setattr(writer, "_commit", sometimes)
+    monkeypatch.setattr("kazoo_rec.store.writer.RETRY_FIRST_S", 0.001)
+    results = [store.recordings.insert(row(name)) for name in ("r1", "r2")]
+    assert [result.get(timeout=5) for result in results] == [1, 1]
+
+
+def test_greenlets_go_on_while_the_database_is_locked_by_another_process(store, url):
+    holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    result = store.recordings.insert(row("r1"))
+    turns = 0
+    for _ in range(100):
+        gevent.idle()
+        turns += 1
+    assert turns == 100 and not result.ready()
+    holder.execute("COMMIT")
+    holder.close()
+    assert result.get(timeout=10) == 1
+
+
+def _write_many(url, name, count):
+    store = Store(url)
+    results = [store.recordings.insert(row(f"{name}-{n}")) for n in range(count)]
+    for result in results:
+        result.get()
+    store.close()
+
+
+def test_three_processes_write_one_database_and_none_is_refused(store, url):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(url, f"p{n}", 300)) for n in range(3)]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join(60)
+    assert [process.exitcode for process in writers] == [0, 0, 0]
+    assert store.recordings.count_by_state() == {"armed": 900}
+
+
+def test_the_database_is_nobody_else_s_to_read(url):
+    migrate(url)
+    assert os.stat(url.removeprefix("sqlite:///")).st_mode & 0o777 == 0o600
+
+
+def test_a_store_of_another_version_is_not_opened(url):
+    with pytest.raises(StoreError, match="another version"):
+        Store(url)
+    migrate(url)
+    assert revision(url) == head()
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'older'")
+    with pytest.raises(StoreError, match="older"):
+        Store(url)
+
+
+def test_the_migrations_make_the_tables_that_the_code_has(url):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlalchemy import create_engine
+
+    from kazoo_rec.store.tables import metadata
+
+    migrate(url)
+    with create_engine(url).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
