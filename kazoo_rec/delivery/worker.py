@@ -11,13 +11,14 @@ from pathlib import Path
 
 import gevent
 import structlog
+from gevent.event import Event
 
 from kazoo_rec.delivery import http, target
 from kazoo_rec.delivery.finish import finish, remove
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
 
-#: Seconds between looks into the store.
+#: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
 
 #: Seconds to wait when the store cannot be read.
@@ -54,6 +55,7 @@ class Worker:
         self._timeout_s = timeout_s
         self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, host, or None where it is finishing)
         self._aside: dict = {}  # the same ids → (failures, not before ms)
+        self._ended = Event()  # something has, so there is room for more
         self._loop = None
 
     def start(self):
@@ -80,13 +82,13 @@ class Worker:
 
     def _run(self):
         while True:
-            wait_s = LOOK_S
+            self._ended.clear()
             try:
                 self.tick()
             except Exception:  # whatever ails the database, the next look may find it well
                 log.exception("cannot read what is to be delivered", node=self._node, retry_s=STORE_RETRY_S)
-                wait_s = STORE_RETRY_S
-            gevent.sleep(wait_s)
+                gevent.sleep(STORE_RETRY_S)
+            self._ended.wait(LOOK_S)
 
     def _take_stopped(self):
         room = max(1, self._pool.maxsize // 2) - self._busy()[None]
@@ -131,6 +133,7 @@ class Worker:
             self._set_aside(row, error)
         finally:
             del self._at_work[row["id"]]
+            self._ended.set()
 
     def _set_aside(self, row, error):
         """The row could not be changed, so only this process knows not to try again at once."""

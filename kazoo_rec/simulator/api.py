@@ -1,33 +1,26 @@
-"""Commands after `api`: their arguments, their replies to the byte, and what they do."""
-
-import shlex
+"""Commands after `api` that ask the switch as a whole: their replies to the byte."""
 
 import orjson
 
-from . import wire
+from .channel_commands import CHANNEL_COMMANDS, words_of
+from .events import date
 from .headers import channel_headers
 from .leg import new_uuid
-from .recording import parse_variables, start_recording
+from .recording import parse_variables
 from .script import Script
 
 VERSION = "1.10.12-release"
-_NO_CHANNEL = "-ERR No such channel!\n"
 #: `show channels` asks a database that is this many seconds behind.
 _DATABASE_LAG_S = 0.1
 
 
-class Api:
-    """Executes commands on a switch. `execute` gives the reply; a command without an output answers `-ERR no reply`."""
-
-    def __init__(self, switch):
-        self._switch = switch
-
-    def execute(self, line: str) -> str:
-        name, _, arguments = line.partition(" ")
-        command = _COMMANDS.get(name.lower())
-        if command is None:
-            return f"-ERR {name} Command not found!\n"
-        return command(self._switch, arguments.strip()) or "-ERR no reply\n"
+def execute(switch, line: str) -> str:
+    """The reply to a command line; a command without an output answers `-ERR no reply`."""
+    name, _, arguments = line.partition(" ")
+    command = _COMMANDS.get(name.lower())
+    if command is None:
+        return f"-ERR {name} Command not found!\n"
+    return command(switch, arguments.strip()) or "-ERR no reply\n"
 
 
 def _status(switch, _):
@@ -79,8 +72,7 @@ def _show(switch, arguments):
 
 
 def _channels(switch):
-    latest = switch.clock.now - _DATABASE_LAG_S
-    return [_row(leg) for created, destroyed, leg in switch.history(latest) if created <= latest < destroyed]
+    return [_row(leg) for leg in switch.legs_at(switch.clock.now - _DATABASE_LAG_S)]
 
 
 def _row(leg):
@@ -89,7 +81,7 @@ def _row(leg):
     sent = "last_sent_callee_id_name" in leg.variables
     application = leg.direction == "inbound"
     return {
-        "uuid": leg.uuid, "direction": leg.direction, "created": leg.switch.date(epoch), "created_epoch": str(epoch),
+        "uuid": leg.uuid, "direction": leg.direction, "created": date(epoch), "created_epoch": str(epoch),
         "name": leg.name, "state": leg.state[0], "cid_name": profile.caller_id_name, "cid_num": profile.caller_id_number,
         "ip_addr": profile.network_address, "dest": profile.destination,
         "application": leg.variables.get("current_application", "") if application else "",
@@ -109,111 +101,13 @@ def _row(leg):
     }
 
 
-def _uuid_exists(switch, uuid):
-    return "true" if uuid in switch.legs else "false"
-
-
-def _uuid_dump(switch, arguments):
-    if not arguments:
-        return "-USAGE: <uuid> [format]\n"
-    uuid, _, form = arguments.partition(" ")
-    leg = switch.legs.get(uuid)
-    if leg is None:
-        return _NO_CHANNEL
-    event = {**switch.event_headers("CHANNEL_DATA"), **channel_headers(leg)}
-    if form.lower() == "json":
-        return wire.json_body(event).decode("utf-8", "surrogateescape")
-    if form.lower() == "plain":
-        return "".join(f"{name}: [{value}]\n" for name, value in event.items()) + "\n"
-    return wire.plain_body(event).decode("utf-8", "surrogateescape")
-
-
-def _uuid_buglist(switch, uuid):
-    if not uuid:
-        return "-USAGE: <uuid>\n"
-    if uuid not in switch.legs:
-        return ""
-    bugs = "".join(f" <media-bug>\n  <function>session_record</function>\n  <target>{recording.path}</target>\n"
-                   "  <thread-locked>0</thread-locked>\n </media-bug>\n" for recording in switch.legs[uuid].recordings)
-    return f"<media-bugs>\n{bugs}</media-bugs>\n"
-
-
-def _uuid_record(switch, arguments):
-    words = _words(arguments)
-    order = words[1].lower() if len(words) > 1 else ""
-    if len(words) < 3 or order not in ("start", "stop", "mask", "unmask", "pause", "resume"):
-        return "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>] [<recording_vars>]\n"
-    leg, path = switch.legs.get(words[0]), words[2]
-    if leg is None:
-        return "-ERR Cannot locate session!\n"
-    if order == "start":
-        limit = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
-        variables = parse_variables(words[4]) if len(words) > 4 else {}
-        done = start_recording(leg, path, limit, variables, armed=False)
-    elif order == "stop" and path.lower() == "all":
-        done = leg.stop_recordings("success-maxtime")
-    else:
-        recording = leg.files.get(path)
-        done = recording is not None
-        if done:
-            recording.end("success-maxtime") if order == "stop" else getattr(recording, order)()
-    what = "record" if order in ("start", "stop") else "recording"
-    failed = "Cannot record session!" if order == "start" else f"Cannot {order} {what} session!"
-    return "+OK Success\n" if done else f"-ERR {failed}\n"
-
-
-def _uuid_setvar(switch, arguments):
-    words = arguments.split(" ", 2)
-    if len(words) < 2:
-        return "-USAGE: <uuid> <var> [value]\n"
-    leg = switch.legs.get(words[0])
-    if leg is None:
-        return _NO_CHANNEL
-    leg.set(words[1], words[2].strip() if len(words) > 2 else "")
-    return "+OK\n"
-
-
-def _uuid_setvar_multi(switch, arguments):
-    usage = "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"
-    if not arguments:
-        return usage
-    uuid, _, pairs = arguments.partition(" ")
-    if not pairs:
-        return ""
-    leg = switch.legs.get(uuid)
-    if leg is None:
-        return _NO_CHANNEL + usage
-    for pair in pairs.split(";"):
-        name, equals, value = pair.partition("=")
-        if equals:
-            leg.set(name, value)
-    return "+OK\n"
-
-
-def _uuid_getvar(switch, arguments):
-    uuid, _, name = arguments.partition(" ")
-    if not name:
-        return "-USAGE: <uuid> <var>\n"
-    return switch.legs[uuid].variables.get(name, "_undef_") if uuid in switch.legs else _NO_CHANNEL
-
-
-def _uuid_kill(switch, arguments):
-    uuid, _, cause = arguments.partition(" ")
-    if not uuid:
-        return "-USAGE: <uuid> [cause]\n"
-    if uuid not in switch.legs:
-        return _NO_CHANNEL
-    switch.legs[uuid].hangup(cause or "NORMAL_CLEARING")
-    return "+OK\n"
-
-
 def _originate(switch, arguments):
     """`{variables}<dial string> &<application>(<data>)`: waits for the answer."""
     variables, text = {}, arguments
     if text.startswith("{"):
         inside, _, text = text.partition("}")
         variables = parse_variables(inside + "}")
-    words = _words(text)
+    words = words_of(text)
     if len(words) < 2:
         return ("-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] "
                 "[<cid_num>] [<timeout_sec>]\n")
@@ -229,15 +123,6 @@ def _originate(switch, arguments):
     return f"+OK {uuid}\n" if uuid else f"-ERR {call.legs[0].cause}\n"
 
 
-def _words(text):
-    splitter = shlex.shlex(text, posix=True)
-    splitter.whitespace, splitter.whitespace_split, splitter.commenters, splitter.quotes = " ", True, "", "'"
-    try:
-        return list(splitter)
-    except ValueError:
-        return text.split()
-
-
 def uptime(seconds: float) -> str:
     """As `status` and HEARTBEAT say it."""
     minutes, whole = divmod(int(seconds), 60)
@@ -250,8 +135,5 @@ def uptime(seconds: float) -> str:
 
 _COMMANDS = {
     "status": _status, "version": _version, "uptime": _uptime, "hostname": _hostname, "global_getvar": _global_getvar,
-    "create_uuid": _create_uuid, "show": _show, "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump,
-    "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record, "uuid_setvar": _uuid_setvar,
-    "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar, "uuid_kill": _uuid_kill,
-    "originate": _originate,
+    "create_uuid": _create_uuid, "show": _show, "originate": _originate, **CHANNEL_COMMANDS,
 }

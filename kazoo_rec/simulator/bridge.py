@@ -97,7 +97,8 @@ def _join(leg, other):
 
 
 def _update(leg, other):
-    """Each phone is told, a frame apart, with whom it speaks."""
+    """A frame later each phone is told with whom it speaks."""
+    yield FRAME_S
     for phone, partner in ((other, leg), (leg, other)):
         if phone.cause or phone.twin is not None:
             continue
@@ -105,7 +106,6 @@ def _update(leg, other):
         phone.variables |= {"last_sent_callee_id_name": name, "last_sent_callee_id_number": number}
         phone.publish("CALL_UPDATE", before={"Direction": "SEND", "Sent-Callee-ID-Name": name,
                                              "Sent-Callee-ID-Number": number, "Bridged-To": partner.uuid})
-        yield FRAME_S
 
 
 def _shown(leg, called):

@@ -72,7 +72,7 @@ class Call:
                 recording.catch_up()
 
     def leave(self, leg):
-        self.switch.forget(leg)
+        self.switch.leave(leg)
         self._alive -= 1
         if not self._alive:
             self.answered.set("")
@@ -117,7 +117,7 @@ class Call:
             leg.other = ("originator", originator.profile.copied())
         self.legs.append(leg)
         self._alive += 1
-        self.switch.legs[leg.uuid] = leg
+        self.switch.enter(leg)
         return leg
 
     def _run(self, leg, steps):

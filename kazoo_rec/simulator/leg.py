@@ -34,7 +34,7 @@ class Leg:
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz = 0, None
         self.recordings, self.recorded, self.files, self._armed = [], [], {}, []
-        self.is_lone_user = False
+        self.created, self.is_lone_user = self.clock.now, False
         self.stamp("Profile-Created", "Channel-Created")
 
     @property
@@ -246,6 +246,13 @@ class Leg:
         if self.twin is not None:
             self.twin.hangup()
         self._tell("gone")
+
+    def vanish(self):
+        """The switch was killed: no event, nothing goes on."""
+        self.cause = "SYSTEM_SHUTDOWN"
+        if self.process is not None:
+            self.process.drop()
+        self.call.leave(self)
 
     def stop_recordings(self, cause) -> bool:
         """All of them: every file is closed before a bug is taken off. Whether there was one."""

@@ -45,6 +45,10 @@ class Process:
         if not self._busy and self._steps is not None:
             self._go(self._steps.throw, HungUp())
 
+    def drop(self):
+        """It is never resumed."""
+        self._steps = None
+
     def _go(self, how, what):
         self._turn += 1
         if self._mailbox is not None:

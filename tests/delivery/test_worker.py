@@ -1,8 +1,11 @@
-import gevent
+from collections import Counter
+from contextlib import ExitStack
+
 import pytest
 from gevent.event import Event
 
 from kazoo_rec.delivery import worker as worker_module
+from kazoo_rec.delivery.finish import finish
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.delivery.worker import Worker
 from tests.media.sounds import write_talk
@@ -37,10 +40,10 @@ class Site:
         write_talk(self.directory / row["master"], seconds)
         return row
 
-    def due(self, url, recording_id=RECORDING_ID, **columns):
+    def due(self, recording_url, recording_id=RECORDING_ID, **columns):
         """A recording that is finished already; the result is its upload."""
-        self.stopped(url, recording_id)
-        self.step()
+        row = self.stopped(recording_url, recording_id)
+        finish(row, self.store, self.directory, self.pool, self.clock.now_ms, DeliverySettings())
         upload = next(upload for upload in self.store.uploads.values() if upload["recording_id"] == recording_id)
         upload.update(columns)
         return upload
@@ -254,13 +257,12 @@ def test_what_could_not_be_finished_is_finished_when_it_can_be(site):
 def test_a_dead_server_holds_up_nobody_else(site):
     done = Event()
     with Customer() as customer, rude_server(lambda connection: done.wait()) as dead_url:
-        dead = [site.due(refusing_url(), f"202611-dead{number}", host=dead_url, url=dead_url) for number in range(40)]
+        dead = [site.due(dead_url, f"202611-dead{number}") for number in range(20)]
         alive = site.due(customer.url, "202611-alive")
         arrived = Event()
         customer.before = lambda number: arrived.set()
         site.worker.tick()
         assert arrived.wait(5)
-        gevent.idle()
         done.set()
         site.worker.join()
     assert alive["state"] == "delivered"
@@ -269,25 +271,34 @@ def test_a_dead_server_holds_up_nobody_else(site):
 
 def test_no_server_has_more_uploads_than_it_may_and_all_together_no_more_than_they_may(site):
     site.settings = {"uploads_per_host": 2, "uploads": 5}
-    release, full = Event(), Event()
-    servers = [Customer(before=lambda number: full.set() or release.wait()) for _ in range(3)]
-    for index, server in enumerate(servers):
-        server.__enter__()
-        for number in range(4):
-            site.due("http://a.example/", f"202611-{index}-{number}", url=server.url, host=server.url,
-                     next_attempt_ms=site.clock.now_ms)
-    site.worker.tick()
-    assert full.wait(5)
-    site.worker.tick()
-    started = sorted(list(site.worker._busy().values()))
-    release.set()
-    site.worker.join()
-    assert started == [1, 2, 2]
-    for _ in range(3):
-        site.step()
+    release, five = Event(), Event()
+    running, most = Counter(), Counter()
+
+    def serve(server):
+        running[server] += 1
+        most[server] = max(most[server], running[server])
+        most["all"] = max(most["all"], running.total())
+        if running.total() == 5:
+            five.set()
+        release.wait()
+        running[server] -= 1
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Customer(before=lambda _, server=server: serve(server))) for server in range(3)]
+        for server in servers:
+            for number in range(4):
+                site.due(server.url, f"202611-{server.url[-5:]}-{number}")
+        site.worker.tick()
+        assert five.wait(5)
+        site.worker.tick()
+        release.set()
+        for _ in range(3):
+            site.worker.join()
+            site.worker.tick()
+        site.worker.join()
     assert [len(server.requests) for server in servers] == [4, 4, 4]
-    for server in servers:
-        server.__exit__()
+    assert most.pop("all") == 5
+    assert max(most.values()) == 2
 
 
 def test_a_row_that_was_read_before_its_upload_ended_is_not_sent_again(site):
@@ -307,6 +318,16 @@ def test_a_row_that_was_read_before_its_upload_ended_is_not_sent_again(site):
         site.store.reading = None
         site.worker.join()
     assert (upload["state"], upload["attempts"], len(customer.requests)) == ("delivered", 1, 1)
+
+
+def test_what_ends_makes_room_at_once(site, monkeypatch):
+    monkeypatch.setattr(worker_module, "LOOK_S", 3600)
+    arrived = Event()
+    with Customer(before=lambda number: arrived.set() if number == 9 else None) as customer:
+        for number in range(9):
+            site.stopped(customer.url, f"202611-{number}")
+        site.worker.start()
+        assert arrived.wait(5)
 
 
 def test_stopping_breaks_off_what_does_not_end_and_it_stays_due(site, monkeypatch):

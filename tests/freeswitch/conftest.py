@@ -36,6 +36,7 @@ def switch():
     switch = Switch(host, int(port), password)
     if switch.api("global_getvar kazoo_rec_lab") != "1":
         pytest.fail(f"{host}:{port} is not the lab: it does not run tests/freeswitch/conf")
+    switch.api("hupall")
     yield switch
     switch.stop()
 

@@ -130,9 +130,8 @@ class Product:
         """Waits until the switch has no call, and the product nothing left to do; then every recording by whose it is:
         "<account> <rule> <leg> <device of the leg, if it has one>", such as "acme callee.inbound B dev-acme-1001"."""
         until(lambda: self._switch.api("show channels count").startswith("0 "))
-        rows = until(lambda: all(row["state"] in FINAL for row in self.rows()) and (self.rows() or [None]))
-        rows = [row for row in rows if row]
-        bodies = self.receiver.bodies
+        until(lambda: all(row["state"] in FINAL for row in self.rows()))
+        rows, bodies = self.rows(), self.receiver.bodies
         until(lambda: all(row["id"] in bodies for row in rows if row["state"] == "recorded"))
         found = {self._whose(row): Recording(row, bodies.get(row["id"], [None])[-1]) for row in rows}
         assert len(found) == len(rows), "one rule recorded one leg twice"

@@ -1,0 +1,127 @@
+"""Commands after `api` on one channel, `uuid_…`: their replies to the byte, and what they do."""
+
+import shlex
+
+from . import wire
+from .headers import channel_headers
+from .recording import parse_variables, start_recording
+
+_NO_CHANNEL = "-ERR No such channel!\n"
+#: `uuid_record … start` holds its connection until the recording's thread runs.
+_THREAD_START_S = 0.011
+
+
+def _uuid_exists(switch, uuid):
+    return "true" if uuid in switch.legs else "false"
+
+
+def _uuid_dump(switch, arguments):
+    if not arguments:
+        return "-USAGE: <uuid> [format]\n"
+    uuid, _, form = arguments.partition(" ")
+    leg = switch.legs.get(uuid)
+    if leg is None:
+        return _NO_CHANNEL
+    event = {**switch.core_headers("CHANNEL_DATA"), **channel_headers(leg)}
+    if form.lower() == "json":
+        return wire.json_body(event).decode("utf-8", "surrogateescape")
+    if form.lower() == "plain":
+        return "".join(f"{name}: [{value}]\n" for name, value in event.items()) + "\n"
+    return wire.plain_body(event).decode("utf-8", "surrogateescape")
+
+
+def _uuid_buglist(switch, uuid):
+    if not uuid:
+        return "-USAGE: <uuid>\n"
+    if uuid not in switch.legs:
+        return ""
+    bugs = "".join(f" <media-bug>\n  <function>session_record</function>\n  <target>{recording.path}</target>\n"
+                   "  <thread-locked>0</thread-locked>\n </media-bug>\n" for recording in switch.legs[uuid].recordings)
+    return f"<media-bugs>\n{bugs}</media-bugs>\n"
+
+
+def _uuid_record(switch, arguments):
+    words = words_of(arguments)
+    order = words[1].lower() if len(words) > 1 else ""
+    if len(words) < 3 or order not in ("start", "stop", "mask", "unmask", "pause", "resume"):
+        return "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>] [<recording_vars>]\n"
+    leg, path = switch.legs.get(words[0]), words[2]
+    if leg is None:
+        return "-ERR Cannot locate session!\n"
+    if order == "start":
+        limit = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
+        variables = parse_variables(words[4]) if len(words) > 4 else {}
+        done = start_recording(leg, path, limit, variables, armed=False)
+        switch.clock.sleep(_THREAD_START_S)
+    elif order == "stop" and path.lower() == "all":
+        done = leg.stop_recordings("success-maxtime")
+    else:
+        recording = leg.files.get(path)
+        done = recording is not None
+        if done:
+            recording.end("success-maxtime") if order == "stop" else getattr(recording, order)()
+    what = "record" if order in ("start", "stop") else "recording"
+    failed = "Cannot record session!" if order == "start" else f"Cannot {order} {what} session!"
+    return "+OK Success\n" if done else f"-ERR {failed}\n"
+
+
+def _uuid_setvar(switch, arguments):
+    words = arguments.split(" ", 2)
+    if len(words) < 2:
+        return "-USAGE: <uuid> <var> [value]\n"
+    leg = switch.legs.get(words[0])
+    if leg is None:
+        return _NO_CHANNEL
+    leg.set(words[1], words[2].strip() if len(words) > 2 else "")
+    return "+OK\n"
+
+
+def _uuid_setvar_multi(switch, arguments):
+    usage = "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"
+    if not arguments:
+        return usage
+    uuid, _, pairs = arguments.partition(" ")
+    if not pairs:
+        return ""
+    leg = switch.legs.get(uuid)
+    if leg is None:
+        return _NO_CHANNEL + usage
+    for pair in pairs.split(";"):
+        name, equals, value = pair.partition("=")
+        if equals:
+            leg.set(name, value)
+    return "+OK\n"
+
+
+def _uuid_getvar(switch, arguments):
+    uuid, _, name = arguments.partition(" ")
+    if not name:
+        return "-USAGE: <uuid> <var>\n"
+    return switch.legs[uuid].variables.get(name, "_undef_") if uuid in switch.legs else _NO_CHANNEL
+
+
+def _uuid_kill(switch, arguments):
+    uuid, _, cause = arguments.partition(" ")
+    if not uuid:
+        return "-USAGE: <uuid> [cause]\n"
+    if uuid not in switch.legs:
+        return _NO_CHANNEL
+    switch.legs[uuid].hangup(cause or "NORMAL_CLEARING")
+    return "+OK\n"
+
+
+def words_of(text: str) -> list[str]:
+    """Parted at blanks; single quotes and backslashes protect (switch_separate_string)."""
+    splitter = shlex.shlex(text, posix=True)
+    splitter.whitespace, splitter.whitespace_split, splitter.commenters, splitter.quotes = " ", True, "", "'"
+    try:
+        return list(splitter)
+    except ValueError:
+        return text.split()
+
+
+CHANNEL_COMMANDS = {
+    "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump, "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record,
+    "uuid_setvar": _uuid_setvar, "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar,
+    "uuid_kill": _uuid_kill,
+}

@@ -1,0 +1,76 @@
+"""The configuration file: obeyed as it says, or refused with every fault."""
+
+import pytest
+
+from kazoo_rec.calls.identity import Trunk
+from kazoo_rec.config import RecordingsDir, load
+from kazoo_rec.errors import ConfigError
+
+LEAST = """
+node: fs1
+recordings_dir: /var/lib/freeswitch/kazoo_rec
+database: sqlite:////var/lib/kazoo_rec/kazoo_rec.db
+switches: [{password: "${ESL_PASSWORD}"}]
+"""
+
+
+def loaded(tmp_path, text=LEAST, **environ):
+    file = tmp_path / "kazoo_rec.yaml"
+    file.write_text(text)
+    return load(file, {"ESL_PASSWORD": "secret", **environ})
+
+
+def test_the_least_that_must_be_said(tmp_path):
+    config = loaded(tmp_path)
+    assert config.recordings_dir == RecordingsDir("/var/lib/freeswitch/kazoo_rec", "/var/lib/freeswitch/kazoo_rec")
+    (switch,) = config.switches
+    assert (switch.name, switch.host, switch.port, switch.password, switch.command_connections) == (
+        "fs1", "127.0.0.1", 8021, "secret", 8)
+    assert config.delivery.retry_for_s == 7 * 86_400 and config.documents is None
+
+
+def test_a_password_is_not_shown(tmp_path):
+    assert "secret" not in repr(loaded(tmp_path))
+
+
+def test_everything_that_may_be_said(tmp_path):
+    config = loaded(tmp_path, LEAST + """
+documents: docs
+identity:
+  account: [domain_uuid]
+  trunks: {pbx: {account: acme}}
+delivery:
+  {uploads: 32, uploads_per_host: 2, retry_for_s: 3600, remove_after_delivery: true, file_name: call_id, query: none}
+api: {host: "::1", port: 9000}
+""")
+    assert config.documents == tmp_path / "docs"
+    assert config.identity.account == ("domain_uuid",) and config.identity.user[0] == "kazoo_rec_user_id"
+    assert config.identity.trunks == {"pbx": Trunk("acme", "onnet")}
+    assert (config.delivery.uploads, config.delivery.file_name, config.api.port) == (32, "call_id", 9000)
+
+
+def test_two_names_of_one_directory(tmp_path):
+    text = LEAST.replace("/var/lib/freeswitch/kazoo_rec", "{on_switch: /rec, here: /mnt/rec}")
+    assert loaded(tmp_path, text).recordings_dir == RecordingsDir("/rec", "/mnt/rec")
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    (LEAST.replace("node: fs1", "node: a b"), "node: must be a name"),
+    (LEAST.replace("node: fs1", 'node: "fs1\\n"'), "node: must be a name"),
+    (LEAST.replace("database", "databse"), "database: is missing"),
+    (LEAST.replace("/freeswitch/kazoo_rec", "/my recordings"), "recordings_dir: must be an absolute path"),
+    (LEAST.replace("${ESL_PASSWORD}", "${NOT_SET}"), "${NOT_SET} is not in the environment"),
+    (LEAST + "delivery: {uploads: many}\n", "delivery.uploads: must be an integer from 1 to 256"),
+    (LEAST + "switches: [", "is not YAML"),
+    ("[1, 2]", "must be an object"),
+    (LEAST.replace("[{", "[{name: a, password: x}, {name: a, "), "two switches have one name: a, a"),
+])
+def test_what_is_wrong_is_said_with_its_place(tmp_path, text, told):
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, text)
+    assert told in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load(tmp_path / "none.yaml")
