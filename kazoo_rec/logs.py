@@ -12,9 +12,9 @@ def _harmless(_logger, _method, line: dict) -> dict:
             for key, value in line.items() if value is not None}
 
 
-def configure(verbose: bool = False, role: str | None = None):
-    """Sets up logging of this process, whose lines say `role`; `verbose` shows debug lines too. Libraries' own
-    warnings go the same way."""
+def configure(verbose: bool = False, role: str | None = None, to=sys.stderr):
+    """Sets up logging of this process, whose lines go to `to` and say `role`; `verbose` shows debug lines
+    too. Libraries' own warnings go the same way."""
 
     def of_role(_logger, _method, line):
         return line if role is None else {"role": role, **line}
@@ -28,8 +28,8 @@ def configure(verbose: bool = False, role: str | None = None):
             structlog.processors.LogfmtRenderer(key_order=["time", "level", "role", "event"], drop_missing=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(to),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="time=%(asctime)s level=%(levelname)s "
+    logging.basicConfig(stream=to, level=logging.WARNING, format="time=%(asctime)s level=%(levelname)s "
                         "event=%(message)r logger=%(name)s")

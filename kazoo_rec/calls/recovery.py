@@ -8,7 +8,8 @@ from kazoo_rec.switch import commands, replies
 #: Seconds between sweeps of a connection that stays up.
 SWEEP_EVERY_S = 300
 
-#: Seconds that the end of a leg may be on its way to us while the switch has forgotten it.
+#: Seconds within which `show channels` tells of a new or an ended leg (it reads a database that is written behind
+#: the calls), and an event has found its way to us.
 NEWS_WITHIN_S = 5
 
 #: Seconds for the list of all legs: 1 KB each.
@@ -44,8 +45,9 @@ class Recovery:
         self._tracker.keep_only(set(), "the switch was restarted")
 
     def sweep(self, send):
-        """Ends legs that the switch has not had for a while."""
+        """Ends legs that the switch has not had for a while. Takes twice NEWS_WITHIN_S."""
         known = self._tracker.uuids()
+        gevent.sleep(NEWS_WITHIN_S)
         present = self._present(send)
         gevent.sleep(NEWS_WITHIN_S)
         gone = known - present

@@ -40,7 +40,7 @@ def receive(directory, host, port):
     click.echo(f"Receiving at {receiver.url}/ into {directory}; Ctrl-C ends it.")
     asked_to_end.wait()
     receiver.stop()
-    click.echo(f"{len(receiver.files)} files in {directory}")
+    click.echo(f"Files held in {directory}: {len(receiver.files)}")
 
 
 def _tell(received):

@@ -5,6 +5,7 @@ from functools import partial
 
 import gevent
 import structlog
+from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 from kazoo_rec.calls import tracker as tracking
@@ -98,7 +99,7 @@ class _Watch:
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files.exists, epoch_ms)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
-        self._sweeping = None
+        self._sweeping, self._doubtful = None, Event()
         self._stopping = False
 
     def start(self):
@@ -117,6 +118,7 @@ class _Watch:
 
     def _up(self, core_uuid):
         self._recovery.connected(self._pool.ask)
+        self._doubtful.set()
         log.info("switch connected", switch=self._name, core=core_uuid, legs=len(self.tracker))
 
     def _down(self, reason):
@@ -127,16 +129,14 @@ class _Watch:
     def _core_changed(self, _old, _new):
         self._recovery.restarted()
 
-    def _gap(self, count):
-        gevent.spawn(self._sweep_once)
+    def _gap(self, _count):
+        self._doubtful.set()
 
     def _sweep(self):
         while True:
-            gevent.sleep(SWEEP_EVERY_S)
-            self._sweep_once()
-
-    def _sweep_once(self):
-        try:
-            self._recovery.sweep(self._pool.ask)
-        except SwitchError as unheard:
-            log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
+            try:
+                self._recovery.sweep(self._pool.ask)
+            except SwitchError as unheard:
+                log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
+            self._doubtful.wait(SWEEP_EVERY_S)
+            self._doubtful.clear()

@@ -2,12 +2,12 @@
 
 import orjson
 
-from .channel_commands import CHANNEL_COMMANDS, words_of
-from .events import date
-from .headers import channel_headers
-from .leg import new_uuid
-from .recording import parse_variables
-from .script import Script
+from kazoo_rec.simulator.channel_commands import CHANNEL_COMMANDS, words_of
+from kazoo_rec.simulator.events import date
+from kazoo_rec.simulator.headers import channel_headers
+from kazoo_rec.simulator.leg import new_uuid
+from kazoo_rec.simulator.record_start import parse_variables
+from kazoo_rec.simulator.script import Script
 
 VERSION = "1.10.12-release"
 #: `show channels` asks a database that is this many seconds behind.
@@ -58,7 +58,7 @@ def _show(switch, arguments):
     words = arguments.split()
     if not words or words[0] not in ("channels", "registrations"):
         return "-USAGE: channels [count|like <match string>]|registrations [as json]\n"
-    rows = _channels(switch) if words[0] == "channels" else switch.registrations()
+    rows = _channels(switch) if words[0] == "channels" else switch.phones.rows(switch.hostname, switch.clock.epoch_us() // 1_000_000)
     if words[1:2] == ["like"] and len(words) > 2:
         rows = [row for row in rows if any(words[2] in row[column] for column in ("uuid", "name", "cid_name", "cid_num"))]
     if words[-2:] == ["as", "json"]:
@@ -111,7 +111,7 @@ def _originate(switch, arguments):
     if len(words) < 2:
         return ("-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] "
                 "[<cid_num>] [<timeout_sec>]\n")
-    phone = switch.phone_of(words[0])
+    phone = switch.phones.at(words[0])
     if phone is None or not words[1].startswith("&"):
         return "-ERR SUBSCRIBER_ABSENT\n" if phone is None else "-ERR NO_ROUTE_DESTINATION\n"
     application, _, data = words[1][1:].rstrip(")").partition("(")

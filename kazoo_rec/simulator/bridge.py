@@ -1,8 +1,8 @@
 """The application `bridge`: rings phones for a leg and joins it with the first that answers or sends early media."""
 
-from .clock import FRAME_S
-from .process import HungUp
-from .sound import RINGBACK_HZ
+from kazoo_rec.simulator.clock import FRAME_S
+from kazoo_rec.simulator.process import HungUp
+from kazoo_rec.simulator.sound import RINGBACK_HZ
 
 #: After these causes the caller's dialplan goes on (mod_dptools.c, audio_bridge_function).
 _GOES_ON = ("NO_ANSWER", "NO_USER_RESPONSE")
@@ -13,6 +13,10 @@ def bridge(leg, data):
     phones = leg.call.phones_of(data)
     if any(phone.via == "loopback" for phone in phones):
         leg.pre_answer()
+    for phone in phones:
+        if phone.domain and phone.via == "user":
+            # The caller's leg bears these too from now on, and they are not its own.
+            leg.variables |= {"dialed_user": phone.user, "dialed_domain": phone.domain}
     legs = [leg.call.dial(phone, leg, lone=len(phones) == 1) for phone in phones]
     try:
         winner, cause = yield from _reach(leg, legs)
@@ -61,6 +65,7 @@ def _talk(leg, other):
     try:
         yield FRAME_S
         if not other.cause:
+            leg.profile.callee_id_name, leg.profile.callee_id_number = "Outbound Call", other.profile.destination
             leg.pre_answer()
             if other.answered:
                 yield from _answer(leg)
@@ -94,6 +99,9 @@ def _join(leg, other):
     other.join(leg)
     leg.variables |= {"originate_disposition": "SUCCESS", "DIALSTATUS": "SUCCESS"}
     leg.publish("CHANNEL_BRIDGE", before={"Bridge-A-Unique-ID": leg.uuid, "Bridge-B-Unique-ID": other.uuid})
+    for one, partner in ((leg, other), (other, leg)):
+        one.variables |= {"bridge_to": partner.uuid, "last_bridge_to": partner.uuid,
+                          "bridge_channel": partner.name, "bridge_uuid": partner.uuid}
 
 
 def _update(leg, other):

@@ -2,13 +2,14 @@
 
 from gevent.event import AsyncResult, Event
 
-from . import habits, sip
-from .clock import FRAME_S
-from .dialplan import usual
-from .faults import strike, without_media
-from .leg import Leg, new_uuid
-from .process import HungUp, Process
-from .script import Phone, Script
+from kazoo_rec.simulator import habits, sip
+from kazoo_rec.simulator.clock import FRAME_S
+from kazoo_rec.simulator.dialplan import run
+from kazoo_rec.simulator.faults import strike, without_media
+from kazoo_rec.simulator.leg import Leg, new_uuid
+from kazoo_rec.simulator.process import HungUp, Process
+from kazoo_rec.simulator.route import usual_dialplan
+from kazoo_rec.simulator.script import Phone, Script
 
 
 class Call:
@@ -26,18 +27,20 @@ class Call:
     def begin(self, uuid: str = ""):
         script, switch = self.script, self.switch
         for phone in (script.caller, *script.called):
-            switch.register(phone)
+            switch.phones.add(phone)
         for fault in script.faults:
             strike(fault, switch)
         applications = [f"bridge {dial_string(script.called)}" if line == "bridge" else line
-                        for line in script.dialplan or usual(script)]
+                        for line in script.dialplan or usual_dialplan(script)]
         if script.click_to_call:
             leg = self.dial(script.caller, None, lone=True, uuid=uuid, applications=applications)
         else:
             leg = self._leg(script.caller, None, sip.inbound(switch, new_uuid(), script))
             leg.create()
+            if script.caller.domain:
+                leg.match(leg.profile.destination)
             habits.live(leg)
-            self._run(leg, leg.run(applications))
+            self._run(leg, run(leg, applications))
         return leg
 
     def dial(self, phone: Phone, originator: Leg | None, lone: bool, uuid="", applications=()) -> Leg:
@@ -50,7 +53,6 @@ class Call:
         if phone.domain and phone.via == "user" and not lone:
             leg.publish("CHANNEL_OUTGOING", variables=False)
         leg.create()
-        leg.publish("CHANNEL_ORIGINATE")
         habits.live(leg)
         if originator is None:
             self._run(leg, self._click(leg, applications))
@@ -60,7 +62,7 @@ class Call:
         """The phones of a dial string: the script's own, or whom the switch knows."""
         if data == dial_string(self.script.called):
             return list(self.script.called)
-        return [self.switch.phone_of(each) for each in data.split(",")]
+        return [self.switch.phones.at(each) for each in data.split(",")]
 
     def is_without_media(self, phone) -> bool:
         return any(without_media(fault, phone) for fault in self.script.faults)
@@ -87,9 +89,8 @@ class Call:
         near.publish("CHANNEL_OUTGOING", variables=False)
         near.create()
         far.create()
-        near.publish("CHANNEL_ORIGINATE")
         domain = phone.domain
-        self._run(far, far.run([f"set domain_name={domain}", "set hangup_after_bridge=true", "set call_timeout=30",
+        self._run(far, run(far, [f"set domain_name={domain}", "set hangup_after_bridge=true", "set call_timeout=30",
                                 "set ringback=%(2000,4000,440,480)", f"bridge user/{phone.address}"]))
         return near
 
@@ -109,7 +110,7 @@ class Call:
             leg.state = ("CS_EXECUTE", 4)
         except HungUp:
             applications = ()
-        yield from leg.run(applications)
+        yield from run(leg, applications)
 
     def _leg(self, phone, originator, made):
         leg = Leg(self, phone, originator=originator, **made)

@@ -2,9 +2,9 @@
 
 import shlex
 
-from . import wire
-from .headers import channel_headers
-from .recording import parse_variables, start_recording
+from kazoo_rec.simulator import wire
+from kazoo_rec.simulator.headers import channel_headers
+from kazoo_rec.simulator.record_start import parse_variables, start_recording
 
 _NO_CHANNEL = "-ERR No such channel!\n"
 #: `uuid_record … start` holds its connection until the recording's thread runs.

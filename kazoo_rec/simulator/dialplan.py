@@ -2,40 +2,41 @@
 
 import re
 
-from .bridge import bridge
-from .process import HungUp, Mailbox
-from .recording import record_session
+from kazoo_rec.simulator.bridge import bridge
+from kazoo_rec.simulator.process import HungUp, Mailbox
+from kazoo_rec.simulator.record_start import record_session
 
 _TONES = re.compile(r"tone_stream://%\((\d+),(\d+),(\d+)[^)]*\)(?:;loops=(\d+))?")
 
 
-def usual(script) -> list[str]:
-    """What a usual dialplan executes for a call that brings none of its own."""
-    caller, called, sets = script.caller, script.called, dict(script.sets)
-    onnet = bool(called and called[0].domain)
-    lines = []
-    if not caller.domain:
-        account = called[0].variables if onnet else {}
-        sets = {"domain_name": called[0].domain, **{name: account[name] for name in ("accountcode", "account_id")
-                                                    if name in account}, **sets} if onnet else sets
-        lines += [f"set {name}={value}" for name, value in sets.items()]
-        if not onnet:
-            return [*lines, "set hangup_after_bridge=true", f"export nolocal:forwarded_for={script.dials}", "bridge"]
-        lines.append(f"transfer {called[0].user} XML {called[0].domain}")
-    domain = caller.domain or called[0].domain
-    account = caller.variables if caller.domain else called[0].variables
-    lines += [f"set domain_name={domain}", "set hangup_after_bridge=true",
-              f"export account_name={account.get('accountcode', domain.partition('.')[0])}"]
-    if not onnet:
-        for which in ("number", "name"):
-            value = account.get(f"outbound_caller_id_{which}")
-            lines += [f"set effective_caller_id_{which}={value}"] if value else []
-    lines.append("set call_timeout=30")
-    if onnet and len(called) == 1:
-        lines.append("set ringback=%(2000,4000,440,480)")
-    elif onnet:
-        lines.append("set ignore_early_media=true")
-    return [*lines, "bridge"]
+def run(leg, lines):
+    """A leg's dialplan, `application data` each, and the leg's end; a generator for its Process."""
+    for line in lines:
+        if leg.cause:
+            break
+        yield from execute(leg, line)
+    leg.hangup()
+    leg.finish()
+
+
+def execute(leg, line: str):
+    """One application, `app data` or `app::data`; an unknown one hangs the leg up."""
+    name, colons, data = line.partition("::")
+    if not colons or " " in name:
+        name, _, data = line.partition(" ")
+    application, data = APPLICATIONS.get(name), data.strip()
+    if application is None:
+        leg.hangup("DESTINATION_OUT_OF_ORDER")
+        return
+    leg.variables |= {"current_application_data": data, "current_application": name}
+    response = None
+    try:
+        lasting = application(leg, data)
+        if lasting is not None:
+            response = yield from lasting
+    except HungUp:
+        pass
+    leg.executed(name, data, response or "_none_")
 
 
 def _set(leg, data):
@@ -51,12 +52,13 @@ def _export(leg, data):
 
 
 def _transfer(leg, data):
-    number, _, context = (data.split() + ["XML", leg.profile.context])[:3]
+    number, _, context = [*data.split(), "XML", leg.profile.context][:3]
     source = f"{leg.clock.epoch_us() // 1_000_000}:{leg.uuid}:bl_xfer:{number}/{context}/XML"
     leg.profile = leg.profile.copied(destination=number, context=context, rdnis=leg.profile.destination,
                                      transfer_source=source, index=leg.profile.index + 1)
     leg.variables |= {"max_forwards": str(int(leg.variables.get("max_forwards", "70")) - 1),
                       "transfer_history": source, "transfer_source": source}
+    leg.match(number)
 
 
 def _ring_ready(leg, data):
@@ -87,7 +89,7 @@ def _playback(leg, data):
 
 def _play_and_get_digits(leg, data):
     """Of its many arguments it heeds the time-out (fourth), the file (sixth) and the name of the variable (eighth)."""
-    arguments = data.split() + [""] * 9
+    arguments = [*data.split(), *[""] * 9]
     digit = yield from _tones(leg, arguments[5], leg.digits)
     if digit is None:
         digit = yield leg.digits, int(arguments[3]) / 1000

@@ -1,5 +1,7 @@
 """What a phone does by itself: its times, counted from the making of its leg."""
 
+from kazoo_rec.simulator.hold import hold, unhold
+
 
 def live(leg):
     """Lets the leg's phone act, as long as the leg lives."""
@@ -26,8 +28,8 @@ def live(leg):
         else:
             later(phone.answers, leg.answer)
     for begins, ends in phone.holds:
-        later(begins, leg.hold)
-        later(ends, leg.unhold)
+        later(begins, hold, leg)
+        later(ends, unhold, leg)
     for at, digit in phone.presses.items():
         later(at, leg.press, str(digit))
     later(phone.hangs_up, put_down)

@@ -1,10 +1,10 @@
 """Headers of a leg's events, as switch_channel_event_set_data() and the hang-up put them together."""
 
-from .sip import CODECS
+from kazoo_rec.simulator.sip import CODECS
 
-#: ITU-T Q.850 numbers of the hang-up causes, and FreeSWITCH's own above 127; others count as 31 (normal, unspecified).
-Q850 = {"NORMAL_CLEARING": 16, "USER_BUSY": 17, "NO_ANSWER": 19, "CALL_REJECTED": 21, "DESTINATION_OUT_OF_ORDER": 27,
-        "INCOMPATIBLE_DESTINATION": 88, "ORIGINATOR_CANCEL": 487, "LOSE_RACE": 502, "SYSTEM_SHUTDOWN": 503}
+#: ITU-T Q.850 numbers of hang-up causes; FreeSWITCH's own causes count as 16, like NORMAL_CLEARING.
+_Q850 = {"USER_BUSY": 17, "NO_ANSWER": 19, "CALL_REJECTED": 21, "DESTINATION_OUT_OF_ORDER": 27,
+         "INCOMPATIBLE_DESTINATION": 88}
 
 _MOMENTS = {"start": "Channel-Created", "profile_start": "Profile-Created", "answer": "Channel-Answered",
             "bridge": "Channel-Bridged", "progress": "Channel-Progress", "progress_media": "Channel-Progress-Media",
@@ -20,9 +20,10 @@ def channel_headers(leg, variables=True) -> dict:
         "Presence-Call-Direction": leg.direction,
         "Channel-HIT-Dialplan": "true" if leg.direction == "inbound" else "false",
     }
-    if leg.presence_id:
+    begun = number > 1
+    if leg.presence_id and begun:
         headers["Channel-Presence-ID"] = leg.presence_id
-    headers["Channel-Call-UUID"] = leg.variables.get("call_uuid", leg.uuid)
+    headers["Channel-Call-UUID"] = leg.variables.get("call_uuid", leg.uuid) if begun else leg.uuid
     headers["Answer-State"] = leg.answer_state
     if leg.cause:
         headers["Hangup-Cause"] = leg.cause
@@ -44,7 +45,7 @@ def channel_headers(leg, variables=True) -> dict:
 def accounts(leg) -> dict[str, str]:
     """Variables that CHANNEL_HANGUP_COMPLETE adds for call detail records."""
     times = leg.profile.times
-    found = {"hangup_cause": leg.cause, "hangup_cause_q850": str(Q850.get(leg.cause, 31)), "digits_dialed": "none"}
+    found = {"hangup_cause": leg.cause, "hangup_cause_q850": str(_Q850.get(leg.cause, 16)), "digits_dialed": "none"}
     for name, header in _MOMENTS.items():
         found |= {f"{name}_epoch": str(times[header] // 1_000_000), f"{name}_uepoch": str(times[header])}
     for name, since in (("duration", times["Channel-Created"]), ("billsec", times["Channel-Answered"])):

@@ -2,13 +2,10 @@
 
 import uuid
 
-from . import dialplan, sip
-from .clock import FRAME_S
-from .headers import accounts, channel_headers
-from .process import HungUp, Mailbox, Process
-from .sound import MUSIC_HZ
-
-_MUSIC = "local_stream://moh"
+from kazoo_rec.simulator import dialplan, sip
+from kazoo_rec.simulator.clock import FRAME_S
+from kazoo_rec.simulator.headers import accounts, channel_headers
+from kazoo_rec.simulator.process import Mailbox, Process
 
 
 def new_uuid() -> str:
@@ -65,6 +62,10 @@ class Leg:
         else:
             self.variables.pop(name, None)
 
+    def match(self, number: str):
+        """The dialplan of an account knows the number; its matches make a list among the variables."""
+        self.variables["DP_MATCH"] = f"ARRAY::{number}|:{number}"
+
     def publish(self, event, before=(), after=(), variables=True):
         """Sends an event with all the leg's headers, some before and some after them."""
         self.switch.publish(event, lambda: {**dict(before), **channel_headers(self, variables), **dict(after)})
@@ -78,14 +79,16 @@ class Leg:
     def create(self):
         self.state = ("CS_INIT", 2)
         self.publish("CHANNEL_CREATE")
-        inbound = self.direction == "inbound"
-        self.state, self.call_state = (("CS_EXECUTE", 4), "RINGING") if inbound else (("CS_CONSUME_MEDIA", 7), "DOWN")
+        if self.direction == "inbound":
+            self.state, self.call_state = ("CS_EXECUTE", 4), "RINGING"
+        else:
+            self.publish("CHANNEL_ORIGINATE")
+            self.state = ("CS_CONSUME_MEDIA", 7)
 
     def ring(self):
         if self.early or self.answered:
             return
-        if self.direction == "outbound":
-            self.variables |= sip.replied(self)
+        self._hear_from_phone()
         self.stamp("Channel-Progress")
         self.publish("CHANNEL_PROGRESS")
         self.call_state = "RINGING"
@@ -97,7 +100,9 @@ class Leg:
             return
         self.call.settle()
         self.early, self.answer_state = True, "early"
-        self._negotiate()
+        self._hear_from_phone()
+        if self.direction == "inbound":
+            self._negotiate()
         self.variables["endpoint_disposition"] = "EARLY MEDIA"
         if self.twin is not None and self.direction == "inbound":
             self.twin.pre_answer()
@@ -112,14 +117,15 @@ class Leg:
             return
         self.call.settle()
         self.answered, self.answer_state = True, "answered"
+        self._hear_from_phone()
         self._negotiate()
         if self.twin is not None and self.direction == "inbound":
             self.twin.answer()
         self.stamp("Channel-Answered")
         # Built before execute_on_answer runs (switch_channel.c): what is in this event is in time, all else too late.
         self.publish("CHANNEL_ANSWER")
-        self._armed = [value for name, values in self.variables.items() if name.startswith("execute_on_answer")
-                       for value in _each(values)]
+        self._armed = [line for name, lines in self.variables.items() if name.startswith("execute_on_answer")
+                       for line in lines.removeprefix("ARRAY::").split("|:")]
         self.variables["endpoint_disposition"] = "ANSWER"
         self.call_state = "ACTIVE"
         if self.direction == "outbound":
@@ -131,7 +137,7 @@ class Leg:
         if self._armed and self.direction == "outbound":
             yield FRAME_S
         while self._armed and not self.cause:
-            yield from self.execute(*_application(self._armed.pop(0)))
+            yield from dialplan.execute(self, self._armed.pop(0))
             if self._armed:
                 yield FRAME_S
 
@@ -146,8 +152,7 @@ class Leg:
         self.partner, self.playing_hz = other, None
         self.other = (self.other[0] if self.other else "originatee", other.profile.copied())
         self.stamp("Channel-Bridged")
-        self.variables |= {"bridge_to": other.uuid, "last_bridge_to": other.uuid, "bridge_channel": other.name,
-                           "bridge_uuid": other.uuid, "signal_bond": other.uuid}
+        self.variables["signal_bond"] = other.uuid
         if self.originator is not None:
             self.state = ("CS_EXCHANGE_MEDIA", 5)
 
@@ -156,66 +161,11 @@ class Leg:
         self.partner = self.playing_hz = None
         self.variables.pop("bridge_to", None)
 
-    def hold(self):
-        if not self.answered or self.held:
-            return
-        self.call.settle()
-        self.held, self.call_state = True, "HELD"
-        self.profile.times["Channel-Last-Hold"] = self.clock.epoch_us()
-        self.publish("CHANNEL_HOLD")
-        self.clock.after(8 * FRAME_S, self._entertain_partner)
-
-    def unhold(self):
-        if not self.held or self.cause:
-            return
-        self.call.settle()
-        self.held, self.call_state = False, "UNHELD"
-        self.profile.times["Channel-Hold-Accum"] += self.clock.epoch_us() - self.profile.times["Channel-Last-Hold"]
-        partner = self.partner
-        if partner is not None and partner.playing_hz == MUSIC_HZ:
-            partner.playing_hz = None
-            partner.playback_stopped(_MUSIC, "break")
-            partner.executed("playback", _MUSIC, "FILE PLAYED")
-        self.publish("CHANNEL_UNHOLD")
-        self.call_state = "ACTIVE"
-        for recording in tuple(self.recordings):
-            recording.heed_limit()
-
-    def _entertain_partner(self):
-        if self.held and self.partner is not None and not self.cause:
-            self.call.settle()
-            self.partner.playing_hz = MUSIC_HZ
-            self.partner.playback_started(_MUSIC)
-
     def press(self, digit: str):
         self.publish("DTMF", after={"DTMF-Digit": digit, "DTMF-Duration": "1440", "DTMF-Source": "RTP"}, variables=False)
         self.digits.put(digit)
 
-    # What it executes
-
-    def run(self, applications):
-        """Its dialplan, `application data` each, and its end; for a Process."""
-        for line in applications:
-            if self.cause:
-                break
-            yield from self.execute(*_application(line))
-        self.hangup()
-        self._finish()
-
-    def execute(self, application: str, data: str):
-        known = dialplan.APPLICATIONS.get(application)
-        if known is None:
-            self.hangup("DESTINATION_OUT_OF_ORDER")
-            return
-        self.variables |= {"current_application_data": data, "current_application": application}
-        response = None
-        try:
-            lasting = known(self, data)
-            if lasting is not None:
-                response = yield from lasting
-        except HungUp:
-            pass
-        self.executed(application, data, response or "_none_")
+    # What it does
 
     def executed(self, application, data, response):
         self.publish("CHANNEL_EXECUTE_COMPLETE", after={
@@ -223,11 +173,10 @@ class Leg:
             "Application-UUID": new_uuid()})
 
     def playback_started(self, path):
-        self.publish("PLAYBACK_START", after={"Playback-File-Type": path.partition("://")[0], "Playback-File-Path": path})
+        self.publish("PLAYBACK_START", after=_playback(path))
 
     def playback_stopped(self, path, status):
-        self.publish("PLAYBACK_STOP", after={"Playback-File-Type": path.partition("://")[0], "Playback-File-Path": path,
-                                             "Playback-Status": status})
+        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status})
 
     # How it goes
 
@@ -238,11 +187,10 @@ class Leg:
         self.cause, self.answer_state, self.state = cause, "hangup", (self.state[0], 10)
         self.publish("CHANNEL_HANGUP")
         self.stamp("Channel-Hangup")
-        self.state = ("CS_HANGUP", 10)
         if self.process is not None:
             self.process.interrupt()
         else:
-            self._finish()
+            self.finish()
         if self.twin is not None:
             self.twin.hangup()
         self._tell("gone")
@@ -263,7 +211,10 @@ class Leg:
             recording.detach()
         return bool(going)
 
-    def _finish(self):
+    def finish(self):
+        """Nothing of it goes on: its recordings end, the switch forgets it."""
+        self.state = ("CS_HANGUP", 10)
+        self.variables.pop("bridge_to", None)
         self.stop_recordings("success-silence")
         self.variables |= accounts(self)
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"
@@ -272,12 +223,12 @@ class Leg:
         self.publish("CHANNEL_DESTROY")
         self.call.leave(self)
 
-    def _negotiate(self):
-        if self.twin is not None:
-            return
-        if self.direction == "outbound":
+    def _hear_from_phone(self):
+        if self.direction == "outbound" and self.twin is None:
             self.variables |= sip.replied(self)
-        if self.media:
+
+    def _negotiate(self):
+        if self.media and self.twin is None:
             self.variables |= sip.negotiated(self.phone.codec)
 
     def _tell(self, what):
@@ -286,13 +237,5 @@ class Leg:
             to.news.put((what, self))
 
 
-def _application(line: str) -> tuple[str, str]:
-    """`app data` or `app::data`, whichever parts first."""
-    name, colons, data = line.partition("::")
-    if not colons or " " in name:
-        name, _, data = line.partition(" ")
-    return name, data.strip()
-
-
-def _each(value) -> list[str]:
-    return value[7:].split("|:") if value.startswith("ARRAY::") else [value]
+def _playback(path):
+    return {"Playback-File-Type": path.partition("://")[0], "Playback-File-Path": path}

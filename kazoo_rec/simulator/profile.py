@@ -50,7 +50,7 @@ class Profile:
             "Network-Addr": self.network_address,
             "ANI": self.ani,
             "Destination-Number": self.destination,
-            "Transfer-Source": self.transfer_source,
+            "Transfer-Source": self.transfer_source if prefix == "Caller" else "",
             "Unique-ID": self.uuid,
             "Source": self.source,
             "Context": self.context,

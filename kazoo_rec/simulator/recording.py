@@ -1,73 +1,17 @@
-"""Session recordings: `record_session` and `uuid_record` as switch_ivr_async.c does them, traps included."""
+"""Session recordings, as switch_ivr_async.c makes them, traps included."""
 
 import os
-from urllib.parse import unquote
 
 import numpy
 
-from .clock import FRAME_S
-from .sound import RecordedFile, tone
+from kazoo_rec.simulator.clock import FRAME_S
+from kazoo_rec.simulator.sound import RecordedFile, tone
 
-#: Two starts on one path, one by execute_on_answer and one by command, both succeed when they are this close, in seconds.
-RACE_S = 0.02
 #: What modules of the switch can write. Only WAV is written as such here.
 ENDINGS = ("wav", "mp3", "ogg", "flac", "gsm", "raw", "ul")
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _TRUE = ("true", "yes", "on", "enabled", "active", "allow", "1", "t")
 _FRAMES_BEFORE_WRITING = 25
-
-
-def record_session(leg, data: str):
-    """The application: `<path> [+<limit>] [{variables}]`. A blank anywhere else spoils what follows; failure is silent."""
-    words = data.split(" ")
-    limit_s, rest = 0, words[1:]
-    if rest and rest[0].startswith("+") and rest[0][1:].isdigit():
-        limit_s, rest = int(rest[0][1:]), rest[1:]
-    variables = parse_variables(rest[0]) if len(rest) == 1 else {}
-    start_recording(leg, words[0], limit_s, variables, armed=True)
-
-
-def parse_variables(text: str) -> dict[str, str]:
-    """`{a=b,c=d}` or `{^^:a=b:c=d}`: url-decoded first, so %2C protects no comma; {} where it is not both braces."""
-    if not (text.startswith("{") and text.endswith("}")):
-        return {}
-    text, separator = unquote(text[1:-1]), ","
-    if text.startswith("^^") and len(text) > 2:
-        separator, text = text[2], text[3:]
-    return dict(part.split("=", 1) for part in text.split(separator) if "=" in part)
-
-
-def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) -> bool:
-    """Whether the switch says that it went well, which it also does where the path is being recorded already."""
-    if not path or not leg.media or leg.cause:
-        return False
-    if not path.startswith("/"):
-        path = f"{leg.switch.recordings}/{path}"
-    now = leg.clock.now
-    known = leg.files.get(path)
-    if known is not None and (known.armed == armed or now - known.started >= RACE_S):
-        return True
-    if not leg.early and not leg.answered:
-        if leg.direction == "outbound":
-            return _ruin(leg)
-        leg.pre_answer()
-    try:
-        recording = Recording(leg, path, limit_s, variables, armed)
-    except OSError:
-        return False
-    # Commands find a recording by its path, and of two on one path only the later.
-    leg.files[path] = recording
-    leg.recordings.append(recording)
-    leg.recorded.append(recording)
-    recording.announce()
-    return True
-
-
-def _ruin(leg):
-    """To record a called leg that only rings makes it early media without media: the call dies of it."""
-    leg.pre_answer()
-    leg.clock.after(4 * FRAME_S, lambda: leg.hangup("INCOMPATIBLE_DESTINATION"))
-    return False
 
 
 class Recording:
@@ -82,10 +26,12 @@ class Recording:
         self.started = self._until = leg.clock.now
         self.cause, self.ms, self.size = "", 0, 0
         self._masked = self._paused = self._overdue = False
-        self._stereo = self._on("RECORD_STEREO")
-        self._reads, self._writes = not self._on("RECORD_WRITE_ONLY"), not self._on("RECORD_READ_ONLY")
-        if not self._reads and not self._writes:
-            self._reads = True
+        self._stereo, self._swaps = self._on("RECORD_STEREO"), self._on("RECORD_STEREO_SWAP")
+        self._hears = not self._on("RECORD_READ_ONLY")
+        self._says = not self._hears or not self._on("RECORD_WRITE_ONLY")
+        self._needs_answer, self._needs_bridge = self._on("RECORD_ANSWER_REQ"), self._on("RECORD_BRIDGE_REQ")
+        self._appends, minimum = self._on("RECORD_APPEND"), self._get("RECORD_MIN_SEC")
+        self._least_ms = int(minimum) * 1000 if minimum.isdigit() else 0
         rate = self._get("record_sample_rate")
         self.rate = int(rate) if rate.isdigit() and int(rate) in _RATES else leg.rate
         self._samples = round(self.rate * FRAME_S)
@@ -157,12 +103,11 @@ class Recording:
 
     def _judge(self):
         self.ms = self._frames * 20
-        minimum, append = self._get("RECORD_MIN_SEC"), self._on("RECORD_APPEND")
-        if append:
+        if self._appends:
             return
         if not self._frames:
             self.cause = "empty-file"
-        elif minimum.isdigit() and self.ms < int(minimum) * 1000:
+        elif self.ms < self._least_ms:
             self.cause = "input-too-short"
         else:
             return
@@ -207,17 +152,16 @@ class Recording:
             self._unwritten = self._unwritten[count:]
 
     def _heard(self, first, count):
-        said = tone(self.leg.says_hz if self._reads else 0, self.rate, first, count)
-        heard = tone(self.leg.hears_hz if self._writes else 0, self.rate, first, count)
+        said = tone(self.leg.says_hz if self._says else 0, self.rate, first, count)
+        heard = tone(self.leg.hears_hz if self._hears else 0, self.rate, first, count)
         if not self._stereo:
             return said + heard
-        swap = self._on("RECORD_STEREO_SWAP")
-        return numpy.column_stack((heard, said) if swap else (said, heard))
+        return numpy.column_stack((heard, said) if self._swaps else (said, heard))
 
     def _listens(self) -> bool:
         leg = self.leg
-        return not (self._paused or leg.held or (self._on("RECORD_ANSWER_REQ") and not leg.answered)
-                    or (self._on("RECORD_BRIDGE_REQ") and leg.partner is None))
+        return not (self._paused or leg.held or (self._needs_answer and not leg.answered)
+                    or (self._needs_bridge and leg.partner is None))
 
     # Settings and telling
 
@@ -248,7 +192,7 @@ class Recording:
                 if os.path.isdir(f"{directory}/{trap}"):
                     RecordedFile(f"{directory}/{trap}/{name}", self.rate, channels, 0, append=False).abandon()
                     raise OSError(f"lands in {trap}")
-        return RecordedFile(self.path, self.rate, channels, buffer, self._on("RECORD_APPEND"))
+        return RecordedFile(self.path, self.rate, channels, buffer, self._appends)
 
     def _publish(self, event, more=()):
         self.leg.publish(event, after={

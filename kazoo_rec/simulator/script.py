@@ -80,43 +80,39 @@ def scripts_of(document: Mapping) -> list[Script]:
     """
     if not isinstance(document, Mapping) or not isinstance(document.get("calls"), list):
         raise ConfigError("the file of calls has no list `calls`")
-    phones = {name: _made(Phone, values, f"phones.{name}") for name, values in (document.get("phones") or {}).items()}
+    phones = {name: _phone(values, {}, f"phones.{name}") for name, values in (document.get("phones") or {}).items()}
     return [_script(values, phones, f"calls[{at}]") for at, values in enumerate(document["calls"])]
 
 
 def _script(values, phones, where):
-    if not isinstance(values, Mapping) or "caller" not in values:
+    _check(Script, values, where)
+    if "caller" not in values:
         raise ConfigError("a call names no `caller`", where)
     called = values.get("called") or []
-    called = called if isinstance(called, list) else [called]
-    return _made(Script, {
-        **values,
-        "caller": _phone(values["caller"], phones, f"{where}.caller"),
-        "called": tuple(_phone(phone, phones, f"{where}.called") for phone in called),
-        "dialplan": tuple(values.get("dialplan") or ()),
-        "faults": tuple(values.get("faults") or ()),
-    }, where)
+    return Script(**{
+        **values, "caller": _phone(values["caller"], phones, f"{where}.caller"),
+        "called": tuple(_phone(each, phones, f"{where}.called") for each in (called if isinstance(called, list) else [called])),
+        "dialplan": tuple(values.get("dialplan") or ()), "faults": tuple(values.get("faults") or ())})
 
 
 def _phone(value, phones, where):
-    value = value if isinstance(value, Mapping) else {"phone": value}
-    if "phone" not in value:
-        return _made(Phone, value, where)
-    if value["phone"] not in phones:
-        raise ConfigError("no such phone", f"{where}: {value['phone']}")
-    return _made(partial_of(phones[value["phone"]]), {k: v for k, v in value.items() if k != "phone"}, where)
+    habits = dict(value) if isinstance(value, Mapping) else {"phone": value}
+    name = habits.pop("phone", None)
+    if name is not None and name not in phones:
+        raise ConfigError("no such phone", f"{where}: {name}", f"known: {', '.join(phones)}")
+    _check(Phone, habits, where)
+    if name is None and "user" not in habits:
+        raise ConfigError("a phone has no `user`", where)
+    phone = Phone(**habits) if name is None else replace(phones[name], **habits)
+    if phone.via not in WAYS:
+        raise ConfigError("no such way to a phone", f"{where}: via {phone.via}", f"known: {', '.join(WAYS)}")
+    return phone
 
 
-def partial_of(phone):
-    return lambda **changes: replace(phone, **changes)
-
-
-def _made(make, values, where):
-    try:
-        made = make(**values)
-    except TypeError as fault:
-        known = ", ".join(each.name for each in fields(Phone if "phone" in where or "call" in where else Script))
-        raise ConfigError("a phone or a call has a wrong key", f"{where}: {fault}", f"known: {known}") from fault
-    if isinstance(made, Phone) and made.via not in WAYS:
-        raise ConfigError("no such way to a phone", f"{where}: via {made.via}", " or ".join(WAYS))
-    return made
+def _check(kind, values, where):
+    known = [each.name for each in fields(kind)]
+    if not isinstance(values, Mapping):
+        raise ConfigError("this should be keys and values", where)
+    wrong = [str(key) for key in values if key not in known]
+    if wrong:
+        raise ConfigError("unknown keys", f"{where}: {', '.join(wrong)}", f"known: {', '.join(known)}")

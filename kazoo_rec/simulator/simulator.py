@@ -1,20 +1,20 @@
 """The simulated switch as a whole."""
 
-import itertools
 from collections import deque
 
 import gevent
 from gevent.event import Event
 from gevent.server import StreamServer
 
-from . import wire
-from .api import VERSION, execute, uptime
-from .call import Call
-from .clock import WallClock
-from .connection import Connection
-from .events import core_headers
-from .leg import new_uuid
-from .script import Phone, Script, scripts_of
+from kazoo_rec.simulator import wire
+from kazoo_rec.simulator.api import VERSION, execute, uptime
+from kazoo_rec.simulator.call import Call
+from kazoo_rec.simulator.clock import WallClock
+from kazoo_rec.simulator.connection import Connection
+from kazoo_rec.simulator.events import core_headers
+from kazoo_rec.simulator.leg import new_uuid
+from kazoo_rec.simulator.registry import Registry
+from kazoo_rec.simulator.script import Script, scripts_of
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -39,7 +39,7 @@ class Simulator:
         self.address, self.core_uuid, self.commands = listener, "", []
         self.legs, self.sessions, self.peak = {}, 0, 0
         self._server, self._connections = None, set()
-        self._gone, self._phones, self._ports = deque(maxlen=_REMEMBERED), {}, itertools.count(6000)
+        self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
         self._sequence, self._moving, self._changed, self._life = 0, Event(), Event(), 0
 
     # Life
@@ -61,7 +61,10 @@ class Simulator:
         """Ends it as a shutdown does, without the wait."""
         if self._server is not None:
             self._go_down()
-            self._say_goodbye()
+        connections = tuple(self._connections)
+        self._say_goodbye()
+        for connection in connections:
+            connection.join(timeout=1)
         self.clock.stop()
 
     def shut_down(self):
@@ -134,7 +137,7 @@ class Simulator:
     def publish(self, name: str, headers, subclass: str | None = None):
         """Sends an event to whom it concerns; `headers()` is asked only if it concerns anybody."""
         self._sequence += 1
-        listeners = [each for each in self._connections if each.wants(name, subclass)]
+        listeners = [each for each in self._connections if each.subscription.wants(name, subclass)]
         if listeners:
             event, encoded = {**self.core_headers(name, subclass), **headers()}, {}
             for listener in listeners:
@@ -159,31 +162,6 @@ class Simulator:
         """The legs that were there at that second of the clock, oldest first."""
         gone = [leg for left, leg in self._gone if left > moment]
         return sorted((leg for leg in (*gone, *self.legs.values()) if leg.created <= moment), key=lambda leg: leg.created)
-
-    def register(self, phone: Phone):
-        """The phone is known from here on, at a contact of its own."""
-        _, contact = self._phones.get(phone.address, (None, None))
-        self._phones[phone.address] = phone, contact or f"127.0.0.1:{next(self._ports) if phone.domain else 5090}"
-
-    def contact(self, phone: Phone) -> str:
-        if phone.address not in self._phones:
-            self.register(phone)
-        return self._phones[phone.address][1]
-
-    def phone_of(self, dial_string: str) -> Phone | None:
-        """Who is at `user/1001@domain` or `sofia/gateway/carrier/number`; beyond the carrier somebody always answers."""
-        if dial_string.startswith("sofia/gateway/"):
-            number = dial_string.rpartition("/")[2]
-            return self._phones.get(number, (Phone(number, answers=0.5), None))[0]
-        return self._phones.get(dial_string.partition("/")[2], (None, None))[0]
-
-    def registrations(self) -> list[dict]:
-        """Rows of `show registrations`."""
-        return [{"reg_user": phone.user, "realm": phone.domain, "token": f"{phone.user}@phone",
-                 "url": f"sofia/internal/sip:{phone.user}@{contact}", "expires": str(self.clock.epoch_us() // 1_000_000 + 3600),
-                 "network_ip": contact.partition(":")[0], "network_port": contact.partition(":")[2], "network_proto": "udp",
-                 "hostname": self.hostname, "metadata": ""}
-                for phone, contact in self._phones.values() if phone.domain]
 
     # Inside
 

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from .profile import Profile
+from kazoo_rec.simulator.profile import Profile
 
 #: Codecs a phone may have: module, rate on the wire and sampling rate in Hz, bits per second. G722 says 8000 and samples 16000.
 CODECS = {"PCMU": ("CORE_PCM_MODULE", 8000, 8000, 64000), "PCMA": ("CORE_PCM_MODULE", 8000, 8000, 64000),
@@ -25,7 +25,7 @@ def inbound(switch, uuid, script) -> dict:
     phone, number = script.caller, script.dials or script.called[0].user
     onnet = bool(phone.domain)
     domain, sofia = (phone.domain, "internal") if onnet else ("carrier.example", "external")
-    host, port = switch.contact(phone).split(":")
+    host, port = switch.phones.contact(phone).split(":")
     target = phone.domain if onnet else EXTERNAL
     name = f"sofia/{sofia}/{phone.user}@{domain}"
     shown = display_name(phone.name)
@@ -73,7 +73,7 @@ def outbound(switch, uuid, phone, originator=None, lone=True) -> dict:
     """The leg to a phone that is called, or to the carrier. Directory variables come late where `lone` is the only target."""
     gateway = not phone.domain
     sofia, domain = ("external", "carrier.example") if gateway else ("internal", phone.domain)
-    contact = CARRIER if gateway else switch.contact(phone)
+    contact = CARRIER if gateway else switch.phones.contact(phone)
     name = f"sofia/{sofia}/{phone.user}" + ("" if gateway else f"@{contact}")
     profile = _called_profile(uuid, name, phone.user, originator)
     variables = {

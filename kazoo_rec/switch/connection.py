@@ -78,7 +78,7 @@ class Connection(InboundESL):
 
     def connect(self):
         """Connect and log in within `timeout` seconds; raises NotConnected, AccessRefused or ProtocolBroken."""
-        silence = NotConnected("FreeSWITCH does not answer", f"{self.timeout:g} s", "is it blocked by a firewall?")
+        silence = NotConnected("FreeSWITCH does not answer", f"{self.timeout:g} s", "is it FreeSWITCH, and no firewall between?")
         try:
             with gevent.Timeout(self.timeout, silence):
                 self.sock = socket.create_connection((self.host, self.port))

@@ -30,7 +30,7 @@ def test_it_says_where_it_listens_names_each_file_and_ends_cleanly(tmp_path, end
             "a_forged.wav", "4", "bytes", hashlib.sha256(b"body").hexdigest(), "no", "digest", "sent"]
         process.send_signal(end)
         rest, errors = process.communicate(timeout=10)
-    assert (rest, errors, process.returncode) == (f"1 files in {directory}\n", "", 0)
+    assert (rest, errors, process.returncode) == (f"Files held in {directory}: 1\n", "", 0)
     assert (directory / "a_forged.wav").read_bytes() == b"body"
 
 

@@ -38,7 +38,7 @@ class Clock:
 class Store:
     """As kazoo_rec.store.Store, in memory. `refusals` are raised by the next writes, one each; None lets one pass.
 
-    `reading`, where set, is called before a read returns: another greenlet's turn.
+    `reading`, where set, is called with a read's name before it returns: another greenlet's turn.
     """
 
     def __init__(self, *rows):
@@ -75,7 +75,7 @@ class Recordings:
     def stopped(self, node, limit):
         found = [dict(row) for row in self._store.rows.values() if (row["node"], row["state"]) == (node, "stopped")]
         if self._store.reading:
-            self._store.reading()
+            self._store.reading("stopped")
         return found[:limit]
 
     def update(self, recording_id, **columns):
@@ -104,11 +104,17 @@ class Deliveries:
                  and upload["host"] not in skip_hosts]
         found.sort(key=lambda job: job["next_attempt_ms"])
         if self._store.reading:
-            self._store.reading()
+            self._store.reading("due")
         return found[:limit]
 
     def update(self, delivery_id, **columns):
-        return self._store.write(lambda: self._store.uploads[delivery_id].update(columns) or 1)
+        def change():
+            if delivery_id not in self._store.uploads:
+                return 0
+            self._store.uploads[delivery_id].update(columns)
+            return 1
+
+        return self._store.write(change)
 
 
 class Customer:

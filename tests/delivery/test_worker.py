@@ -120,6 +120,14 @@ def test_files_stay_until_the_proof_is_durable(site):
     assert {headers["IDEMPOTENCY_KEY"] for _, _, headers, _ in customer.requests} == {RECORDING_ID}
 
 
+def test_files_stay_where_the_proof_found_no_row(site):
+    site.settings = {"remove_after_delivery": True}
+    with Customer(before=lambda number: site.store.uploads.clear()) as customer:
+        site.due(customer.url)
+        site.step()
+    assert site.file().exists()
+
+
 def test_a_file_that_cannot_be_removed_changes_nothing_about_its_delivery(site, monkeypatch):
     def refuse(*paths):
         raise PermissionError(13, "Permission denied")
@@ -309,9 +317,10 @@ def test_a_row_that_was_read_before_its_upload_ended_is_not_sent_again(site):
         site.worker.tick()
         assert entered.wait(5)
 
-        def finish_meanwhile():
-            release.set()
-            site.worker.join()
+        def finish_meanwhile(read):
+            if read == "due":
+                release.set()
+                site.worker.join()
 
         site.store.reading = finish_meanwhile
         site.worker.tick()
@@ -346,7 +355,7 @@ def test_it_looks_again_and_again_also_after_the_store_could_not_be_read(site, m
     monkeypatch.setattr(worker_module, "STORE_RETRY_S", 0.001)
     looks = []
 
-    def unwell():
+    def unwell(read):
         looks.append(1)
         if len(looks) < 3:
             raise OSError("database is locked")

@@ -67,6 +67,7 @@ def phones(_registered, switch):
     yield _registered
     for phone in _registered.values():
         phone.hang_up()
+    switch.api("hupall")
     until(lambda: switch.api("show channels count").startswith("0 "))
 
 

@@ -16,6 +16,9 @@ from tests.freeswitch.rtp import Stream
 #: Seconds that the switch may take to say something that a test waits for.
 PATIENCE_S = 10
 
+#: Seconds after which an INVITE that nobody answers has no chance any more.
+RINGING_S = 60
+
 
 class Phone:
     """One user at one registrar or, with a port of its own, a carrier.
@@ -122,7 +125,8 @@ class Dialog:
         self._cseq, self._branch = self._cseq + 1, "z9hG4bK" + sip.token()
         responses = self._phone.responses(self.call_id, self._cseq, method)
         self._phone.send(self._request(method, self._branch, headers, body))
-        while (response := responses.get(timeout=60)).code < 200:
+        patience_s = RINGING_S if method == "INVITE" else PATIENCE_S
+        while (response := responses.get(timeout=patience_s)).code < 200:
             told(response)
         if method == "INVITE":
             self._acknowledge(response)
@@ -153,6 +157,7 @@ class Call:
         self._media, self._direction = Stream(phone.tone_hz), "sendrecv"
         self._answered, self._ended = AsyncResult(), Event()
         self.begun_at, self.answered_at, self.ended_at = time.monotonic(), None, None
+        self._held_at, self.held_ms = None, 0
         self.code = 0
 
     # -- the caller
@@ -172,8 +177,10 @@ class Call:
 
     # -- the callee
 
-    def ring(self) -> "Call":
+    def ring(self, duration_ms=300) -> "Call":
+        """Rings for so long, or until the caller gives up."""
         self.reply(180, "Ringing")
+        self._ended.wait(duration_ms / 1000)
         return self
 
     def early_media(self) -> "Call":
@@ -194,13 +201,14 @@ class Call:
     # -- both
 
     def hold(self):
-        """Says nothing from now on, and wants to hear nothing."""
-        self._media.silent = True
+        """Says nothing from now on, and wants to hear nothing. The switch takes a quarter of a second to answer."""
+        self._held_at, self._media.silent = time.monotonic(), True
         self._renew("sendonly")
 
     def unhold(self):
         self._renew("sendrecv")
         self._media.silent = False
+        self.held_ms += (time.monotonic() - self._held_at) * 1000
 
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard."""

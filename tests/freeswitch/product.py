@@ -50,6 +50,10 @@ class Recording:
     row: dict
     body: bytes | None
 
+    @property
+    def state(self) -> str:
+        return self.row["state"]
+
     def wav(self) -> Wav:
         return Wav.read(self.body)
 
@@ -68,7 +72,8 @@ class Receiver:
 
     def _take(self, environ, start_response):
         recording_id = re.search(r"call_recording_([\w-]+)\.", environ["PATH_INFO"])[1]
-        self.bodies.setdefault(recording_id, []).append(environ["wsgi.input"].read())
+        body = environ["wsgi.input"].read()
+        self.bodies.setdefault(recording_id, []).append(body)
         start_response("201 Created", [("Content-Length", "0")])
         return [b""]
 
@@ -126,9 +131,18 @@ class Product:
         """The recordings of calls since `obey`, however far they are."""
         return [row for row in self._rows() if row["id"] not in self._seen]
 
+    def until_rows(self, condition, within_s: float = 10):
+        """Waits until there are recordings, and `condition` is true of the row of each."""
+        until(lambda: (rows := self.rows()) and all(map(condition, rows)), within_s)
+
+    def recorded_by_the_switch(self, leg: str) -> list[str]:
+        """Paths below the recordings directory, one for each recording that the switch is making of a leg."""
+        listed = self._switch.api(f"uuid_buglist {leg}")
+        return re.findall(rf"<target>{self.recordings_dir}/(.+?)</target>", listed)
+
     def recordings(self) -> dict[str, Recording]:
         """Waits until the switch has no call, and the product nothing left to do; then every recording by whose it is:
-        "<account> <rule> <leg> <device of the leg, if it has one>", such as "acme callee.inbound B dev-acme-1001"."""
+        "<account> <rule> <leg> <number of its phone, if it has one>", such as "acme callee.inbound B 1001"."""
         until(lambda: self._switch.api("show channels count").startswith("0 "))
         until(lambda: all(row["state"] in FINAL for row in self.rows()))
         rows, bodies = self.rows(), self.receiver.bodies
@@ -149,7 +163,11 @@ class Product:
 
     @staticmethod
     def _whose(row):
-        return " ".join(filter(None, (row["account_id"], row["rule"], row["leg"], row["device_id"])))
+        _, _, number = (row["device_id"] or "").rpartition("-")
+        if number:
+            phone = f"{row['account_id']}-{number}"
+            assert (row["device_id"], row["user_id"]) == (f"dev-{phone}", f"usr-{phone}")
+        return " ".join(filter(None, (row["account_id"], row["rule"], row["leg"], number)))
 
     def _rows(self):
         connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)

@@ -1,0 +1,35 @@
+"""What a usual dialplan executes for a call that brings none of its own."""
+
+
+def usual_dialplan(script) -> list[str]:
+    """Lines `application data`; `bridge` stands for the phones that the script calls."""
+    caller, called = script.caller, script.called
+    onnet = bool(called and called[0].domain)
+    if caller.domain:
+        return _account(caller.domain, caller.variables, called)
+    if not onnet:
+        return [*_sets(script.sets), "set hangup_after_bridge=true", f"export nolocal:forwarded_for={script.dials}", "bridge"]
+    domain, account = called[0].domain, called[0].variables
+    sets = {"domain_name": domain, **{name: account[name] for name in ("accountcode", "account_id") if name in account}}
+    return [*_sets({**sets, **script.sets}), f"transfer {called[0].user} XML {domain}", *_account(domain, account, called)]
+
+
+def _account(domain, account, called):
+    """The context of an account: its users, and the carrier for everything else."""
+    lines = [f"set domain_name={domain}", "set hangup_after_bridge=true",
+             f"export account_name={account.get('accountcode', domain.partition('.')[0])}"]
+    if not called:
+        return lines
+    if not called[0].domain:
+        lines += [f"set effective_caller_id_{which}={account[f'outbound_caller_id_{which}']}"
+                  for which in ("number", "name") if f"outbound_caller_id_{which}" in account]
+    lines.append("set call_timeout=30")
+    if len(called) > 1:
+        lines.append("set ignore_early_media=true")
+    elif called[0].domain == domain:
+        lines.append("set ringback=%(2000,4000,440,480)")
+    return [*lines, "bridge"]
+
+
+def _sets(variables):
+    return [f"set {name}={value}" for name, value in variables.items()]

@@ -1,0 +1,66 @@
+"""Which events a connection wants: `event`, `nixevent` and `noevents` (mod_event_socket.c)."""
+
+#: Names that `event` knows (switch_event.c, EVENT_NAMES).
+_NAMES = """
+    ALL CUSTOM CLONE CHANNEL_CREATE CHANNEL_DESTROY CHANNEL_STATE CHANNEL_CALLSTATE CHANNEL_ANSWER CHANNEL_HANGUP
+    CHANNEL_HANGUP_COMPLETE CHANNEL_EXECUTE CHANNEL_EXECUTE_COMPLETE CHANNEL_HOLD CHANNEL_UNHOLD CHANNEL_BRIDGE
+    CHANNEL_UNBRIDGE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_OUTGOING CHANNEL_PARK CHANNEL_UNPARK
+    CHANNEL_APPLICATION CHANNEL_ORIGINATE CHANNEL_UUID CHANNEL_DATA API LOG INBOUND_CHAN OUTBOUND_CHAN STARTUP SHUTDOWN
+    PUBLISH UNPUBLISH TALK NOTALK SESSION_CRASH MODULE_LOAD MODULE_UNLOAD DTMF MESSAGE PRESENCE_IN NOTIFY_IN
+    PRESENCE_OUT PRESENCE_PROBE MESSAGE_WAITING MESSAGE_QUERY ROSTER CODEC BACKGROUND_JOB DETECTED_SPEECH DETECTED_TONE
+    PRIVATE_COMMAND HEARTBEAT TRAP ADD_SCHEDULE DEL_SCHEDULE EXE_SCHEDULE RE_SCHEDULE RELOADXML NOTIFY PHONE_FEATURE
+    PHONE_FEATURE_SUBSCRIBE SEND_MESSAGE RECV_MESSAGE REQUEST_PARAMS GENERAL COMMAND SESSION_HEARTBEAT
+    CLIENT_DISCONNECTED SERVER_DISCONNECTED SEND_INFO RECV_INFO RECV_RTCP_MESSAGE SEND_RTCP_MESSAGE CALL_SECURE NAT
+    RECORD_START RECORD_STOP PLAYBACK_START PLAYBACK_STOP CALL_UPDATE FAILURE SOCKET_DATA MEDIA_BUG_START MEDIA_BUG_STOP
+    CONFERENCE_DATA_QUERY CONFERENCE_DATA CALL_SETUP_REQ CALL_SETUP_RESULT CALL_DETAIL DEVICE_STATE TEXT
+    SHUTDOWN_REQUESTED
+"""
+_KNOWN = frozenset(_NAMES.split())
+_NO_KEYWORDS = "-ERR no keywords supplied"
+
+
+class Subscription:
+    """Names of events, subclasses of CUSTOM, and the form "plain" or "json"; each command gives its reply."""
+
+    def __init__(self):
+        self.form, self._names, self._subclasses, self._listens = "plain", set(), set(), False
+
+    def wants(self, name: str, subclass: str | None) -> bool:
+        return self._listens and ((subclass in self._subclasses) if subclass else not self._names.isdisjoint((name, "ALL")))
+
+    def add(self, words: list[str]) -> str:
+        if words and words[0].lower() in ("plain", "json"):
+            self.form, words = words[0].lower(), words[1:]
+        names, subclasses = _sorted_out(words)
+        if not names:
+            return _NO_KEYWORDS
+        self._names |= names
+        self._subclasses |= subclasses
+        self._listens = True
+        return f"+OK event listener enabled {self.form}"
+
+    def take(self, words: list[str]) -> str:
+        names, subclasses = _sorted_out(words)
+        if not names:
+            return _NO_KEYWORDS
+        if "ALL" in self._names:
+            self._names = set(_KNOWN) - {"ALL"}
+        self._names -= names
+        self._subclasses -= subclasses
+        return "+OK events nixed"
+
+    def end(self) -> str:
+        listened, self._listens = self._listens, False
+        self._names, self._subclasses = set(), set()
+        return "+OK no longer listening for events" if listened else "-ERR not listening for events"
+
+
+def _sorted_out(words):
+    """After CUSTOM all further words are subclasses; unknown names are passed over."""
+    names, subclasses = set(), set()
+    for word in words:
+        if "CUSTOM" in names:
+            subclasses.add(word)
+        elif word.upper() in _KNOWN:
+            names.add(word.upper())
+    return names, subclasses

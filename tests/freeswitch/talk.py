@@ -1,0 +1,26 @@
+"""Two phones talk, and what of it has to be in a file."""
+
+from pytest import approx
+
+#: A file may differ so much from the talk that its leg's phone saw, in ms.
+LENGTH_MS = 60
+
+
+def talk(call, called, duration_ms=1500):
+    """Once both are up; the caller hangs up."""
+    call.answered().hear(duration_ms)
+    call.hang_up()
+    called.ended()
+
+
+def states(found) -> dict[str, str]:
+    return {whose: recording.state for whose, recording in found.items()}
+
+
+def assert_whole(recording, length_ms, says, hears):
+    """The file has `length_ms`, the tones `says` left and `hears` right, and is not called partial."""
+    wav = recording.wav()
+    assert wav.length_ms == approx(length_ms, abs=LENGTH_MS)
+    assert (wav.left.tones(), wav.right.tones()) == (says, hears)
+    assert recording.row["duration_ms"] == approx(wav.length_ms, abs=1)
+    assert not recording.row["partial"]

@@ -1,0 +1,55 @@
+"""What the settings of a recording do to it."""
+
+from pytest import approx
+
+from tests.freeswitch.sound import mp3_length_ms
+from tests.freeswitch.talk import LENGTH_MS, assert_whole, states, talk
+
+
+def test_time_limit_ends_the_recording_and_not_the_call(lab, alice, bob):
+    lab.obey({
+        "acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record(time_limit=5)}},
+        "acme/users/usr-acme-1001": {"inbound": {"onnet": lab.record(time_limit=5, record_on_bridge=True)}},
+    })
+    call = alice.call("1001")
+    called = bob.rings().ring().answer()
+    talk(call, called, duration_ms=7000)
+    assert call.talk_ms > 6900
+
+    found = lab.recordings()
+    assert states(found) == {"acme caller.outbound A 1000": "recorded", "acme callee.inbound B 1001": "recorded"}
+    caller, callee = found["acme caller.outbound A 1000"], found["acme callee.inbound B 1001"]
+    assert 5000 <= caller.wav().length_ms <= 6000 + LENGTH_MS  # the switch counts whole seconds
+    assert 5000 <= callee.wav().length_ms <= 5200
+    assert caller.row["truncated_by_limit"]
+    assert callee.row["truncated_by_limit"]
+
+
+def test_a_recording_below_record_min_sec_is_discarded(lab, alice, bob):
+    lab.obey({
+        "acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record(record_min_sec=3)}},
+        "acme/users/usr-acme-1001": {"inbound": {"onnet": lab.record(record_min_sec=1)}},
+    })
+    call = alice.call("1001")
+    called = bob.rings().ring().answer()
+    talk(call, called)
+
+    found = lab.recordings()
+    assert states(found) == {"acme caller.outbound A 1000": "discarded", "acme callee.inbound B 1001": "recorded"}
+    assert found["acme caller.outbound A 1000"].row["state_reason"].startswith("too short")
+    assert_whole(found["acme callee.inbound B 1001"], called.talk_ms, says=[610], hears=[930])
+
+
+def test_an_mp3_is_as_long_as_the_talk(lab, alice, bob):
+    lab.obey({"acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record(format="mp3", channels="mono")}}})
+    call = alice.call("1001")
+    called = bob.rings().ring().answer()
+    talk(call, called)
+
+    found = lab.recordings()
+    assert states(found) == {"acme caller.outbound A 1000": "recorded"}
+    recording = found["acme caller.outbound A 1000"]
+    assert recording.row["content_type"] == "audio/mpeg"
+    assert recording.row["duration_ms"] == approx(call.talk_ms, abs=LENGTH_MS)
+    #: Up to three frames of 72 ms are the encoder's: its delay, and what fills the last one.
+    assert 0 <= mp3_length_ms(recording.body) - recording.row["duration_ms"] <= 216

@@ -1,0 +1,108 @@
+"""A switch whose clock stands still, and a client that reads what it sends."""
+
+import json
+import socket
+
+import gevent
+import pytest
+
+from kazoo_rec.simulator.clock import HandClock
+from kazoo_rec.simulator.simulator import Simulator
+
+
+class Client:
+    """One event socket connection; everything read is kept in `events`, `replies` and, to the byte, `raw`."""
+
+    def __init__(self, address, password="ClueCon"):
+        self.events, self.replies, self.notices, self.raw, self.ended = [], [], [], b"", False
+        self._socket = socket.create_connection(address)
+        self._reader = gevent.spawn(self._read)
+        if password is not None:
+            assert self.ask(f"auth {password}") == "+OK accepted"
+
+    def send(self, text: str):
+        self._socket.sendall(text.encode("utf-8", "surrogateescape") + b"\n\n")
+
+    def ask(self, text: str) -> str:
+        """Sends a command and gives its reply; the switch's clock need not move for it."""
+        had = len(self.replies)
+        self.send(text)
+        with gevent.Timeout(5):
+            while len(self.replies) == had:
+                gevent.idle()
+        return self.replies[had]
+
+    def api(self, text: str) -> str:
+        return self.ask(f"api {text}")
+
+    def named(self, *names) -> list[dict]:
+        return [event for event in self.events if event["Event-Name"] in names]
+
+    def wait_for_end(self):
+        with gevent.Timeout(5):
+            self._reader.join()
+
+    def close(self):
+        self._socket.close()
+        self._reader.kill()
+
+    def _read(self):
+        data = b""
+        while True:
+            while (frame := self._frame(data)) is not None:
+                headers, body, data = frame
+                self._take(headers, body)
+            try:
+                more = self._socket.recv(65536)
+            except OSError:
+                more = b""
+            if not more:
+                self.ended = True
+                return
+            data += more
+            self.raw += more
+
+    @staticmethod
+    def _frame(data):
+        head, found, rest = data.partition(b"\n\n")
+        if not found:
+            return None
+        headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        length = int(headers.get("Content-Length", 0))
+        return (headers, rest[:length], rest[length:]) if len(rest) >= length else None
+
+    def _take(self, headers, body):
+        match headers["Content-Type"]:
+            case "text/event-json":
+                self.events.append(json.loads(body))
+            case "command/reply":
+                self.replies.append(headers["Reply-Text"])
+            case "api/response":
+                self.replies.append(body.decode("utf-8", "surrogateescape"))
+            case "text/disconnect-notice":
+                self.notices.append(body.decode())
+
+
+@pytest.fixture
+def clock():
+    return HandClock()
+
+
+@pytest.fixture
+def switch(clock, tmp_path):
+    with Simulator(clock=clock, recordings=tmp_path) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def client(switch):
+    connected = Client(switch.address)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def listener(client):
+    """A client that gets every event."""
+    client.ask("event json ALL")
+    return client

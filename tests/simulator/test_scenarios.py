@@ -1,0 +1,45 @@
+"""The same events in the same order, leg by leg, as a real switch sent them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kazoo_rec.simulator.script import scripts_of
+
+DOCUMENT = yaml.safe_load(Path(__file__).with_name("scenarios.yaml").read_text())
+COMMANDS = {"start": "uuid_record {uuid} start {directory}/{uuid}.wav 0 {{id=1}}",
+            "arm 1": "uuid_setvar {uuid} execute_on_answer_1 record_session {directory}/1.wav",
+            "arm 2": "uuid_setvar {uuid} execute_on_answer_2 record_session {directory}/2.wav +0 {{RECORD_BRIDGE_REQ=true}}"}
+
+
+def play(name, switch, directory):
+    scenario = DOCUMENT["scenarios"][name]
+    calls = [switch.play(script) for script in scripts_of({"phones": DOCUMENT["phones"], "calls": scenario["calls"]})]
+    for command in scenario.get("commands", ()):
+        switch.clock.advance(command["at"] - switch.clock.now)
+        uuid = calls[0].legs[command["leg"]].uuid
+        reply = switch.api(COMMANDS[command["send"]].format(uuid=uuid, directory=directory))
+        assert reply.startswith("+OK")
+    switch.clock.advance(12)
+    assert all(call.wait(0) for call in calls)
+    return scenario, calls
+
+
+def short(event):
+    name = event["Event-Name"].removeprefix("CHANNEL_")
+    return f"EXECUTE({event['Application']})" if name == "EXECUTE_COMPLETE" else name
+
+
+def legs_of(events):
+    legs = {}
+    for event in events:
+        if "Unique-ID" in event:
+            legs.setdefault(event["Unique-ID"], []).append(short(event))
+    return legs
+
+
+@pytest.mark.parametrize("name", DOCUMENT["scenarios"])
+def test_a_call_sends_the_events_of_a_real_switch_in_their_order(name, switch, listener, tmp_path):
+    scenario, _ = play(name, switch, tmp_path)
+    assert [" ".join(names) for names in legs_of(listener.events).values()] == scenario["legs"]

@@ -1,0 +1,233 @@
+"""From an answered call to a delivered file: the engine and the delivery between a simulated switch and a server."""
+
+import io
+import json
+import wave
+
+import gevent
+import numpy as np
+import pytest
+from gevent.socket import create_server
+
+from kazoo_rec.config import load
+from kazoo_rec.delivery.receiver import Receiver
+from kazoo_rec.documents import files
+from kazoo_rec.roles.delivery import Delivery
+from kazoo_rec.roles.engine import Engine
+from kazoo_rec.simulator.script import Phone, Script
+from kazoo_rec.simulator.simulator import Simulator
+from kazoo_rec.store import Store
+from kazoo_rec.store.migrations import migrate
+
+ALICE_HZ, BOB_HZ, CARRIER_HZ, IVR_HZ = 440, 660, 350, 1000
+ALICE = Phone("1000", "acme.example", says=ALICE_HZ)
+BOB = Phone("1001", "acme.example", says=BOB_HZ)
+CARRIER = Phone("442071838750", says=CARRIER_HZ)
+
+
+def phone(who, **habits):
+    return Phone(**{"user": who.user, "domain": who.domain, "says": who.says, **habits})
+
+
+class Site:
+    """Everything of one installation in this process."""
+
+    def __init__(self, place):
+        self.place = place
+        self.simulator = Simulator(recordings=place / "recordings")
+        self.simulator.start()
+        (place / "recordings").mkdir()
+        self.receiver = Receiver(place / "received", create_server(("127.0.0.1", 0)))
+        self.receiver.start()
+        self.roles, self.store = [], None
+
+    def start(self, **settings):
+        """Records whatever `settings` enable, of the account acme."""
+        host, port = self.simulator.address
+        account = {"realm": "acme.example", "country": "US", "numbers": ["+15550001001"], "call_recording": settings}
+        for name, document in (("account", account), ("devices/a", {"sip": {"username": "1000"}}),
+                               ("devices/b", {"sip": {"username": "1001"}})):
+            file = self.place / "documents" / "acme" / f"{name}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(document))
+        (self.place / "kazoo_rec.yaml").write_text(json.dumps({
+            "node": "fs1", "database": f"sqlite:///{self.place}/kazoo_rec.db", "documents": "documents",
+            "recordings_dir": str(self.place / "recordings"),
+            "switches": [{"host": host, "port": port, "password": "ClueCon", "command_connections": 2}]}))
+        config = load(self.place / "kazoo_rec.yaml")
+        migrate(config.database)
+        self.store = Store(config.database)
+        self.store.documents.take_files(files.read(config.documents)).get()
+        self.roles = [Engine(config), Delivery(config)]
+        for role in self.roles:
+            role.start()
+        self.connected(1)
+        return self
+
+    def connected(self, times):
+        self.simulator.until(lambda: self.simulator.commands.count("show channels as json") >= times, timeout=20)
+
+    def play(self, caller, *called, **more):
+        """Plays one call to its end; the recordings of its legs, finished, in order of rule."""
+        call = self.simulator.play(Script(caller, called, **more))
+        assert call.wait(20)
+        return self.rows(call)
+
+    def rows(self, call):
+        legs = {leg.uuid for leg in call.legs}
+        with gevent.Timeout(20):
+            while True:
+                rows = [row for row in self.store.recordings.list() if row["call_id"] in legs]
+                if all(row["state"] in ("recorded", "discarded", "failed") for row in rows):
+                    return sorted(rows, key=lambda row: (row["rule"], row["call_id"]))
+                gevent.idle()
+
+    def arrived(self, row):
+        """The delivered file's bytes."""
+        with gevent.Timeout(20):
+            while True:
+                for file in self.receiver.files:
+                    if file.recording_id == row["id"]:
+                        assert file.verified and file.sha256 == row["sha256"]
+                        return (self.place / "received" / file.file).read_bytes()
+                gevent.idle()
+
+    def stop(self):
+        for role in reversed(self.roles):
+            role.stop()
+        if self.store:
+            self.store.close()
+        self.simulator.stop()
+        self.receiver.stop()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0.5)
+    installed = Site(tmp_path)
+    yield installed
+    installed.stop()
+
+
+def every(site, **settings):
+    """To the site's server, as dual WAV."""
+    settings = {"enabled": True, "url": site.receiver.url, "format": "wav", "channels": "dual", **settings}
+    return {"any": {"any": settings}}
+
+
+def talk_ms(row):
+    """From the answer to the end, as the switch's events tell."""
+    return row["stopped_ms"] - row["answered_ms"]
+
+
+def heard(wav):
+    """The tones of the left and of the right channel, in Hz."""
+    with wave.open(io.BytesIO(wav)) as file:
+        rate, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    found = []
+    for side in samples.reshape(-1, 2).T:
+        spectrum = np.abs(np.fft.rfft(side))
+        tones = {hz: spectrum[round(hz * len(side) / rate) - 3:round(hz * len(side) / rate) + 4].max()
+                 for hz in (ALICE_HZ, BOB_HZ, CARRIER_HZ, IVR_HZ)}
+        found.append({hz for hz, level in tones.items() if level > 0.1 * max(tones.values()) > 0})
+    return found
+
+
+def test_left_is_what_the_recorded_leg_says_and_right_what_it_hears(site):
+    site.start(account=every(site), endpoint={"inbound": every(site)["any"]})
+    of_b, of_a = sorted(site.play(phone(ALICE, hangs_up=1.3), phone(BOB, answers=0.3)), key=lambda row: row["leg"],
+                        reverse=True)
+    assert (of_a["rule"], of_b["rule"]) == ("account.inbound", "callee.inbound")
+    assert heard(site.arrived(of_a)) == [{ALICE_HZ}, {BOB_HZ}]
+    assert heard(site.arrived(of_b)) == [{BOB_HZ}, {ALICE_HZ}]
+    for row in (of_a, of_b):
+        assert abs(row["duration_ms"] - talk_ms(row)) <= 60 and not row["partial"]
+
+
+def test_an_mp3_is_delivered_where_nothing_else_is_asked_for(site):
+    site.start(account={"any": {"any": {"enabled": True, "url": site.receiver.url}}})
+    row, = site.play(phone(ALICE, hangs_up=0.8), phone(BOB, answers=0.2))
+    mp3 = site.arrived(row)
+    assert row["content_type"] == "audio/mpeg" and row["file"].endswith(".mp3") and mp3[0] == 0xFF
+
+
+def test_early_media_is_not_recorded_the_talk_is(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.6), phone(CARRIER, early_media=0.1, answers=0.8))
+    assert abs(row["duration_ms"] - talk_ms(row)) <= 60 and talk_ms(row) < 1000
+    assert heard(site.arrived(row)) == [{ALICE_HZ}, {CARRIER_HZ}]
+
+
+def test_an_ivr_that_answers_at_once_is_recorded_by_command(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.0), dials="3200", dialplan=("answer", "playback tone_stream://%(5000,0,1000)"))
+    assert row["master"].endswith(".f.wav") and 0 < row["duration_ms"] <= 1020
+    assert heard(site.arrived(row)) == [{ALICE_HZ}, {IVR_HZ}]
+
+
+def test_a_call_that_is_announced_to_and_then_bridged_to_the_carrier_is_recorded_from_there(site):
+    site.start(endpoint={"outbound": {"offnet": every(site)["any"]["any"]}})
+    row, = site.play(phone(ALICE, hangs_up=2.0), phone(CARRIER, answers=0.3),
+                     dialplan=("answer", "playback tone_stream://%(600,0,1000)", "bridge"))
+    assert (row["rule"], row["destination"]) == ("caller.outbound", "offnet")
+    assert row["state"] == "recorded" and 0 < row["duration_ms"] <= 1420
+
+
+def test_calls_that_are_not_answered_leave_rows_and_no_files(site):
+    site.start(account=every(site))
+    rows = [*site.play(phone(ALICE, hangs_up=0.4), BOB),
+            *site.play(phone(ALICE), phone(BOB, answers=0.2, refuses="USER_BUSY"))]
+    assert [row["state"] for row in rows] == ["discarded"] * 2
+    assert all(row["state_reason"].startswith("never answered") for row in rows)
+    assert not list((site.place / "recordings").rglob("*.wav"))
+
+
+def test_what_is_too_short_is_discarded_with_its_file(site):
+    site.start(account=every(site, record_min_sec=3))
+    row, = site.play(phone(ALICE, hangs_up=0.9), phone(BOB, answers=0.2))
+    assert row["state"] == "discarded" and "too short" in row["state_reason"]
+    with gevent.Timeout(20):
+        while list((site.place / "recordings").rglob("*.wav")):
+            gevent.idle()
+
+
+def test_a_hold_shortens_the_recording_of_the_leg_that_holds_and_is_a_span(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.2, holds=((0.8, 1.6),)), phone(BOB, answers=0.2))
+    (span,) = row["spans"]
+    assert span["kind"] == "hold" and span["to_ms"] - span["from_ms"] == 800
+    assert abs(row["duration_ms"] - (talk_ms(row) - 800)) <= 60 and not row["partial"]
+
+
+def test_a_leg_without_media_is_reported(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.0), phone(BOB, answers=0.2), faults=("no media for 1000",))
+    assert (row["state"], row["state_reason"]) == ("failed", "no media")
+
+
+def test_a_switch_that_is_killed_costs_the_end_of_the_call_and_nothing_else(site):
+    site.start(account=every(site))
+    call = site.simulator.play(Script(phone(ALICE), (phone(BOB, answers=0.2),), faults=("switch killed at 1.4",)))
+    assert call.wait(20)
+    site.simulator.start()
+    site.connected(2)
+    row, = site.rows(call)
+    assert row["state"] == "recorded"
+    assert 0 < row["duration_ms"] <= 1220
+    assert heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]
+
+
+def test_an_engine_that_comes_back_closes_what_ended_without_it(site):
+    site.start(account=every(site))
+    call = site.simulator.play(Script(phone(ALICE, hangs_up=1.5), (phone(BOB, answers=0.2),)))
+    with gevent.Timeout(10):
+        while not any(row["state"] == "recording" for row in site.store.recordings.list()):
+            gevent.idle()
+    engine = site.roles.pop(0)
+    config = engine._config
+    engine.stop()
+    assert call.wait(20)
+    site.roles.insert(0, Engine(config))
+    site.roles[0].start()
+    row, = site.rows(call)
+    assert row["state"] == "recorded" and row["file"] and site.arrived(row)
