@@ -5,6 +5,8 @@ with nobody called; of a pair when a leg is called for it, and when two legs mee
 pick-up). A rule says yes at most once for a leg, and an account's once in a call as long as that leg lives.
 """
 
+from logging import DEBUG
+
 import structlog
 
 from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, is_wideband
@@ -178,6 +180,10 @@ class Tracker:
             callee_account=directory.account(b.identity.account_id) if crosses else None,
             caller=self._endpoint(directory, a), callee=self._endpoint(directory, b),
             source=a.identity.network, destination=destination))
+        if log.is_enabled_for(DEBUG):
+            for refusal in decision.refusals:
+                log.debug("not recorded", call_id=a.uuid, other_leg=b and b.uuid, rule=refusal.rule,
+                          reason=refusal.reason)
         wanted = {a: [], b: []}
         for plan in decision.plans:
             leg = a if plan.leg == "A" else b

@@ -29,7 +29,7 @@ def _roles(_context, _parameter, value):
 @click.option("--role", "roles", default=",".join(ROLES), show_default=True, callback=_roles,
               help="Which roles to run on this host.")
 @click.option("--observe", is_flag=True, help="Decide and log, command nothing, write nothing.")
-@click.option("--verbose", is_flag=True, help="Log more.")
+@click.option("--verbose", is_flag=True, help="Log why each rule does not record, too.")
 def run(config_file, roles, observe, verbose):
     """Serve the configured switches until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the documents again.
 
@@ -54,7 +54,7 @@ def run(config_file, roles, observe, verbose):
 @click.option("--lifeline", type=int, help="A file descriptor whose end means that nobody watches any more.")
 def role(name, config_file, observe, verbose, lifeline):
     """Run one role in this process."""
-    logs.configure(verbose, role=name)
+    logs.configure(verbose or observe, role=name)
     config = load(config_file)
     part = {"engine": lambda: Engine(config, observe), "delivery": lambda: Delivery(config),
             "api": lambda: Api(config)}[name]()

@@ -24,10 +24,13 @@ def execute(switch, line: str) -> str:
 
 
 def _status(switch, _):
-    sessions, seconds = len(switch.legs), switch.clock.now
-    return (f"UP {uptime(seconds)}\nFreeSWITCH (Version {VERSION} simulated 64bit) is ready\n"
-            f"{switch.sessions} session(s) since startup\n{sessions} session(s) - peak {switch.peak}, last 5min {switch.peak} \n"
-            "0 session(s) per Sec out of max 1000, peak 0, last 5min 0 \n10000 session(s) max\nmin idle cpu 0.00/100.00\n"
+    return (f"UP {uptime(switch.clock.now)}\n"
+            f"FreeSWITCH (Version {VERSION} simulated 64bit) is ready\n"
+            f"{switch.sessions} session(s) since startup\n"
+            f"{len(switch.legs)} session(s) - peak {switch.peak}, last 5min {switch.peak} \n"
+            "0 session(s) per Sec out of max 1000, peak 0, last 5min 0 \n"
+            "10000 session(s) max\n"
+            "min idle cpu 0.00/100.00\n"
             "Current Stack Size/Max 240K/240K\n")
 
 
@@ -56,48 +59,51 @@ def _create_uuid(switch, _):
 
 def _show(switch, arguments):
     words = arguments.split()
-    if not words or words[0] not in ("channels", "registrations"):
-        return "-USAGE: channels [count|like <match string>]|registrations [as json]\n"
-    rows = _channels(switch) if words[0] == "channels" else switch.phones.rows(switch.hostname, switch.clock.epoch_us() // 1_000_000)
+    if words[:1] == ["registrations"]:
+        rows = switch.phones.rows(switch.hostname, switch.clock.epoch_us() // 1_000_000)
+    elif words[:1] == ["channels"]:
+        rows = [_row(leg) for leg in switch.legs_at(switch.clock.now - _DATABASE_LAG_S)]
+    else:
+        return "-USAGE: channels [count|like <match string>]|registrations\n"
     if words[1:2] == ["like"] and len(words) > 2:
-        rows = [row for row in rows if any(words[2] in row[column] for column in ("uuid", "name", "cid_name", "cid_num"))]
-    if words[-2:] == ["as", "json"]:
-        if words[1:2] == ["count"]:
-            return f'{{"row_count":{len(rows)},"rows":[]}}'
+        columns = ("uuid", "name", "cid_name", "cid_num")
+        rows = [row for row in rows if any(words[2] in row[column] for column in columns)]
+    form = words[-1] if words[-2:-1] == ["as"] else "delim"
+    if form == "json":
         return orjson.dumps({"row_count": len(rows), "rows": rows}).decode() if rows else '{"row_count": 0}\n'
-    if "as" in words[:-1]:
-        return f"-ERR Cannot find format {words[-1]}\n"
-    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)] if rows and words[1:2] != ["count"] else []
+    if form != "delim":
+        return f"-ERR Cannot find format {form}\n"
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)] if rows else []
     return "".join(f"{line}\n" for line in lines) + f"\n{len(rows)} total.\n"
 
 
-def _channels(switch):
-    return [_row(leg) for leg in switch.legs_at(switch.clock.now - _DATABASE_LAG_S)]
-
-
 def _row(leg):
-    profile, codec = leg.profile, channel_headers(leg, variables=False)
-    epoch = profile.times["Channel-Created"] // 1_000_000
-    sent = "last_sent_callee_id_name" in leg.variables
-    application = leg.direction == "inbound"
+    profile, variable = leg.profile, leg.variables.get
+    codec = channel_headers(leg, variables=False).get
+    epoch_s = profile.times["Channel-Created"] // 1_000_000
+    inbound, transferred = leg.direction == "inbound", bool(profile.rdnis)
+    told = variable("last_sent_callee_id_name")
     return {
-        "uuid": leg.uuid, "direction": leg.direction, "created": date(epoch), "created_epoch": str(epoch),
-        "name": leg.name, "state": leg.state[0], "cid_name": profile.caller_id_name, "cid_num": profile.caller_id_number,
+        "uuid": leg.uuid, "direction": leg.direction, "created": date(epoch_s), "created_epoch": str(epoch_s),
+        "name": leg.name, "state": leg.state[0],
+        "cid_name": profile.caller_id_name, "cid_num": profile.caller_id_number,
         "ip_addr": profile.network_address, "dest": profile.destination,
-        "application": leg.variables.get("current_application", "") if application else "",
-        "application_data": leg.variables.get("current_application_data", "") if application else "",
+        "application": variable("current_application", "") if inbound else "",
+        "application_data": variable("current_application_data", "") if inbound else "",
         "dialplan": profile.dialplan, "context": profile.context,
-        **{f"{side}_{what}": codec.get(f"Channel-{side.title()}-Codec-{header}", "") for side in ("read", "write")
-           for what, header in (("codec", "Name"), ("rate", "Rate"), ("bit_rate", "Bit-Rate"))},
+        "read_codec": codec("Channel-Read-Codec-Name", ""), "read_rate": codec("Channel-Read-Codec-Rate", ""),
+        "read_bit_rate": codec("Channel-Read-Codec-Bit-Rate", ""),
+        "write_codec": codec("Channel-Write-Codec-Name", ""), "write_rate": codec("Channel-Write-Codec-Rate", ""),
+        "write_bit_rate": codec("Channel-Write-Codec-Bit-Rate", ""),
         "secure": "", "hostname": leg.switch.hostname, "presence_id": leg.presence_id, "presence_data": "",
-        "accountcode": leg.variables.get("accountcode", ""), "callstate": leg.call_state,
+        "accountcode": variable("accountcode", ""), "callstate": leg.call_state,
         "callee_name": profile.callee_id_name, "callee_num": profile.callee_id_number,
-        "callee_direction": "SEND" if sent else "", "call_uuid": leg.variables.get("call_uuid", "") if leg.partner else "",
-        "sent_callee_name": leg.variables.get("last_sent_callee_id_name", ""),
-        "sent_callee_num": leg.variables.get("last_sent_callee_id_number", ""),
+        "callee_direction": "SEND" if told else "",
+        "call_uuid": variable("call_uuid", "") if leg.partner is not None else "",
+        "sent_callee_name": told or "", "sent_callee_num": variable("last_sent_callee_id_number", ""),
         "initial_cid_name": profile.caller_id_name, "initial_cid_num": profile.caller_id_number,
         "initial_ip_addr": profile.network_address, "initial_dest": profile.rdnis or profile.destination,
-        "initial_dialplan": profile.dialplan, "initial_context": "public" if profile.rdnis else profile.context,
+        "initial_dialplan": profile.dialplan, "initial_context": "public" if transferred else profile.context,
     }
 
 

@@ -36,7 +36,7 @@ _ORIGINS = {
 }
 
 
-def core_headers(name: str, subclass: str | None, sequence: int, core_uuid: str, hostname: str, now_us: int) -> dict[str, str]:
+def core_headers(name, subclass, sequence: int, core_uuid: str, hostname: str, now_us: int) -> dict[str, str]:
     """`now_us` is in microseconds since 1970; the switch runs in UTC."""
     local, gmt = _dates(now_us // 1_000_000)
     file, function, line = _ORIGINS.get(name, ("mod_event_socket.c", "parse_command", 2000))

@@ -1,4 +1,4 @@
-"""Hold: the leg that holds is silent and deaf, its partner hears music (switch_channel_mark_hold, mod_sofia's re-INVITE)."""
+"""Hold: the leg that puts itself on hold neither says nor hears anything, its partner hears music."""
 
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.sound import MUSIC_HZ

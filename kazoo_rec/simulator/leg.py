@@ -15,9 +15,9 @@ def new_uuid() -> str:
 class Leg:
     """A channel from CHANNEL_CREATE to CHANNEL_DESTROY.
 
-    `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it rings,
-    has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the switch
-    itself dialled, into its own.
+    `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
+    rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
+    switch itself dialled, into its own.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
@@ -133,7 +133,7 @@ class Leg:
         self._tell("answers")
 
     def armed(self):
-        """Executes what execute_on_answer* names, in the order of setting, a frame apart; on a called leg a frame late."""
+        """Executes what execute_on_answer* names, in order of setting, a frame apart; on a called leg a frame late."""
         if self._armed and self.direction == "outbound":
             yield FRAME_S
         while self._armed and not self.cause:
@@ -142,7 +142,7 @@ class Leg:
                 yield FRAME_S
 
     def enrol(self):
-        """The `user` endpoint is done with its only target: CHANNEL_OUTGOING once more, and the directory's variables."""
+        """The `user` endpoint is done with its only target: CHANNEL_OUTGOING again, and the directory's variables."""
         self.publish("CHANNEL_OUTGOING", variables=False)
         self.variables |= {**sip.directory(self.phone), "originate_endpoint": "user"}
 
@@ -162,7 +162,8 @@ class Leg:
         self.variables.pop("bridge_to", None)
 
     def press(self, digit: str):
-        self.publish("DTMF", after={"DTMF-Digit": digit, "DTMF-Duration": "1440", "DTMF-Source": "RTP"}, variables=False)
+        pressed = {"DTMF-Digit": digit, "DTMF-Duration": "1440", "DTMF-Source": "RTP"}
+        self.publish("DTMF", after=pressed, variables=False)
         self.digits.put(digit)
 
     # What it does

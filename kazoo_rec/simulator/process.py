@@ -29,10 +29,11 @@ class Mailbox:
 
 
 class Process:
-    """Runs a generator. It yields seconds to pause for, a Mailbox to take from, or both: then None says that time ran out.
+    """Runs a generator. It yields seconds to pause for, a Mailbox to take from, or (mailbox, seconds): None is then
+    what it gets when time runs out.
 
-    A number yielded gives back None. `interrupt` raises HungUp in it where it waits, and does nothing while it runs: it
-    has to look for itself whether its leg still lives.
+    `interrupt` raises HungUp in it where it waits, and does nothing while it runs: it has to look for itself whether
+    its leg still lives.
     """
 
     def __init__(self, clock, steps):

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field, replace
 
 _TIMES = ("Profile-Created", "Channel-Created", "Channel-Answered", "Channel-Progress", "Channel-Progress-Media",
           "Channel-Hangup", "Channel-Transfer", "Channel-Resurrect", "Channel-Bridged")
+_HOLDS = ("Channel-Last-Hold", "Channel-Hold-Accum")
 
 
 @dataclass
 class Profile:
-    """Headers `Caller-…` of a leg and `Other-Leg-…` of its partner. `times` are microseconds since 1970, 0 for not yet."""
+    """Headers `Caller-…` of a leg, `Other-Leg-…` of its partner. `times` are microseconds since 1970, 0 for not yet."""
 
     direction: str
     uuid: str
@@ -29,7 +30,7 @@ class Profile:
     transfer_source: str = ""
     source: str = "mod_sofia"
     index: int = 1
-    times: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_TIMES, "Channel-Last-Hold", "Channel-Hold-Accum"), 0))
+    times: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_TIMES, *_HOLDS), 0))
 
     def copied(self, **changes) -> "Profile":
         return replace(self, times=dict(self.times), **changes)

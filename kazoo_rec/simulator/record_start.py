@@ -10,7 +10,7 @@ RACE_S = 0.02
 
 
 def record_session(leg, data: str):
-    """The application: `<path> [+<limit>] [{variables}]`. A blank anywhere else spoils what follows; failure is silent."""
+    """The application: `<path> [+<limit>] [{variables}]`. A blank elsewhere spoils what follows; failure is silent."""
     words = data.split(" ")
     limit_s, rest = 0, words[1:]
     if rest and rest[0].startswith("+") and rest[0][1:].isdigit():

@@ -84,7 +84,8 @@ class Recording:
             self._judge()
             self.leg.variables |= {
                 "record_file_size": str(self.size), "record_samples": str(self._frames * self._samples),
-                "record_seconds": str(self.ms // 1000), "record_ms": str(self.ms), "record_completion_cause": self.cause}
+                "record_seconds": str(self.ms // 1000), "record_ms": str(self.ms),
+                "record_completion_cause": self.cause}
             self._publish("RECORD_STOP", {"Record-Completion-Cause": self.cause})
         else:
             self._publish("RECORD_STOP")
@@ -195,9 +196,8 @@ class Recording:
         return RecordedFile(self.path, self.rate, channels, buffer, self._appends)
 
     def _publish(self, event, more=()):
-        self.leg.publish(event, after={
-            "Record-File-Path": self.path, **{f"Recording-Variable-{name}": value for name, value in self.variables.items()},
-            **dict(more)})
+        own = {f"Recording-Variable-{name}": value for name, value in self.variables.items()}
+        self.leg.publish(event, after={"Record-File-Path": self.path, **own, **dict(more)})
 
     def _bug(self):
         return {"Media-Bug-Function": "session_record", "Media-Bug-Target": self.path}

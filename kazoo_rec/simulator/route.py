@@ -8,10 +8,12 @@ def usual_dialplan(script) -> list[str]:
     if caller.domain:
         return _account(caller.domain, caller.variables, called)
     if not onnet:
-        return [*_sets(script.sets), "set hangup_after_bridge=true", f"export nolocal:forwarded_for={script.dials}", "bridge"]
+        return [*_sets(script.sets), "set hangup_after_bridge=true",
+                f"export nolocal:forwarded_for={script.dials}", "bridge"]
     domain, account = called[0].domain, called[0].variables
     sets = {"domain_name": domain, **{name: account[name] for name in ("accountcode", "account_id") if name in account}}
-    return [*_sets({**sets, **script.sets}), f"transfer {called[0].user} XML {domain}", *_account(domain, account, called)]
+    return [*_sets({**sets, **script.sets}), f"transfer {called[0].user} XML {domain}",
+            *_account(domain, account, called)]
 
 
 def _account(domain, account, called):

@@ -8,7 +8,7 @@ import yaml
 
 from kazoo_rec.errors import ConfigError
 
-#: Ways to reach a phone: as a directory user, at its contact (`sofia/internal/1001%domain`), through a loopback channel.
+#: Ways to a phone: as a directory user, at its contact (`sofia/internal/1001%domain`), through a loopback channel.
 WAYS = ("user", "contact", "loopback")
 
 
@@ -89,9 +89,10 @@ def _script(values, phones, where):
     if "caller" not in values:
         raise ConfigError("a call names no `caller`", where)
     called = values.get("called") or []
+    called = called if isinstance(called, list) else [called]
     return Script(**{
         **values, "caller": _phone(values["caller"], phones, f"{where}.caller"),
-        "called": tuple(_phone(each, phones, f"{where}.called") for each in (called if isinstance(called, list) else [called])),
+        "called": tuple(_phone(each, phones, f"{where}.called") for each in called),
         "dialplan": tuple(values.get("dialplan") or ()), "faults": tuple(values.get("faults") or ())})
 
 

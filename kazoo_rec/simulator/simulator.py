@@ -28,14 +28,15 @@ _REMEMBERED = 1000
 class Simulator:
     """A FreeSWITCH of one process that plays scripts: it speaks the event socket and writes real files.
 
-    `clock` is a WallClock by default; a HandClock stands still until a test advances it. `listener` is (host, port), port
-    0 takes a free one. `recordings` is what `global_getvar recordings_dir` says, and where relative paths land.
+    `clock` is a WallClock by default; a HandClock stands still until a test advances it. `listener` is (host, port);
+    port 0 takes a free one. `recordings` is what `global_getvar recordings_dir` says, and where relative paths land.
     `commands` are all command lines that came after `api` and `bgapi`.
     """
 
     def __init__(self, password="ClueCon", clock=None, listener=("127.0.0.1", 0), hostname="fs1.example",
                  recordings="/var/lib/freeswitch/recordings"):
-        self.password, self.clock, self.hostname, self.recordings = password, clock or WallClock(), hostname, str(recordings)
+        self.password, self.clock, self.hostname = password, clock or WallClock(), hostname
+        self.recordings = str(recordings)
         self.address, self.core_uuid, self.commands = listener, "", []
         self.legs, self.sessions, self.peak = {}, 0, 0
         self._server, self._connections = None, set()
@@ -161,7 +162,8 @@ class Simulator:
     def legs_at(self, moment: float) -> list:
         """The legs that were there at that second of the clock, oldest first."""
         gone = [leg for left, leg in self._gone if left > moment]
-        return sorted((leg for leg in (*gone, *self.legs.values()) if leg.created <= moment), key=lambda leg: leg.created)
+        legs = [leg for leg in (*gone, *self.legs.values()) if leg.created <= moment]
+        return sorted(legs, key=lambda leg: leg.created)
 
     # Inside
 
@@ -193,10 +195,10 @@ class Simulator:
         if life != self._life:
             return
         self.publish("HEARTBEAT", lambda: {
-            "Event-Info": "System Ready", "Up-Time": uptime(self.clock.now), "FreeSWITCH-Version": f"{VERSION}~64bit",
-            "Uptime-msec": str(int(self.clock.now * 1000)), "Session-Count": str(len(self.legs)), "Max-Sessions": "10000",
-            "Session-Per-Sec": "1000", "Session-Since-Startup": str(self.sessions), "Session-Peak-Max": str(self.peak),
-            "Idle-CPU": "100.000000"})
+            "Event-Info": "System Ready", "Up-Time": uptime(self.clock.now),
+            "FreeSWITCH-Version": f"{VERSION}~64bit", "Uptime-msec": str(int(self.clock.now * 1000)),
+            "Session-Count": str(len(self.legs)), "Max-Sessions": "10000", "Session-Per-Sec": "1000",
+            "Session-Since-Startup": str(self.sessions), "Session-Peak-Max": str(self.peak), "Idle-CPU": "100.000000"})
         self.clock.after(_HEARTBEAT_S, lambda: self._beat(life))
 
     def _write_on(self, life):

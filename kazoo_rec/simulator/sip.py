@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from kazoo_rec.simulator.profile import Profile
 
-#: Codecs a phone may have: module, rate on the wire and sampling rate in Hz, bits per second. G722 says 8000 and samples 16000.
+#: Codecs a phone may have: module, rate in SDP and of the samples in Hz (G722 says 8000 and samples 16000), bits/s.
 CODECS = {"PCMU": ("CORE_PCM_MODULE", 8000, 8000, 64000), "PCMA": ("CORE_PCM_MODULE", 8000, 8000, 64000),
           "G722": ("mod_spandsp", 8000, 16000, 64000), "OPUS": ("mod_opus", 48000, 48000, 0)}
 
@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 def display_name(raw: str) -> str:
-    """What mod_sofia makes of a display name: control characters are blanks, then %-escapes are undone, `${` is broken."""
+    """What mod_sofia makes of a display name: control characters become blanks, then %-escapes what they stand for."""
     return unquote(_CONTROL.sub(" ", raw), errors="surrogateescape").replace("${", "%{")
 
 
@@ -70,7 +70,7 @@ def inbound(switch, uuid, script) -> dict:
 
 
 def outbound(switch, uuid, phone, originator=None, lone=True) -> dict:
-    """The leg to a phone that is called, or to the carrier. Directory variables come late where `lone` is the only target."""
+    """The leg to a phone or to the carrier. Where it is the only target, `lone`, directory variables come later."""
     gateway = not phone.domain
     sofia, domain = ("external", "carrier.example") if gateway else ("internal", phone.domain)
     contact = CARRIER if gateway else switch.phones.contact(phone)
@@ -107,9 +107,10 @@ def loopback(switch, uuid, other_uuid, phone, half, originator) -> dict:
     name = f"loopback/{phone.user}-{half}"
     profile = _called_profile(uuid, name, phone.user, originator)
     profile.source = "mod_loopback"
-    variables = {"direction": "outbound" if half == "a" else "inbound", "uuid": uuid, "session_id": switch.next_session(),
-                 "channel_name": name, "read_codec": "PCMU", "read_rate": "8000", "write_codec": "PCMU",
-                 "write_rate": "8000", "other_loopback_leg_uuid": other_uuid, "loopback_leg": half.upper()}
+    variables = {"direction": "outbound" if half == "a" else "inbound", "uuid": uuid,
+                 "session_id": switch.next_session(), "channel_name": name, "read_codec": "PCMU", "read_rate": "8000",
+                 "write_codec": "PCMU", "write_rate": "8000", "other_loopback_leg_uuid": other_uuid,
+                 "loopback_leg": half.upper()}
     if half == "a":
         variables |= {"is_outbound": "true", **_from_originator(originator, phone), "originate_endpoint": "loopback",
                       "loopback_from_uuid": originator.uuid}
@@ -150,8 +151,9 @@ def negotiated(codec: str) -> dict[str, str]:
     return {
         "ep_codec_string": _codec_string(codec), "remote_video_media_flow": "inactive",
         "remote_text_media_flow": "inactive", "remote_audio_media_flow": "sendrecv", "audio_media_flow": "sendrecv",
-        "rtp_audio_recv_pt": "0", "rtp_use_codec_name": codec, "rtp_use_codec_rate": wire_rate, "rtp_use_codec_ptime": "20",
-        "rtp_use_codec_channels": "1", "rtp_last_audio_codec_string": f"{codec}@{wire_rate}h@20i@1c", "read_codec": codec,
+        "rtp_audio_recv_pt": "0", "rtp_use_codec_name": codec, "rtp_use_codec_rate": wire_rate,
+        "rtp_use_codec_ptime": "20", "rtp_use_codec_channels": "1",
+        "rtp_last_audio_codec_string": f"{codec}@{wire_rate}h@20i@1c", "read_codec": codec,
         "original_read_codec": codec, "read_rate": rate, "original_read_rate": rate, "write_codec": codec,
         "write_rate": rate, "dtmf_type": "rfc2833", "local_media_ip": "127.0.0.1", "local_media_port": "40010",
         "advertised_media_ip": "127.0.0.1", "rtp_use_timer_name": "soft", "rtp_use_pt": "0", "rtp_use_ssrc": "1",

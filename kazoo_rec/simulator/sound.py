@@ -27,7 +27,8 @@ def tone(hz: int, rate: int, first: int, count: int):
 
 
 class RecordedFile:
-    """A file that grows while a call goes on. A WAV says 8 and 0 bytes in its header until it is closed; other endings get bare samples.
+    """A file that grows while a call goes on. A WAV says 8 and 0 bytes in its header until it is closed; files of other
+    endings get bare samples.
 
     `buffer` is how many bytes the switch collects before it writes them, 0 for none. Raises OSError.
     """

@@ -23,10 +23,12 @@ class Subscription:
     """Names of events, subclasses of CUSTOM, and the form "plain" or "json"; each command gives its reply."""
 
     def __init__(self):
-        self.form, self._names, self._subclasses, self._listens = "plain", set(), set(), False
+        self.form, self._names, self._subclasses = "plain", set(), set()
 
     def wants(self, name: str, subclass: str | None) -> bool:
-        return self._listens and ((subclass in self._subclasses) if subclass else not self._names.isdisjoint((name, "ALL")))
+        if subclass:
+            return subclass in self._subclasses
+        return name in self._names or "ALL" in self._names
 
     def add(self, words: list[str]) -> str:
         if words and words[0].lower() in ("plain", "json"):
@@ -36,7 +38,6 @@ class Subscription:
             return _NO_KEYWORDS
         self._names |= names
         self._subclasses |= subclasses
-        self._listens = True
         return f"+OK event listener enabled {self.form}"
 
     def take(self, words: list[str]) -> str:
@@ -50,8 +51,7 @@ class Subscription:
         return "+OK events nixed"
 
     def end(self) -> str:
-        listened, self._listens = self._listens, False
-        self._names, self._subclasses = set(), set()
+        listened, self._names, self._subclasses = bool(self._names), set(), set()
         return "+OK no longer listening for events" if listened else "-ERR not listening for events"
 
 

@@ -1,7 +1,9 @@
 import hashlib
+import io
 from base64 import b64encode
 
 import pytest
+import requests
 from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,6 +167,35 @@ def test_an_answer_before_the_end_of_the_body_is_no_delivery(upload, path):
     with rude_server(hasty) as url:
         outcome = upload(url, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
     assert isinstance(outcome, Failure)
+
+
+class EarlySession:
+    """Reads a block of the body, sends nothing of it, and has an answer all the same."""
+
+    def __init__(self, status, **headers):
+        self.status, self.headers = status, headers
+
+    def request(self, method, url, data, **_):
+        next(iter(data))
+        answer = requests.Response()
+        answer.status_code, answer.raw = self.status, io.BytesIO()
+        answer.headers.update(self.headers)
+        return answer
+
+
+def test_bytes_that_were_read_but_not_taken_are_not_delivered(pool, path):
+    path.write_bytes(b"short")
+    recording = {"id": RECORDING_ID, "size_bytes": 5, "sha256": hashlib.sha256(b"short").hexdigest(),
+                 "content_type": "audio/mpeg"}
+    outcome = send(EarlySession(200), "put", "http://a.example/", recording, path, pool, NOW_S)
+    assert outcome == Failure("answered 200 after 0 of 5 bytes", 200)
+
+
+def test_a_redirect_does_not_take_a_recording_out_of_tls(pool, path):
+    recording = {"id": RECORDING_ID, "size_bytes": len(BODY), "sha256": "", "content_type": "audio/mpeg"}
+    session = EarlySession(307, Location="http://a.example/")
+    outcome = send(session, "put", "https://a.example/", recording, path, pool, NOW_S)
+    assert outcome == Failure("redirect: from https to http", 307)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", b"SSH-2.0-server\r\n", b"HTTP/1.1 \xff\r\n\r\n"])

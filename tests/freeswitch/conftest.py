@@ -65,10 +65,10 @@ def _registered(switch):
 @pytest.fixture
 def phones(_registered, switch):
     yield _registered
-    for phone in _registered.values():
-        phone.hang_up()
     switch.api("hupall")
-    until(lambda: switch.api("show channels count").startswith("0 "))
+    until(lambda: switch.api("show channels count").startswith("0 "), within_s=30)
+    for phone in _registered.values():
+        phone.forget()
 
 
 @pytest.fixture

@@ -55,15 +55,15 @@ class Phone:
         """Waits for the next call to this phone. Raises gevent.queue.Empty."""
         return self._ringing.get(timeout=PATIENCE_S)
 
-    def hang_up(self):
-        """Ends every call, also those that nobody took."""
-        for call in list(self._calls.values()):
-            call.hang_up()
+    def forget(self):
+        """Knows of no call any more; the switch has ended them."""
+        for call in self._calls.values():
+            call.drop()
         self._calls.clear()
         self._ringing = Queue()
 
     def close(self):
-        self.hang_up()
+        self.forget()
         gevent.killall(self._greenlets)
         self._socket.close()
 
@@ -168,7 +168,7 @@ class Call:
         if final.code == 200:
             self._is_up(final)
         else:
-            self._end()
+            self.drop()
 
     def answered(self) -> "Call":
         """Waits for the answer."""
@@ -196,7 +196,7 @@ class Call:
 
     def reject(self, code: int, reason: str):
         self.reply(code, reason)
-        self._end()
+        self.drop()
 
     # -- both
 
@@ -219,13 +219,20 @@ class Call:
         if self._ended.is_set():
             return
         if self.answered_at is not None:
-            self._end()
+            self.drop()
             self.dialog.transact("BYE")
         elif self._invite is None:
             self.dialog.cancel()
             self.ended()
         else:
             self.reject(480, "Temporarily Unavailable")
+
+    def drop(self):
+        """Is over, without a word."""
+        if not self._ended.is_set():
+            self.ended_at = time.monotonic()
+            self._media.close()
+            self._ended.set()
 
     def ended(self) -> "Call":
         """Waits for the end."""
@@ -247,7 +254,7 @@ class Call:
             if request.method == "CANCEL":
                 self.reject(487, "Request Terminated")
             elif request.method == "BYE":
-                self._end()
+                self.drop()
 
     def reply(self, code: int, reason: str, body: bytes = b""):
         self._phone.send(sip.response(self._invite, code, reason, self.dialog.tag, self._contact(), body))
@@ -265,12 +272,6 @@ class Call:
     def _speak(self, message):
         if message.audio():
             self._media.start(message.audio())
-
-    def _end(self):
-        if not self._ended.is_set():
-            self.ended_at = time.monotonic()
-            self._media.close()
-            self._ended.set()
 
     def _contact(self):
         return [("Contact", f"<sip:{self._phone.user}@{self._phone.address}>")]

@@ -10,7 +10,8 @@ from kazoo_rec.simulator.script import scripts_of
 DOCUMENT = yaml.safe_load(Path(__file__).with_name("scenarios.yaml").read_text())
 COMMANDS = {"start": "uuid_record {uuid} start {directory}/{uuid}.wav 0 {{id=1}}",
             "arm 1": "uuid_setvar {uuid} execute_on_answer_1 record_session {directory}/1.wav",
-            "arm 2": "uuid_setvar {uuid} execute_on_answer_2 record_session {directory}/2.wav +0 {{RECORD_BRIDGE_REQ=true}}"}
+            "arm 2": "uuid_setvar {uuid} execute_on_answer_2 record_session {directory}/2.wav +0 "
+                     "{{RECORD_BRIDGE_REQ=true}}"}
 
 
 def play(name, switch, directory):

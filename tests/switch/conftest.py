@@ -62,3 +62,10 @@ def no_greenlet_dies(monkeypatch):
     monkeypatch.setattr(hub, "handle_error", record)
     yield deaths
     assert not deaths
+
+
+@pytest.fixture(autouse=True)
+def patience():
+    """What waits for ever fails."""
+    with gevent.Timeout(60, AssertionError("still waiting")):
+        yield

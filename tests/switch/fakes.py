@@ -1,6 +1,8 @@
 """A switch on loopback that speaks the event socket protocol as badly as it is told to."""
 
+import contextlib
 import json
+import socket
 
 import gevent
 import structlog
@@ -54,12 +56,10 @@ class Session:
         self.send(reply("+OK accepted" if accepted else "-ERR invalid"))
         return accepted
 
-    def serve(self, answer):
-        while (command := self.command()) is not None:
-            self.send(answer(command))
-
     def close(self):
-        self.sock.close()
+        """Says good-bye after what was sent; `sock.close` would leave it open for the file made of it."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
 
 class FakeSwitch:
@@ -78,7 +78,8 @@ class FakeSwitch:
     def talk_well(self, session: Session):
         if session.greet():
             self.sessions.put(session)
-            session.serve(self.answer)
+            while (command := session.command()) is not None:
+                session.send(self.answer(command))
 
     def answer(self, command: str) -> bytes:
         self.commands.append(command)

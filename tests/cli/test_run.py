@@ -1,0 +1,114 @@
+"""`kazoo-rec run` as a process: serves, reads its documents again, ends cleanly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import gevent
+import pytest
+import requests
+from gevent.socket import create_server
+
+from kazoo_rec.simulator.script import Phone, Script
+from kazoo_rec.simulator.simulator import Simulator
+from kazoo_rec.store import Store
+
+
+@pytest.fixture
+def simulator(tmp_path):
+    with Simulator(recordings=tmp_path / "recordings") as switch:
+        yield switch
+
+
+@pytest.fixture
+def account(tmp_path):
+    file = tmp_path / "documents" / "acme" / "account.json"
+    file.parent.mkdir(parents=True)
+
+    def say(enabled):
+        file.write_text(json.dumps({"realm": "acme.example", "call_recording": {
+            "account": {"any": {"any": {"enabled": enabled}}}}}))
+
+    say(False)
+    return say
+
+
+@pytest.fixture
+def program(tmp_path, simulator, account):
+    """Starts `kazoo-rec run`; told to stop, with its roles, at the end."""
+    with create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    host, esl = simulator.address
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+        "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "documents": "documents",
+        "recordings_dir": str(tmp_path / "recordings"), "api": {"port": port},
+        "switches": [{"host": host, "port": esl, "password": simulator.password, "command_connections": 2}]}))
+    started = []
+
+    def start(*flags):
+        with open(tmp_path / "log", "w") as log:
+            started.append(subprocess.Popen(
+                [sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml"), *flags],
+                stderr=log, cwd=tmp_path))
+        started[0].port, started[0].log = port, tmp_path / "log"
+        _until(lambda: "switch connected" in started[0].log.read_text())
+        return started[0]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def _until(condition):
+    with gevent.Timeout(30):
+        while not condition():
+            gevent.idle()
+
+
+def called(simulator):
+    script = Script(Phone("1000", "acme.example", hangs_up=0.6), (Phone("1001", "acme.example", answers=0.2),))
+    assert simulator.play(script).wait(20)
+
+
+def states(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/kazoo_rec.db")
+    rows = store.recordings.list()
+    store.close()
+    return [row["state"] for row in rows]
+
+
+def test_it_records_reads_documents_again_on_sighup_and_ends_on_ctrl_c(program, simulator, account, tmp_path):
+    running = program()
+    called(simulator)
+    assert states(tmp_path) == []
+    account(True)
+    os.kill(running.pid, signal.SIGHUP)
+    _until(lambda: running.log.read_text().count("documents read") == 2)
+    called(simulator)
+    _until(lambda: states(tmp_path) == ["recorded"])
+    health = requests.get(f"http://127.0.0.1:{running.port}/healthz", timeout=10)
+    assert health.json() == {"status": "ok", "recordings": {"recorded": 1}}
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(30) == 0
+    assert "Traceback" not in running.log.read_text() and "level=error" not in running.log.read_text()
+
+
+def test_observing_says_what_would_be_recorded_and_why_not(program, simulator, account, tmp_path):
+    account(True)
+    running = program("--observe")
+    called(simulator)
+    log = running.log.read_text()
+    assert "recording planned" in log and 'rule=caller.outbound reason="caller.outbound does not record' in log
+    assert not [command for command in simulator.commands if "uuid_" in command] and states(tmp_path) == []
+
+
+def test_a_configuration_that_cannot_be_obeyed_ends_it_with_a_clear_word(tmp_path):
+    (tmp_path / "kazoo_rec.yaml").write_text("node: fs1\n")
+    ended = subprocess.run([sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml")],
+                           capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "database: is missing" in ended.stderr and "Traceback" not in ended.stderr
