@@ -9,7 +9,8 @@ class KazooRecError(Exception):
         self.message, self.detail, self.hint = message, detail, hint
 
     def __str__(self):
-        return "".join((self.message, f": {self.detail}" if self.detail else "", f" ({self.hint})" if self.hint else ""))
+        detail, hint = f": {self.detail}" if self.detail else "", f" ({self.hint})" if self.hint else ""
+        return f"{self.message}{detail}{hint}"
 
 
 class ConfigError(KazooRecError):

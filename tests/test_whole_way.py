@@ -195,7 +195,7 @@ def test_a_hold_shortens_the_recording_of_the_leg_that_holds_and_is_a_span(site)
     site.start(account=every(site))
     row, = site.play(phone(ALICE, hangs_up=2.2, holds=((0.8, 1.6),)), phone(BOB, answers=0.2))
     (span,) = row["spans"]
-    assert span["kind"] == "hold" and span["to_ms"] - span["from_ms"] == 800
+    assert span["kind"] == "hold" and abs(span["to_ms"] - span["from_ms"] - 800) <= 1
     assert abs(row["duration_ms"] - (talk_ms(row) - 800)) <= 60 and not row["partial"]
 
 

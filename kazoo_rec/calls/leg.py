@@ -23,7 +23,8 @@ class Leg:
 
     `called` is a leg that was called for another; the others are callers, whatever their direction (click-to-call
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
-    of the half on the other side of it. Times are the switch's clock in ms since the epoch, None until it happened.
+    of the half on the other side of it. `answered_ms` is the switch's clock, since the epoch, None until it happened;
+    `answered_at` is the engine's.
     """
 
     uuid: str
@@ -36,6 +37,7 @@ class Leg:
     other_half: str = ""
     wideband: bool = False
     answered_ms: int | None = None
+    answered_at: int = 0
     alive: bool = True
     cause: str = ""
     call: "Call | None" = None
@@ -71,7 +73,8 @@ class Call:
 def facts_of(event) -> dict:
     """What a recording's row says of a leg's parties: foreign text, cut, and with no half characters in it."""
     variable, get = event.variable, event.get
-    called = variable("sip_req_uri") or get("Caller-Destination-Number")
+    dialed = f"{variable('dialed_user')}@{variable('dialed_domain')}" if variable("dialed_user") else ""
+    called = dialed or variable("sip_req_uri") or get("Caller-Destination-Number")
     return {
         "from_uri": text(variable("sip_from_uri") or get("Caller-Caller-ID-Number")),
         "to_uri": text(variable("sip_to_uri") or called),

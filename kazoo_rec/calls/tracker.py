@@ -31,7 +31,7 @@ class Tracker:
       identifier: `calls.identity.Identifier`.
       registrations: `calls.registrations.Registrations` of this switch.
       directory: gives the newest `documents.directory.Directory` when called.
-      recorder: `calls.arming.Recorder`, told what to record.
+      recorder: `calls.recorder.Recorder`, told what to record.
     """
 
     def __init__(self, identifier, registrations, directory, recorder):

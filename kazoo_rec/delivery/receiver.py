@@ -15,7 +15,8 @@ from socket import IPPROTO_TCP, TCP_NODELAY
 import falcon
 from gevent.lock import RLock
 from gevent.pywsgi import WSGIServer
-from gevent.threadpool import ThreadPool
+
+from kazoo_rec.threads import Threads
 
 #: Bytes read from the network, written and hashed at once.
 BLOCK_BYTES = 262_144
@@ -60,7 +61,7 @@ class Receiver:
         app = falcon.App()
         app.add_sink(self._serve)
         self._server = WSGIServer(listener, app, log=None)
-        self._pool = ThreadPool(2)
+        self._pool = Threads(2)
         self._publishing = RLock()
         self._by_key = {received.recording_id: received for received in self._read_index()}
         for part in directory.glob(".*.part"):

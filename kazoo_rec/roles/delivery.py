@@ -3,15 +3,14 @@
 import fcntl
 from pathlib import Path
 
-from gevent.threadpool import ThreadPool
-
 from kazoo_rec.config import Config
 from kazoo_rec.delivery.http import new_session
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.errors import ConfigError
 from kazoo_rec.store import Store, epoch_ms
+from kazoo_rec.threads import Threads
 
-#: Threads that encode, hash and read files; half of them at most encode.
+#: Threads of each switch that encode, hash and read files; half of them at most encode.
 THREADS = 4
 
 
@@ -20,9 +19,8 @@ class Delivery:
 
     def __init__(self, config: Config):
         self._config = config
-        self._threads = ThreadPool(THREADS)
         self._store = self._lock = None
-        self._workers: list[Worker] = []
+        self._workers: list[tuple[Worker, Threads]] = []
 
     def start(self):
         """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
@@ -32,17 +30,18 @@ class Delivery:
         self._store = Store(self._config.database)
         settings = self._config.delivery
         for switch in self._config.switches:
-            worker = Worker(self._store, switch.name, directory, self._threads, settings, new_session(settings.uploads),
+            threads = Threads(THREADS)
+            worker = Worker(self._store, switch.name, directory, threads, settings, new_session(settings.uploads),
                             epoch_ms)
             worker.start()
-            self._workers.append(worker)
+            self._workers.append((worker, threads))
 
     def stop(self):
-        for worker in self._workers:
+        for worker, threads in self._workers:
             worker.stop()
+            threads.kill()
         if self._store is not None:
             self._store.close()
-        self._threads.kill()
         if self._lock is not None:
             self._lock.close()
 

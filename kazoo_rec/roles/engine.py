@@ -6,12 +6,11 @@ from functools import partial
 import gevent
 import structlog
 from gevent.event import Event
-from gevent.threadpool import ThreadPool
 
 from kazoo_rec.calls import tracker as tracking
-from kazoo_rec.calls.arming import Recorder
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
+from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.calls.recovery import SWEEP_EVERY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker
@@ -22,6 +21,7 @@ from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.link import Link
 from kazoo_rec.switch.pool import Pool
+from kazoo_rec.threads import Threads
 
 #: Seconds between looks at the documents and at what is late.
 TICK_S = 0.05
@@ -42,7 +42,7 @@ class Engine:
 
     def __init__(self, config: Config, observe: bool = False):
         self._config, self._observe = config, observe
-        self._threads = ThreadPool(FILE_THREADS)
+        self._threads = Threads(FILE_THREADS)
         self.directory = Directory()
         self._ticking = None
         self._store = None

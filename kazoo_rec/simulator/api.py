@@ -24,7 +24,7 @@ def execute(switch, line: str) -> str:
 
 
 def _status(switch, _):
-    return (f"UP {uptime(switch.clock.now)}\n"
+    return (f"UP {uptime(switch.clock.now - switch.started)}\n"
             f"FreeSWITCH (Version {VERSION} simulated 64bit) is ready\n"
             f"{switch.sessions} session(s) since startup\n"
             f"{len(switch.legs)} session(s) - peak {switch.peak}, last 5min {switch.peak} \n"
@@ -39,7 +39,7 @@ def _version(switch, _):
 
 
 def _uptime(switch, arguments):
-    seconds = switch.clock.now
+    seconds = switch.clock.now - switch.started
     return f"{int(seconds * 1000)}\n" if arguments == "ms" else f"{int(seconds)}\n"
 
 

@@ -89,6 +89,8 @@ def _answer(leg):
     if not leg.answered:
         leg.answer()
         yield from leg.armed()
+        if leg.cause:
+            raise HungUp
 
 
 def _join(leg, other):

@@ -31,7 +31,7 @@ class Clock:
 
     def epoch_us(self) -> int:
         """Microseconds since 1970: what FreeSWITCH writes into its events."""
-        return round((self.epoch + self.now) * 1e6)
+        return round(self.epoch * 1e6) + round(self.now * 1e6)
 
     def whole_seconds(self, seconds: int) -> float:
         """When a limit of whole seconds strikes: FreeSWITCH compares Unix times without their fraction."""

@@ -36,7 +36,9 @@ class Connection:
             while (command := self._read()) is not None:
                 self._switch.wait_while_stalled()
                 self._release()
-                if not self._obey(*command):
+                goes_on = self._obey(*command)
+                self._switch.note_change()
+                if not goes_on:
                     break
         self.close()
         self._writer.join()
@@ -142,29 +144,28 @@ class Connection:
         return False
 
     def _obey(self, line: str, headers: dict) -> bool:
-        """Executes a command; False where it was the last."""
-        word, _, rest = line.partition(" ")
-        match word.lower():
-            case "exit" | "...":
-                self._send(wire.reply("+OK bye"))
-                self._send(wire.disconnect_notice(wire.GOODBYE))
-                return False
-            case "api" if " " in line:
-                self._switch.commands.append(rest)
-                self._send(wire.api_response(self._switch.api(rest)))
-            case "bgapi" if rest:
-                self._switch.commands.append(rest)
-                job = headers.get("Job-UUID") or new_uuid()
-                self._send(wire.reply(f"+OK Job-UUID: {job}", Job_UUID=job))
-                gevent.spawn(self._background, job, rest)
-            case "event":
-                self._send(wire.reply(self.subscription.add(rest.split())))
-            case "nixevent":
-                self._send(wire.reply(self.subscription.take(rest.split())))
-            case "noevents":
-                self._send(wire.reply(self.subscription.end()))
-            case _:
-                self._send(wire.reply(_UNKNOWN))
+        """Executes a command; False where it was the last. FreeSWITCH compares beginnings: `events` is `event` too."""
+        begins, rest = line.lower().startswith, line.partition(" ")[2]
+        if begins("exit") or begins("..."):
+            self._send(wire.reply("+OK bye"))
+            self._send(wire.disconnect_notice(wire.GOODBYE))
+            return False
+        if begins("api "):
+            self._switch.commands.append(rest)
+            self._send(wire.api_response(self._switch.api(rest)))
+        elif begins("bgapi "):
+            self._switch.commands.append(rest)
+            job = headers.get("Job-UUID") or new_uuid()
+            self._send(wire.reply(f"+OK Job-UUID: {job}", Job_UUID=job))
+            gevent.spawn(self._background, job, rest)
+        elif begins("event"):
+            self._send(wire.reply(self.subscription.add(rest.split())))
+        elif begins("nixevent"):
+            self._send(wire.reply(self.subscription.take(rest.split())))
+        elif begins("noevents"):
+            self._send(wire.reply(self.subscription.end()))
+        else:
+            self._send(wire.reply(_UNKNOWN))
         return True
 
     def _background(self, job, line):

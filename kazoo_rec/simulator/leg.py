@@ -30,7 +30,8 @@ class Leg:
         self.media = not call.is_without_media(phone)
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz = 0, None
-        self.recordings, self.recorded, self.files, self._armed = [], [], {}, []
+        self.recordings, self.recorded, self.files = [], [], {}
+        self._armed, self._arming = [], None
         self.created, self.is_lone_user = self.clock.now, False
         self.stamp("Profile-Created", "Channel-Created")
 
@@ -129,7 +130,8 @@ class Leg:
         self.variables["endpoint_disposition"] = "ANSWER"
         self.call_state = "ACTIVE"
         if self.direction == "outbound":
-            Process(self.clock, self.armed()).start()
+            self._arming = Process(self.clock, self.armed())
+            self._arming.start()
         self._tell("answers")
 
     def armed(self):
@@ -161,12 +163,12 @@ class Leg:
         self.partner = self.playing_hz = None
         self.variables.pop("bridge_to", None)
 
+    # What it does
+
     def press(self, digit: str):
         pressed = {"DTMF-Digit": digit, "DTMF-Duration": "1440", "DTMF-Source": "RTP"}
         self.publish("DTMF", after=pressed, variables=False)
         self.digits.put(digit)
-
-    # What it does
 
     def executed(self, application, data, response):
         self.publish("CHANNEL_EXECUTE_COMPLETE", after={
@@ -199,8 +201,9 @@ class Leg:
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
         self.cause = "SYSTEM_SHUTDOWN"
-        if self.process is not None:
-            self.process.drop()
+        for process in (self.process, self._arming):
+            if process is not None:
+                process.drop()
         self.call.leave(self)
 
     def stop_recordings(self, cause) -> bool:
@@ -216,6 +219,8 @@ class Leg:
         """Nothing of it goes on: its recordings end, the switch forgets it."""
         self.state = ("CS_HANGUP", 10)
         self.variables.pop("bridge_to", None)
+        if self._arming is not None:
+            self._arming.drop()
         self.stop_recordings("success-silence")
         self.variables |= accounts(self)
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"

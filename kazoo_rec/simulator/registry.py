@@ -25,7 +25,7 @@ class Registry:
         return self._found[phone.address][1]
 
     def at(self, endpoint: str) -> Phone | None:
-        """Who is at `user/1001@domain` or `sofia/gateway/carrier/number`; beyond the carrier there is always somebody."""
+        """Who is at `user/1001@domain` or `sofia/gateway/carrier/number`; beyond the carrier everybody answers."""
         if endpoint.startswith("sofia/gateway/"):
             number = endpoint.rpartition("/")[2]
             return self._found.get(number, (Phone(number, answers=0.5), _CARRIER))[0]

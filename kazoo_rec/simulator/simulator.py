@@ -23,6 +23,7 @@ _SHUTDOWN_S = 1.2
 _WRITE_S = 0.1
 #: Channels that are gone stay in `show channels` for a moment; older ones are forgotten.
 _REMEMBERED = 1000
+_REMEMBERED_COMMANDS = 100_000
 
 
 class Simulator:
@@ -30,15 +31,15 @@ class Simulator:
 
     `clock` is a WallClock by default; a HandClock stands still until a test advances it. `listener` is (host, port);
     port 0 takes a free one. `recordings` is what `global_getvar recordings_dir` says, and where relative paths land.
-    `commands` are all command lines that came after `api` and `bgapi`.
+    `commands` are the command lines that came after `api` and `bgapi`.
     """
 
     def __init__(self, password="ClueCon", clock=None, listener=("127.0.0.1", 0), hostname="fs1.example",
                  recordings="/var/lib/freeswitch/recordings"):
         self.password, self.clock, self.hostname = password, clock or WallClock(), hostname
         self.recordings = str(recordings)
-        self.address, self.core_uuid, self.commands = listener, "", []
-        self.legs, self.sessions, self.peak = {}, 0, 0
+        self.address, self.core_uuid, self.commands = listener, "", deque(maxlen=_REMEMBERED_COMMANDS)
+        self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
         self._server, self._connections = None, set()
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
         self._sequence, self._moving, self._changed, self._life = 0, Event(), Event(), 0
@@ -47,7 +48,7 @@ class Simulator:
 
     def start(self):
         """Begins to listen, with a new Core-UUID; again after `kill`, `shut_down` or `stop`, at the same address."""
-        self.core_uuid, self._sequence, self.sessions = new_uuid(), 0, 0
+        self.core_uuid, self._sequence, self.sessions, self.started = new_uuid(), 0, 0, self.clock.now
         self._life += 1
         self._gone.clear()
         self._moving.set()
@@ -111,17 +112,21 @@ class Simulator:
         name, _, arguments = line.partition(" ")
         more = {"API-Command-Argument": arguments} if arguments else {}
         self.publish("API", lambda: {"API-Command": name, **more})
-        try:
-            return execute(self, line)
-        finally:
-            self._changed.set()
+        return execute(self, line)
 
-    def until(self, condition, timeout: float = 5.0):
+    def has_listener(self, event: str) -> bool:
+        return any(each.subscription.wants(event, None) for each in self._connections)
+
+    def until(self, condition, timeout: float | None = 5.0):
         """Waits until `condition()` holds, looking again after every command. Raises gevent.Timeout."""
         with gevent.Timeout(timeout):
             while not condition():
                 self._changed.clear()
                 self._changed.wait()
+
+    def note_change(self):
+        """A command was executed or a connection ended: `until` looks again."""
+        self._changed.set()
 
     def stall(self):
         """No command is executed until `go_on`."""
@@ -174,7 +179,7 @@ class Simulator:
             connection.run()
         finally:
             self._connections.discard(connection)
-            self._changed.set()
+            self.note_change()
 
     def _go_down(self):
         self.publish("SHUTDOWN", lambda: {"Event-Info": "System Shutting Down"})
@@ -195,8 +200,9 @@ class Simulator:
         if life != self._life:
             return
         self.publish("HEARTBEAT", lambda: {
-            "Event-Info": "System Ready", "Up-Time": uptime(self.clock.now),
-            "FreeSWITCH-Version": f"{VERSION}~64bit", "Uptime-msec": str(int(self.clock.now * 1000)),
+            "Event-Info": "System Ready", "Up-Time": uptime(self.clock.now - self.started),
+            "FreeSWITCH-Version": f"{VERSION}~64bit",
+            "Uptime-msec": str(int((self.clock.now - self.started) * 1000)),
             "Session-Count": str(len(self.legs)), "Max-Sessions": "10000", "Session-Per-Sec": "1000",
             "Session-Since-Startup": str(self.sessions), "Session-Peak-Max": str(self.peak), "Idle-CPU": "100.000000"})
         self.clock.after(_HEARTBEAT_S, lambda: self._beat(life))

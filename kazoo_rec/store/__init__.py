@@ -5,7 +5,6 @@ Everything runs on one thread of its own, so that no greenlet waits for a disk; 
 
 import time
 
-from gevent.threadpool import ThreadPool
 from sqlalchemy.engine import make_url
 
 from kazoo_rec.errors import StoreError
@@ -15,6 +14,7 @@ from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.recordings import Recordings
 from kazoo_rec.store.sqlite import reading, writing
 from kazoo_rec.store.writer import Writer
+from kazoo_rec.threads import Threads
 
 
 def epoch_ms() -> int:
@@ -37,7 +37,7 @@ class Store:
         if found != head():
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
-        self._thread = ThreadPool(1)
+        self._thread = Threads(1)
         self._reading = reading(url)
         self._writing = writing(url)
         self._writer = Writer(self._writing, f"{make_url(url).database}.lock", self._thread)

@@ -38,7 +38,7 @@ class Deliveries:
         """Makes the undelivered deliveries of a recording due at once; the result is how many there are."""
         change = (update(deliveries)
                   .where(deliveries.c.recording_id == recording_id, deliveries.c.state != "delivered")
-                  .values(state="due", next_attempt_ms=now_ms, give_up_ms=give_up_ms))
+                  .values(state="due", attempts=0, next_attempt_ms=now_ms, give_up_ms=give_up_ms))
         return self._submit(lambda connection: connection.execute(change).rowcount)
 
 

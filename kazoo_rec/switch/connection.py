@@ -78,7 +78,8 @@ class Connection(InboundESL):
 
     def connect(self):
         """Connect and log in within `timeout` seconds; raises NotConnected, AccessRefused or ProtocolBroken."""
-        silence = NotConnected("FreeSWITCH does not answer", f"{self.timeout:g} s", "is it FreeSWITCH, and no firewall between?")
+        hint = "is it FreeSWITCH, and no firewall between?"
+        silence = NotConnected("FreeSWITCH does not answer", f"{self.timeout:g} s", hint)
         try:
             with gevent.Timeout(self.timeout, silence):
                 self.sock = socket.create_connection((self.host, self.port))
@@ -193,6 +194,8 @@ class Connection(InboundESL):
                 if self.closed.ready():
                     return
                 self.handle_event(kind, headers, body)
+                if time.monotonic() - self._turn > SLICE_S:
+                    self._let_others_run()
         except SwitchError as reason:
             self._end(reason)
         except OSError as fault:
@@ -260,9 +263,8 @@ class Connection(InboundESL):
 
     def _receive(self):
         """Read on: at least a byte, or why there is none."""
-        if self._queue or time.monotonic() - self._turn > SLICE_S:
-            gevent.sleep(TURN_S)
-            self._turn = time.monotonic()
+        if self._queue:
+            self._let_others_run()
         try:
             chunk = self.sock.recv(RECV_BYTES)
         except TimeoutError:
@@ -277,6 +279,10 @@ class Connection(InboundESL):
     def _drop_queue(self):
         self._queue.clear()
         self.queued_bytes = 0
+
+    def _let_others_run(self):
+        gevent.sleep(TURN_S)
+        self._turn = time.monotonic()
 
     def _end(self, reason: SwitchError):
         if self.closed.ready():

@@ -81,7 +81,7 @@ def parse(body: bytes) -> Event:
     except orjson.JSONDecodeError:
         try:
             headers = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise ProtocolBroken("FreeSWITCH sent what is not JSON", str(fault)) from None
     if not isinstance(headers, dict):
         raise ProtocolBroken("FreeSWITCH sent JSON that is not an object")

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from gevent.event import AsyncResult
 
-from kazoo_rec.calls.arming import Recorder
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier, IdentityRules
+from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.documents.directory import Directory

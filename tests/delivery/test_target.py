@@ -107,7 +107,8 @@ def test_credentials_are_taken_out_decoded():
     assert without_credentials("http://a.example/rec?mail=a@b") == ("http://a.example/rec?mail=a@b", None)
 
 
-foreign = st.text(max_size=40) | st.sampled_from(["../..", "\r\nX-Evil: 1", "?", "#", "@evil.example", "//evil", "%00", "\udcff"])
+foreign = st.text(max_size=40) | st.sampled_from(
+    ["../..", "\r\nX-Evil: 1", "?", "#", "@evil.example", "//evil", "%00", "\udcff"])
 bases = st.sampled_from([
     "http://a.example/rec/acme", "https://a.example:8443/rec/acme/", "http://a.example/rec/acme?key=1",
     "http://a.example/rec/acme?file=", "http://a.example/rec/acme?file"])

@@ -7,6 +7,7 @@ import gevent
 import pytest
 
 from kazoo_rec.simulator.clock import HandClock
+from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 
 
@@ -35,8 +36,10 @@ class Client:
     def api(self, text: str) -> str:
         return self.ask(f"api {text}")
 
-    def named(self, *names) -> list[dict]:
-        return [event for event in self.events if event["Event-Name"] in names]
+    def heard(self, *names) -> list[dict]:
+        """Events of these names, or all; whatever the switch has said so far is in it."""
+        self.api("version")
+        return [event for event in self.events if not names or event["Event-Name"] in names]
 
     def wait_for_end(self):
         with gevent.Timeout(5):
@@ -103,6 +106,27 @@ def client(switch):
 
 @pytest.fixture
 def listener(client):
-    """A client that gets every event."""
+    """A client that gets every event but API, which its own commands cause."""
     client.ask("event json ALL")
+    client.ask("nixevent API")
     return client
+
+
+def alice(**habits) -> Phone:
+    return Phone(**{"user": "1000", "domain": "acme.example", "name": "Alice", "says": 1000, **habits})
+
+
+def bob(**habits) -> Phone:
+    return Phone(**{"user": "1001", "domain": "acme.example", "says": 440, "answers": 0.5, **habits})
+
+
+def pstn(**habits) -> Phone:
+    return Phone(**{"user": "442079460123", "name": "Jane", "says": 350, "answers": 0.5, **habits})
+
+
+@pytest.fixture
+def talk(switch, clock):
+    """Alice calls Bob; the clock is at 0.6 s, a tenth after his answer. Both talk until somebody hangs up."""
+    call = switch.play(Script(alice(), (bob(),)))
+    clock.advance(0.6)
+    return call

@@ -43,4 +43,16 @@ def legs_of(events):
 @pytest.mark.parametrize("name", DOCUMENT["scenarios"])
 def test_a_call_sends_the_events_of_a_real_switch_in_their_order(name, switch, listener, tmp_path):
     scenario, _ = play(name, switch, tmp_path)
-    assert [" ".join(names) for names in legs_of(listener.events).values()] == scenario["legs"]
+    assert [" ".join(names) for names in legs_of(listener.heard()).values()] == scenario["legs"]
+
+
+@pytest.mark.parametrize("name", DOCUMENT["scenarios"])
+def test_a_caller_comes_before_whom_he_calls_and_a_bridge_after_both(name, switch, listener, tmp_path):
+    play(name, switch, tmp_path)
+    created = []
+    for event in listener.heard("CHANNEL_CREATE", "CHANNEL_BRIDGE"):
+        if event["Event-Name"] == "CHANNEL_CREATE":
+            assert event.get("variable_originator", event["Unique-ID"]) in [*created, event["Unique-ID"]]
+            created.append(event["Unique-ID"])
+        else:
+            assert {event["Bridge-A-Unique-ID"], event["Bridge-B-Unique-ID"]} <= set(created)

@@ -1,8 +1,9 @@
 """The database through its doors: what is said to be durable is there, in order, and nobody's fault is another's."""
 
-import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 
 import gevent
 import pytest
@@ -123,22 +124,23 @@ def test_greenlets_go_on_while_the_database_is_locked_by_another_process(store, 
     assert result.get(timeout=10) == 1
 
 
-def _write_many(url, name, count):
-    store = Store(url)
-    results = [store.recordings.insert(row(f"{name}-{n}")) for n in range(count)]
-    for result in results:
-        result.get()
-    store.close()
+#: A process that adds rows: argv has the database's URL, a prefix of their ids and their number.
+WRITE_MANY = """
+from gevent import monkey; monkey.patch_all()
+import sys
+from kazoo_rec.store import Store
+from tests.store.test_store import row
+url, name, count = sys.argv[1:]
+store = Store(url)
+for result in [store.recordings.insert(row(f"{name}-{n}")) for n in range(int(count))]:
+    result.get()
+store.close()
+"""
 
 
 def test_three_processes_write_one_database_and_none_is_refused(store, url):
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_many, args=(url, f"p{n}", 300)) for n in range(3)]
-    for process in writers:
-        process.start()
-    for process in writers:
-        process.join(60)
-    assert [process.exitcode for process in writers] == [0, 0, 0]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE_MANY, url, f"p{n}", "300"]) for n in range(3)]
+    assert [process.wait(60) for process in writers] == [0, 0, 0]
     assert store.recordings.count_by_state() == {"armed": 900}
 
 

@@ -10,6 +10,8 @@ from gevent.event import Event as Flag
 from gevent.queue import Queue
 from gevent.server import StreamServer
 
+from kazoo_rec.errors import SwitchError
+
 PASSWORD = "lab-secret"
 PATIENCE_S = 10
 
@@ -130,3 +132,11 @@ class Said:
                 self._more.clear()
                 self._more.wait()
         return self.those(text)[times - 1]
+
+
+def outcome(call, *arguments):
+    """What a call of ours returns or raises, for a greenlet of its own."""
+    try:
+        return call(*arguments)
+    except SwitchError as fault:
+        return fault

@@ -1,4 +1,4 @@
-"""Makes the switch record: arm before the answer, verify, fall back.
+"""What is being recorded, from plan to end: arm before the answer, verify, fall back.
 
 A leg is armed while it rings (`execute_on_answer_<id>`): the switch itself starts at the answer, with no round trip.
 CHANNEL_ANSWER carries the leg's variables as they were just before: where ours is missing, the arming came too late,
@@ -6,29 +6,22 @@ and the recording is started by command, to another file. Where it is there, REC
 if none came after 250 ms, and the switch does not list the file, is it started by command. Nothing is ever started
 on a leg that has not answered: on a ringing callee that kills the call (FreeSWITCH, switch_ivr_async.c).
 
-Methods are called by the tracker as events come and never wait; a short greenlet runs row → command.
+Methods are called by the tracker as events come and never wait: what the switch is told is `orders.py`'s.
 """
 
 import gevent
 import structlog
 
+from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import Recording, directory_of, new_id
-from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
-from kazoo_rec.switch import commands, replies
 
 #: How long an armed recording may take to say RECORD_START; 22 ms is the longest seen.
 START_WITHIN_MS = 250
 
-#: How long a command waits for its row to be durable. The row follows if it takes longer: a call does not wait.
-ROW_WITHIN_S = 0.02
-
-#: How long a command may go unanswered; the switch takes 11 ms to start a recording.
-COMMAND_WITHIN_S = 5.0
-
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
-#: A talk this long without one sample is a loss to report, not an unanswered call.
+#: A talk this long of which nothing was recorded is a loss to report, not an unanswered call.
 SILENT_LOSS_MS = 1000
 
 log = structlog.get_logger()
@@ -48,10 +41,11 @@ class Recorder:
     """
 
     def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False):
-        self._node, self._send, self._rows, self._files = node, send, rows, files
-        self._epoch_ms, self._spawn, self._observe = epoch_ms, spawn, observe
+        self._node, self._rows, self._files, self._epoch_ms, self._observe = node, rows, files, epoch_ms, observe
+        self._orders = Orders(send, files, spawn, self)
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
+        self._now_at = 0
 
     def __len__(self):
         return len(self._by_id)
@@ -78,13 +72,14 @@ class Recorder:
         if not made:
             return
         if leg.answered_ms is None:
-            self._spawn(self._arm, leg, made)
+            self._orders.arm(leg, made)
         else:
             for recording in made:
                 self._start_soon(recording, now_at)
 
     def answered(self, leg, event, now_at):
         """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now."""
+        leg.answered_at = self._now_at = now_at
         for recording in self._live(leg):
             if recording.state != "armed" or recording.dropped:
                 continue
@@ -125,11 +120,7 @@ class Recorder:
         if recording.unwanted:
             self._stop_soon(recording, now_at)
             return
-        recording.state, recording.started_ms = "recording", event.time_us // 1000
-        self._unwatch_start(recording)
-        self._save(recording, state="recording", answered_ms=recording.leg.answered_ms,
-                   started_ms=recording.started_ms, master=recording.master)
-        log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
+        self._begun(recording, event.time_us // 1000)
 
     def stopped(self, event):
         """RECORD_STOP: the file is closed. One that we do not know, from before a restart, is closed in the store."""
@@ -144,14 +135,14 @@ class Recorder:
         if path in recording.running[1:]:
             recording.running.remove(path)
             recording.stop_at = None
-            self._remove_soon(recording, path)
+            self._orders.remove(recording, path)
             return
         for second in recording.running[1:]:
-            self._remove_soon(recording, second)
+            self._orders.remove(recording, second)
         recording.unhold(stopped_ms)
         if recording.dropped:
             self._end(recording, "discarded", recording.reason, stopped_ms=stopped_ms, cause=cause)
-            self._remove_soon(recording, path)
+            self._orders.remove(recording, path)
             return
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
@@ -175,7 +166,7 @@ class Recorder:
         if recording.running:
             self._stop_soon(recording, now_at)
         elif recording.leg.answered_ms is None:
-            self._spawn(self._command, recording, commands.disarm(recording.leg.uuid, [recording.id]))
+            self._orders.disarm(recording)
 
     def left(self, leg, cause):
         """The leg is gone: no recording of it goes on."""
@@ -187,124 +178,56 @@ class Recorder:
                           spans=recording.spans)
             elif leg.answered_ms is None:
                 self._end(recording, "discarded", f"never answered: {cause}" if cause else "never answered")
-            else:
+            elif self._now_at - leg.answered_at <= SILENT_LOSS_MS:
                 self._end(recording, "discarded", "ended before it started")
+            else:
+                self._end(recording, "failed", "never started: the switch did not obey")
 
     def tick(self, now_at):
         """Finds what is late: what did not start, what is at its limit, what was told to stop and did not."""
+        self._now_at = now_at
         for recording in list(self._watched):
             if recording.check_at is not None and recording.check_at <= now_at:
                 recording.check_at = now_at + START_WITHIN_MS
-                self._spawn(self._verify, recording)
+                self._orders.verify(recording)
             if recording.limit_at is not None and recording.limit_at <= now_at:
                 recording.limit_at, recording.at_limit = None, True
                 self._stop_soon(recording, now_at)
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
 
-    # -- what the switch is told, each in a greenlet of its own
+    # -- what came of orders
 
-    def _arm(self, leg, made):
-        self._prepare(made)
-        ready = [recording for recording in made if leg.answered_ms is None and not recording.dropped]
-        if ready and leg.alive:
-            armings = [commands.Arming(one.id, self._files.on_switch(one.armed_path), one.limit_s, one.variables())
-                       for one in ready]
-            try:
-                self._command(ready[0], commands.arm(leg.uuid, armings))
-            except CommandRefused as refused:
-                self._impossible(ready, refused)
+    def found(self, recording, path):
+        """The switch lists the file, though RECORD_START was not heard."""
+        if recording.state == "armed":
+            recording.running.append(path)
+            self._begun(recording, recording.leg.answered_ms)
+
+    def failed(self, recording, reason, cause=None):
+        """It cannot be recorded, and trying again would not help."""
+        if recording.id in self._by_id and not recording.running:
+            self._end(recording, "failed", reason, cause=cause)
+
+    # -- bookkeeping
+
+    def _begun(self, recording, started_ms):
+        recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
+        if recording.limit_at is None and recording.stop_at is None:
+            self._watched.discard(recording)
+        self._save(recording, state="recording", answered_ms=recording.leg.answered_ms, started_ms=started_ms,
+                   master=recording.master)
+        log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 
     def _start_soon(self, recording, now_at):
         self._watch(recording, now_at + START_WITHIN_MS)
-        self._spawn(self._start, recording)
-
-    def _start(self, recording):
-        self._prepare([recording])
-        leg = recording.leg
-        if not leg.alive or recording.running or recording.dropped:
-            return
-        path = self._files.on_switch(recording.fallback_path)
-        try:
-            self._send(commands.start(leg.uuid, path, recording.limit_s, recording.variables()), COMMAND_WITHIN_S)
-        except CommandRefused as refused:
-            self._impossible([recording], refused)
-        except CommandFailed as refused:
-            if leg.alive and not recording.running:
-                log.error("the switch cannot record", call_id=leg.uuid, recording_id=recording.id, reply=refused.reply,
-                          hint="bypassed or proxied media, or a directory that the switch may not write")
-                self._end(recording, "failed", "no media", cause=refused.reply.strip()[:200])
-        except (CommandTimeout, NotConnected) as unheard:
-            self._unheard(recording, unheard)
-
-    def _verify(self, recording):
-        if recording.running or recording.dropped or not recording.leg.alive:
-            return
-        try:
-            listed = replies.recorded(self._send(commands.buglist(recording.leg.uuid), COMMAND_WITHIN_S))
-        except SwitchError as unheard:
-            self._unheard(recording, unheard)
-            return
-        for path in (recording.armed_path, recording.fallback_path):
-            if self._files.on_switch(path) in listed and not recording.running:
-                recording.running.append(path)
-                recording.state, recording.started_ms = "recording", recording.leg.answered_ms
-                self._unwatch_start(recording)
-                self._save(recording, state="recording", answered_ms=recording.started_ms,
-                           started_ms=recording.started_ms, master=path)
-                return
-        if not recording.running:
-                self._start(recording)
+        self._orders.start(recording)
 
     def _stop_soon(self, recording, now_at):
         recording.stop_at = now_at + STOP_WITHIN_MS
         self._watched.add(recording)
         for path in recording.unwanted:
-            self._spawn(self._command, recording,
-                        commands.stop(recording.leg.uuid, self._files.on_switch(path)))
-
-    def _remove_soon(self, recording, path):
-        if path is not None:
-            self._spawn(self._remove, recording, path)
-
-    def _remove(self, recording, path):
-        if recording.row is not None:
-            recording.row.wait()
-        self._files.remove(path)
-
-    def _command(self, recording, command):
-        try:
-            self._send(command, COMMAND_WITHIN_S)
-        except CommandFailed as refused:
-            if recording.leg.alive:
-                log.warning("the switch refused", call_id=recording.leg.uuid, recording_id=recording.id,
-                            reply=refused.reply)
-        except (CommandTimeout, NotConnected) as unheard:
-            self._unheard(recording, unheard)
-
-    def _impossible(self, made, refused):
-        for recording in made:
-            log.error("no command can be made for a leg", call_id=recording.leg.uuid, recording_id=recording.id,
-                      reason=str(refused), hint="origination_uuid of letters, digits, _.@:-")
-            self._end(recording, "failed", "the leg's id cannot be part of a command")
-
-    def _unheard(self, recording, unheard):
-        # Nothing to repeat here: what was not armed shows at the answer; what did not start or stop, tick finds.
-        log.warning("the switch did not hear a command", call_id=recording.leg.uuid, recording_id=recording.id,
-                    reason=str(unheard))
-
-    def _prepare(self, made):
-        with gevent.Timeout(ROW_WITHIN_S, False):
-            for recording in made:
-                recording.row.wait()
-        for directory in {recording.directory for recording in made}:
-            try:
-                self._files.make(directory)
-            except OSError as refused:
-                log.error("a directory for recordings cannot be made", directory=directory, reason=str(refused),
-                          hint="FreeSWITCH may make it, readable by its own group alone; see recordings_dir")
-
-    # -- bookkeeping
+            self._orders.stop(recording, path)
 
     def _live(self, leg):
         return [recording for recording in leg.recordings if recording.id in self._by_id]
@@ -312,11 +235,6 @@ class Recorder:
     def _watch(self, recording, check_at):
         recording.check_at = check_at
         self._watched.add(recording)
-
-    def _unwatch_start(self, recording):
-        recording.check_at = None
-        if recording.limit_at is None and recording.stop_at is None:
-            self._watched.discard(recording)
 
     def _save(self, recording, **columns):
         recording.row = self._rows.update(recording.id, **columns)

@@ -187,3 +187,19 @@ def test_a_leg_whose_id_cannot_be_part_of_a_command_is_reported():
     one.phone_calls("a b;c", "1000")
     assert one.switch.commands == []
     assert (one.row()["state"], one.row()["state_reason"]) == ("failed", "the leg's id cannot be part of a command")
+
+
+def test_a_talk_of_which_nothing_was_recorded_is_a_loss_whatever_was_in_the_way():
+    one = scene()
+    one.switch.replies = {"uuid_": NotConnected("gone")}
+    one.phone_calls("a", "1000").event("CHANNEL_ANSWER", "a")
+    for _ in range(30):
+        one.after(100)
+    one.hang_up("a")
+    assert (one.row()["state"], one.row()["state_reason"]) == ("failed", "never started: the switch did not obey")
+
+
+def test_a_leg_that_ends_at_its_answer_is_no_loss():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a", start=False).after(200).hang_up("a")
+    assert one.row()["state"] == "discarded"

@@ -1,0 +1,135 @@
+"""What the switch is told of recordings. Each order runs in a greenlet of its own: the row first, then the command."""
+
+import gevent
+import structlog
+
+from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
+from kazoo_rec.switch import commands, replies
+
+#: How long a command waits for its row to be durable. The row follows if it takes longer: a call does not wait.
+ROW_WITHIN_S = 0.02
+
+#: How long a command may go unanswered; the switch takes 11 ms to start a recording.
+COMMAND_WITHIN_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Orders:
+    """Commands about recordings, and what the switch answered.
+
+    Nothing is repeated here when the switch does not hear: what was not armed shows at the answer, what did not start
+    or stop is found by the recorder's tick.
+
+    Parameters:
+      send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
+      files: `calls.files.Files`.
+      spawn: runs a function in a greenlet.
+      outcome: is told `found(recording, path)` and `failed(recording, reason, cause)`.
+    """
+
+    def __init__(self, send, files, spawn, outcome):
+        self._send, self._files, self._spawn, self._outcome = send, files, spawn, outcome
+
+    def arm(self, leg, recordings):
+        """Have the switch start these when `leg` answers; those that were not told of by then are left out."""
+        self._spawn(self._arm, leg, recordings)
+
+    def disarm(self, recording):
+        self._spawn(self._tell, recording, commands.disarm(recording.leg.uuid, [recording.id]))
+
+    def start(self, recording):
+        """Start by command, under the fallback's name: the leg has answered."""
+        self._spawn(self._start, recording)
+
+    def verify(self, recording):
+        """Look whether the switch records it, and start it where it does not."""
+        self._spawn(self._verify, recording)
+
+    def stop(self, recording, path):
+        self._spawn(self._tell, recording, commands.stop(recording.leg.uuid, self._files.on_switch(path)))
+
+    def remove(self, recording, path):
+        """Remove a file, once the row that says why is durable."""
+        if path is not None:
+            self._spawn(self._remove, recording, path)
+
+    def _arm(self, leg, recordings):
+        self._prepare(recordings)
+        ready = [one for one in recordings if leg.answered_ms is None and not one.dropped]
+        if not ready or not leg.alive:
+            return
+        armings = [commands.Arming(one.id, self._files.on_switch(one.armed_path), one.limit_s, one.variables())
+                   for one in ready]
+        try:
+            self._tell(ready[0], commands.arm(leg.uuid, armings))
+        except CommandRefused as refused:
+            self._impossible(ready, refused)
+
+    def _start(self, recording):
+        self._prepare([recording])
+        leg = recording.leg
+        if not leg.alive or recording.running or recording.dropped:
+            return
+        path = self._files.on_switch(recording.fallback_path)
+        try:
+            self._send(commands.start(leg.uuid, path, recording.limit_s, recording.variables()), COMMAND_WITHIN_S)
+        except CommandRefused as refused:
+            self._impossible([recording], refused)
+        except CommandFailed as refused:
+            if leg.alive and not recording.running:
+                log.error("the switch cannot record", call_id=leg.uuid, recording_id=recording.id, reply=refused.reply,
+                          hint="bypassed or proxied media, or a directory that the switch may not write")
+                self._outcome.failed(recording, "no media", refused.reply)
+        except (CommandTimeout, NotConnected) as unheard:
+            _unheard(recording, unheard)
+
+    def _verify(self, recording):
+        if recording.running or recording.dropped or not recording.leg.alive:
+            return
+        try:
+            listed = replies.recorded(self._send(commands.buglist(recording.leg.uuid), COMMAND_WITHIN_S))
+        except SwitchError as unheard:
+            _unheard(recording, unheard)
+            return
+        for path in (recording.armed_path, recording.fallback_path):
+            if self._files.on_switch(path) in listed:
+                self._outcome.found(recording, path)
+                return
+        self._start(recording)
+
+    def _tell(self, recording, command):
+        try:
+            self._send(command, COMMAND_WITHIN_S)
+        except CommandFailed as refused:
+            if recording.leg.alive:
+                log.warning("the switch refused", call_id=recording.leg.uuid, recording_id=recording.id,
+                            reply=refused.reply)
+        except (CommandTimeout, NotConnected) as unheard:
+            _unheard(recording, unheard)
+
+    def _remove(self, recording, path):
+        recording.row.wait()
+        self._files.remove(path)
+
+    def _prepare(self, recordings):
+        with gevent.Timeout(ROW_WITHIN_S, False):
+            for recording in recordings:
+                recording.row.wait()
+        for directory in {recording.directory for recording in recordings}:
+            try:
+                self._files.make(directory)
+            except OSError as refused:
+                log.error("a directory for recordings cannot be made", directory=directory, reason=str(refused),
+                          hint="FreeSWITCH may make it, readable by its own group alone; see recordings_dir")
+
+    def _impossible(self, recordings, refused):
+        for recording in recordings:
+            log.error("no command can be made for a leg", call_id=recording.leg.uuid, recording_id=recording.id,
+                      reason=str(refused), hint="origination_uuid of letters, digits, _.@:-")
+            self._outcome.failed(recording, "the leg's id cannot be part of a command")
+
+
+def _unheard(recording, unheard):
+    log.warning("the switch did not hear a command", call_id=recording.leg.uuid, recording_id=recording.id,
+                reason=str(unheard))

@@ -1,0 +1,188 @@
+"""No value, whatever it holds, becomes more than a value."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kazoo_rec.errors import CommandRefused
+from kazoo_rec.switch import commands
+from kazoo_rec.switch.commands import Arming
+
+LEG = "87f2a8fd-0bc9-4669-9fdd-2bb827742302"
+ID = "202611-0123456789abcdef0123456789abcdef"
+PATH = f"/var/lib/freeswitch/recordings/acme/20261121/{ID}.wav"
+
+
+def test_a_leg_is_armed_for_all_its_recordings_in_one_command():
+    second = ID.replace("0", "f", 1).replace("f", "0", 1)[:-1] + "0"
+    assert commands.arm(LEG, [
+        Arming(ID, PATH, 10801, {"RECORD_STEREO": "true", "kazoo_rec_id": ID}),
+        Arming(second, "/r/b.wav", 0, {}),
+    ]) == (
+        f"api uuid_setvar_multi {LEG} execute_on_answer_{ID}=record_session {PATH} +10801 "
+        f"{{RECORD_STEREO=true,kazoo_rec_id={ID}}};execute_on_answer_{second}=record_session /r/b.wav +0;"
+        "recording_follow_transfer=false;recording_follow_attxfer=false"
+    )
+
+
+def test_a_leg_is_disarmed_by_empty_values():
+    assert commands.disarm(LEG, [ID]) == f"api uuid_setvar_multi {LEG} execute_on_answer_{ID}="
+
+
+def test_a_recording_is_started_with_its_limit_before_its_variables():
+    assert commands.start(LEG, PATH, 0, {"a": "1", "b": "x/y"}) == f"api uuid_record {LEG} start {PATH} 0 {{a=1,b=x/y}}"
+    assert commands.start(LEG, PATH, 5, {}) == f"api uuid_record {LEG} start {PATH} 5"
+
+
+@pytest.mark.parametrize("action", ["stop", "mask", "unmask", "pause", "resume"])
+def test_a_recording_is_controlled_by_its_path(action):
+    assert getattr(commands, action)(LEG, PATH) == f"api uuid_record {LEG} {action} {PATH}"
+
+
+def test_the_rest_as_they_are_sent():
+    assert commands.buglist(LEG) == f"api uuid_buglist {LEG}"
+    assert commands.dump(LEG) == f"api uuid_dump {LEG} json"
+    assert commands.exists(LEG) == f"api uuid_exists {LEG}"
+    assert commands.show_channels() == "api show channels as json"
+    assert commands.show_registrations() == "api show registrations as json"
+    assert commands.status() == "api status"
+    assert commands.global_getvar("core_uuid") == "api global_getvar core_uuid"
+    assert commands.log_critical() == "log crit"
+    assert commands.auth("Clue Con:é") == "auth Clue Con:é"
+    assert commands.subscribe(["CHANNEL_ANSWER", "RECORD_STOP"], ["a::b", "c::d"]) == (
+        "event json CHANNEL_ANSWER RECORD_STOP CUSTOM a::b c::d")
+    assert commands.subscribe(["HEARTBEAT"]) == "event json HEARTBEAT"
+
+
+@pytest.mark.parametrize("names, subclasses", [
+    (["ALL"], []), (["CUSTOM"], ["a::b"]), (["channel_answer"], []), (["A B"], []), (["A"], ["a b"]), (["A"], [""]),
+    (["A\nB"], []), (["A\n"], []), ([""], []),
+])
+def test_a_subscription_is_to_events_by_name(names, subclasses):
+    with pytest.raises(CommandRefused):
+        commands.subscribe(names, subclasses)
+
+
+@pytest.mark.parametrize("path", [
+    "", "a.wav", "/a.WAV", "/a.mp3", "/a", "/.wav", "/a/", "/a/../b.wav", "/../b.wav", "//b.wav", "/.a/b.wav",
+    "/a b.wav", "/a%20b.wav", "/a;b.wav", "/a,b.wav", "/a'b.wav", "/a{b}.wav", "/$a.wav", "/a\\b.wav", "/a.wav\n",
+    "/á.wav", "/-a.wav", "all", "/a.wav +1", None, 7,
+])
+def test_a_path_is_absolute_and_plain_and_ends_in_wav(path):
+    for build in (commands.stop, lambda leg, path: commands.start(leg, path, 0, {})):
+        with pytest.raises(CommandRefused):
+            build(LEG, path)
+
+
+@pytest.mark.parametrize("limit_s", [-1, 1.5, "5", True, None, 2**31])
+def test_a_limit_is_whole_seconds(limit_s):
+    with pytest.raises(CommandRefused):
+        commands.start(LEG, PATH, limit_s, {})
+
+
+@pytest.mark.parametrize("recording_id", [
+    ID.upper(), ID[:-1], f"{ID}0", f"{ID}\n", f"{ID}=x", "", None, "٢٠٢٦١١" + ID[6:],
+])
+def test_a_recording_id_is_a_month_and_thirty_two_hex_digits(recording_id):
+    with pytest.raises(CommandRefused):
+        commands.disarm(LEG, [recording_id])
+    with pytest.raises(CommandRefused):
+        commands.arm(LEG, [Arming(recording_id, PATH, 0, {})])
+
+
+@pytest.mark.parametrize("ids", [[], [ID] * 63])
+def test_a_leg_takes_as_many_assignments_as_freeswitch_reads(ids):
+    with pytest.raises(CommandRefused):
+        commands.disarm(LEG, ids)
+
+
+def test_a_variable_without_a_value_is_left_out_as_freeswitch_sets_none():
+    assert commands.start(LEG, PATH, 0, {"a": "", "b": "1"}) == f"api uuid_record {LEG} start {PATH} 0 {{b=1}}"
+
+
+@pytest.mark.parametrize("password", ["", "a\nb", "a\r", "a\0", None])
+def test_a_password_is_one_line(password):
+    with pytest.raises(CommandRefused):
+        commands.auth(password)
+
+
+# Each value alone may be hostile, and all the others good.
+good_path = st.just(PATH)
+hostile = st.text() | st.from_regex(r"[ -~]{1,20}", fullmatch=True) | st.sampled_from([
+    "a\n\napi shutdown", "a b", "a;b=c", "a,b=c", "a}", "{", "'a", "a\\", "^^:a:b", "%2C", "${uuid}", "a=b", "x\r", "",
+    "87f2 all", "\u2028", "\ud800", " ", "a\x00",
+])
+leg = st.just(LEG) | hostile
+path = good_path | hostile | st.from_regex(r"/[a-z/. ]{1,12}\.wav\n?", fullmatch=True)
+limit_s = st.integers(-5, 20_000) | st.just(2**40)
+variables = st.dictionaries(st.sampled_from(["RECORD_STEREO", "kazoo_rec_id"]) | hostile,
+                            st.sampled_from(["true", "acme", "a@b:c/d"]) | hostile, max_size=4)
+recording_id = st.just(ID) | hostile
+
+
+def built(build, *values):
+    try:
+        command = build(*values)
+    except CommandRefused:
+        return None
+    assert command.isprintable() and "\n" not in command
+    return command
+
+
+def words_of(command):
+    """As switch_separate_string does where there is no quote, escape or `^^`: and there is none."""
+    assert not set(command) & set("'\"\\$^%")
+    return command.split(" ")
+
+
+def pairs_of(braces):
+    assert re.fullmatch(r"\{[^{}]*\}", braces)
+    return dict(pair.split("=") for pair in braces[1:-1].split(","))
+
+
+def kept(values):
+    return {name: value for name, value in values.items() if value}
+
+
+@given(leg, path, limit_s, variables)
+def test_a_start_reads_back_as_what_was_meant(leg, path, limit_s, variables):
+    command = built(commands.start, leg, path, limit_s, variables)
+    if command:
+        api, word, *rest = words_of(command)
+        braces = rest.pop() if kept(variables) else None
+        assert [api, word, *rest] == ["api", "uuid_record", leg, "start", path, str(limit_s)]
+        assert braces is None or pairs_of(braces) == kept(variables)
+
+
+@given(leg, st.lists(st.tuples(recording_id, path, limit_s, variables).map(lambda t: Arming(*t)), max_size=3))
+def test_an_arming_reads_back_as_what_was_meant(leg, armings):
+    command = built(commands.arm, leg, armings)
+    if command:
+        api, word, uuid, assignments = command.split(" ", 3)
+        assert [api, word, uuid] == ["api", "uuid_setvar_multi", leg]
+        *of_recordings, transfer, attended = assignments.split(";")
+        assert (transfer, attended) == ("recording_follow_transfer=false", "recording_follow_attxfer=false")
+        for arming, assignment in zip(armings, of_recordings, strict=True):
+            name, _, value = assignment.partition("=")
+            assert name == f"execute_on_answer_{arming.id}"
+            application, path, limit, *braces = words_of(value)
+            assert (application, path, limit) == ("record_session", arming.path, f"+{arming.limit_s}")
+            assert [pairs_of(text) for text in braces] == ([kept(arming.variables)] if kept(arming.variables) else [])
+
+
+@given(leg, path, st.lists(recording_id, min_size=1, max_size=2), hostile)
+def test_no_other_command_takes_more_than_it_is_given(leg, path, ids, name):
+    for build in (commands.stop, commands.mask, commands.unmask, commands.pause, commands.resume):
+        command = built(build, leg, path)
+        assert command is None or words_of(command)[2::2] == [leg, path]
+    for build in (commands.buglist, commands.dump, commands.exists):
+        command = built(build, leg)
+        assert command is None or words_of(command)[2] == leg
+    command = built(commands.disarm, leg, ids)
+    assert command is None or words_of(command)[3].split(";") == [f"execute_on_answer_{one}=" for one in ids]
+    command = built(commands.global_getvar, name)
+    assert command is None or words_of(command) == ["api", "global_getvar", name]
+    command = built(commands.subscribe, [name], [name])
+    assert command is None or words_of(command) == ["event", "json", name, "CUSTOM", name]

@@ -1,0 +1,96 @@
+"""Commands over several connections."""
+
+import gevent
+import pytest
+from gevent.event import Event as Flag
+
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
+from kazoo_rec.switch.pool import Pool
+from tests.switch.fakes import PATIENCE_S, outcome, response
+
+
+@pytest.fixture
+def pool(switch, dial, said):
+    made = []
+
+    def make(size=3):
+        made.append(Pool(dial, size, pause=lambda seconds: None))
+        made[-1].start()
+        said.wait("FreeSWITCH is connected", times=size)
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def test_without_a_connection_a_command_fails_at_once(dial):
+    with pytest.raises(NotConnected):
+        Pool(dial).send("api status")
+
+
+def test_it_opens_eight_unless_told_otherwise(dial, said):
+    pool = Pool(dial)
+    pool.start()
+    said.wait("FreeSWITCH is connected", times=8)
+    assert len(pool.connections) == 8
+    pool.stop()
+    assert pool.connections == []
+
+
+def test_commands_wait_behind_one_another_only_when_there_are_more_than_connections(pool, switch):
+    a_pool = pool(3)
+    go_on, arrived, all_there = Flag(), [], Flag()
+
+    def answer(command):
+        arrived.append(command)
+        if len(arrived) == 3:
+            all_there.set()
+        go_on.wait()
+        return response(command)
+
+    switch.answer = answer
+    jobs = [gevent.spawn(a_pool.send, f"api {n}") for n in range(6)]
+    assert all_there.wait(PATIENCE_S)
+    assert [connection.waiting for connection in a_pool.connections] == [2, 2, 2]
+    go_on.set()
+    gevent.joinall(jobs, timeout=PATIENCE_S)
+    assert [job.value for job in jobs] == [f"api {n}" for n in range(6)]
+
+
+def test_a_stuck_connection_is_avoided(pool, switch):
+    a_pool = pool(2)
+    stuck = Flag()
+    plain = switch.answer
+    switch.answer = lambda command: (stuck.wait(), response("late"))[-1] if command == "api stuck" else plain(command)
+    with pytest.raises(CommandTimeout):
+        a_pool.send("api stuck", timeout_s=0.01)
+    assert [a_pool.send("api status") for _ in range(5)] == ["+OK\n"] * 5
+    stuck.set()
+
+
+def test_a_lost_connection_fails_its_commands_and_comes_back(pool, switch, said):
+    a_pool = pool(1)
+    session, asked = switch.session(), Flag()
+    plain = switch.answer
+    switch.answer = lambda command: (asked.set(), Flag().wait())
+    job = gevent.spawn(outcome, a_pool.send, "api status")
+    assert asked.wait(PATIENCE_S)
+    switch.answer = plain
+    session.close()
+    assert isinstance(job.get(timeout=PATIENCE_S), NotConnected)
+    said.wait("FreeSWITCH is connected", times=2)
+    assert a_pool.send("api status") == "+OK\n"
+
+
+def test_a_refusal_is_raised_by_ask_and_returned_by_send(pool, switch):
+    a_pool = pool(1)
+    switch.answer = lambda command: response("-ERR No such channel!\n")
+    assert a_pool.send("api uuid_kill x") == "-ERR No such channel!\n"
+    with pytest.raises(CommandFailed, match="No such channel"):
+        a_pool.ask("api uuid_kill x")
+
+
+def test_its_connections_hear_heartbeats_so_that_a_dead_switch_is_noticed(pool, switch):
+    pool(2)
+    assert switch.commands == ["event json HEARTBEAT"] * 2

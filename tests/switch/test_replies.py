@@ -1,0 +1,73 @@
+"""What FreeSWITCH answers, as measured on 1.10.12."""
+
+import pytest
+
+from kazoo_rec.errors import CommandFailed, ProtocolBroken
+from kazoo_rec.switch import replies
+
+BUGS = """<media-bugs>
+ <media-bug>
+  <function>session_record</function>
+  <target>/r/a.wav</target>
+  <thread-locked>0</thread-locked>
+ </media-bug>
+ <media-bug>
+  <function>spy</function>
+  <target>/r/no.wav</target>
+  <thread-locked>0</thread-locked>
+ </media-bug>
+ <media-bug>
+  <function>session_record</function>
+  <target>/r/b & c.wav</target>
+  <thread-locked>0</thread-locked>
+ </media-bug>
+</media-bugs>
+"""
+
+
+@pytest.mark.parametrize("reply", [
+    "-ERR Cannot locate session!\n", "-ERR no reply\n", "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n",
+    "-ERR No such channel!\n-USAGE: <uuid> <var>=<value>;<var>=<value>...\n",
+])
+def test_a_refusal_is_raised_with_its_text(reply):
+    with pytest.raises(CommandFailed) as refusal:
+        replies.check(reply)
+    assert refusal.value.reply == reply.strip()
+    for read in (replies.channels, replies.registrations, replies.leg, replies.recorded, replies.exists):
+        with pytest.raises(CommandFailed):
+            read(reply)
+
+
+@pytest.mark.parametrize("reply", ["+OK\n", "+OK Success\n", "true", "", "UP 0 years"])
+def test_any_other_reply_is_itself(reply):
+    assert replies.check(reply) == reply
+
+
+def test_the_recordings_of_a_leg_are_read_and_nothing_else_that_listens_to_it():
+    assert replies.recorded(BUGS) == ["/r/a.wav", "/r/b & c.wav"]
+    assert replies.recorded("<media-bugs>\n</media-bugs>\n") == []
+
+
+def test_channels_are_rows_and_none_is_no_row():
+    one = '{"row_count":1,"rows":[{"uuid":"a","cid_name":"x\\ny Ren\udce9"}]}'
+    assert replies.channels(one) == [{"uuid": "a", "cid_name": "x\ny Ren\udce9"}]
+    assert replies.channels('{"row_count": 0}') == []
+
+
+def test_registrations_are_rows():
+    assert replies.registrations('{"row_count":1,"rows":[{"reg_user":"1000"}]}') == [{"reg_user": "1000"}]
+
+
+@pytest.mark.parametrize("reply", ["", "uuid,direction\n", '{"rows":7}', '{"rows":[7]}', '{"rows":[{}]}', "[]"])
+def test_what_is_no_list_breaks_the_protocol(reply):
+    with pytest.raises(ProtocolBroken):
+        replies.channels(reply)
+
+
+def test_a_leg_reads_as_an_event():
+    leg = replies.leg('{"Event-Name":"CHANNEL_DATA","Unique-ID":"a","variable_x":"Ren\udce9"}')
+    assert (leg.name, leg.uuid, leg.variable("x")) == ("CHANNEL_DATA", "a", "Ren\udce9")
+
+
+def test_existence_is_true_or_not():
+    assert replies.exists("true") and not replies.exists("false")
