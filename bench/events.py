@@ -144,17 +144,17 @@ def kazoo_rec(port: int) -> tuple[float, int]:
     """As `greenswitch`."""
     from kazoo_rec.switch.connection import Connection
 
-    client, count, size = Connection("127.0.0.1", port, "x"), 0, 0
+    client, size = Connection("127.0.0.1", port, "x"), 0
     client.connect()
     client.subscribe(KINDS)
     since = time.perf_counter()
     client.send("api go")
-    for event in client.events():
+    for count, event in enumerate(client.events(), start=1):
         for header in READ:
             size += len(event.get(header))
-        count += 1
         if count == EVENTS:
             break
+    client.stop()
     return time.perf_counter() - since, size
 
 

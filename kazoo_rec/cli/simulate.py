@@ -62,12 +62,12 @@ def simulate(port, password, calls_file, speed, recordings):
 def _play(switch, scripts):
     if not scripts:
         return
-    click.echo(f"{len(scripts)} calls begin when somebody listens to CHANNEL_CREATE.")
+    click.echo(f"Calls to play: {len(scripts)}, as soon as somebody listens to CHANNEL_CREATE.")
     switch.until(lambda: switch.has_listener("CHANNEL_CREATE"), timeout=None)
     calls = [switch.play(script) for script in scripts]
     for call in calls:
         call.wait()
-        name = call.script.name or f"{call.script.caller.address} to {call.script.dials or call.script.called[0].user}"
+        name = call.script.name or f"{call.script.caller.address} to {call.script.dials}"
         files = [recording.path for leg in call.legs for recording in leg.recorded]
         click.echo("  ".join([f"{name}: ended", *files]))
     click.echo("All calls have ended.")

@@ -1,5 +1,7 @@
 """Commands after `api` that ask the switch as a whole: their replies to the byte."""
 
+from dataclasses import replace
+
 import orjson
 
 from kazoo_rec.simulator.channel_commands import CHANNEL_COMMANDS, words_of
@@ -121,10 +123,9 @@ def _originate(switch, arguments):
     if phone is None or not words[1].startswith("&"):
         return "-ERR SUBSCRIBER_ABSENT\n" if phone is None else "-ERR NO_ROUTE_DESTINATION\n"
     application, _, data = words[1][1:].rstrip(")").partition("(")
-    call = switch.play(Script(phone, dialplan=(f"{application} {data}",), click_to_call=True),
-                       uuid=variables.pop("origination_uuid", ""))
-    for name, value in variables.items():
-        call.legs[0].set(name, value)
+    uuid = variables.pop("origination_uuid", "")
+    call = switch.play(Script(replace(phone, leg_variables=variables), dialplan=(f"{application} {data}",),
+                              click_to_call=True), uuid)
     uuid = call.answered.get()
     return f"+OK {uuid}\n" if uuid else f"-ERR {call.legs[0].cause}\n"
 

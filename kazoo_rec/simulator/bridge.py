@@ -11,6 +11,9 @@ _GOES_ON = ("NO_ANSWER", "NO_USER_RESPONSE")
 def bridge(leg, data):
     """Rings the phones that the dial string `data` names, at once; parted by commas."""
     phones = leg.call.phones_of(data)
+    if None in phones:
+        leg.hangup("SUBSCRIBER_ABSENT")
+        return
     if any(phone.via == "loopback" for phone in phones):
         leg.pre_answer()
     for phone in phones:
@@ -22,7 +25,7 @@ def bridge(leg, data):
         winner, cause = yield from _reach(leg, legs)
     except HungUp:
         for other in legs:
-            other.hangup("ORIGINATOR_CANCEL")
+            other.hangup(_cause_after(leg, "ORIGINATOR_CANCEL"))
         return
     if winner is not None:
         yield from _talk(leg, winner)
@@ -78,11 +81,16 @@ def _talk(leg, other):
                 yield from _answer(leg)
                 yield from _update(leg, other)
     except HungUp:
-        other.hangup()
+        other.hangup(_cause_after(leg, "NORMAL_CLEARING"))
     if leg.partner is other:
         _part(leg, other)
     if not leg.cause and leg.variables.get("hangup_after_bridge") == "true":
         leg.hangup(other.cause)
+
+
+def _cause_after(leg, usual):
+    """Why the other leg goes when this one went; a shutdown names itself on all."""
+    return leg.cause if leg.cause == "SYSTEM_SHUTDOWN" else usual
 
 
 def _answer(leg):
@@ -107,15 +115,16 @@ def _join(leg, other):
 
 
 def _update(leg, other):
-    """A frame later each phone is told with whom it speaks."""
-    yield FRAME_S
-    for phone, partner in ((other, leg), (leg, other)):
-        if phone.cause or phone.twin is not None:
-            continue
-        name, number = _shown(partner, called=partner is other)
-        phone.variables |= {"last_sent_callee_id_name": name, "last_sent_callee_id_number": number}
-        phone.publish("CALL_UPDATE", before={"Direction": "SEND", "Sent-Callee-ID-Name": name,
-                                             "Sent-Callee-ID-Number": number, "Bridged-To": partner.uuid})
+    """A frame later each phone is told with whom it speaks, and through a loopback channel twice."""
+    for _ in range(1 if leg.twin is None and other.twin is None else 2):
+        yield FRAME_S
+        for phone, partner in ((other, leg), (leg, other)):
+            if phone.cause or phone.twin is not None:
+                continue
+            name, number = _shown(partner, called=partner is other)
+            phone.variables |= {"last_sent_callee_id_name": name, "last_sent_callee_id_number": number}
+            phone.publish("CALL_UPDATE", before={"Direction": "SEND", "Sent-Callee-ID-Name": name,
+                                                 "Sent-Callee-ID-Number": number, "Bridged-To": partner.uuid})
 
 
 def _shown(leg, called):

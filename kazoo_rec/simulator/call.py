@@ -8,7 +8,7 @@ from kazoo_rec.simulator.dialplan import run
 from kazoo_rec.simulator.faults import strike, without_media
 from kazoo_rec.simulator.leg import Leg, new_uuid
 from kazoo_rec.simulator.process import HungUp, Process
-from kazoo_rec.simulator.route import usual_dialplan
+from kazoo_rec.simulator.route import account_dialplan, usual_dialplan
 from kazoo_rec.simulator.script import Phone, Script
 
 
@@ -58,8 +58,8 @@ class Call:
             self._run(leg, self._click(leg, applications))
         return leg
 
-    def phones_of(self, data: str) -> list[Phone]:
-        """The phones of a dial string: the script's own, or whom the switch knows."""
+    def phones_of(self, data: str) -> list[Phone | None]:
+        """The phones of a dial string: the script's own, or whom the switch knows; None is a stranger."""
         if data == dial_string(self.script.called):
             return list(self.script.called)
         return [self.switch.phones.at(each) for each in data.split(",")]
@@ -77,7 +77,8 @@ class Call:
         self.switch.leave(leg)
         self._alive -= 1
         if not self._alive:
-            self.answered.set("")
+            if not self.answered.ready():
+                self.answered.set("")
             self._ended.set()
 
     def _loop(self, phone, originator):
@@ -89,9 +90,8 @@ class Call:
         near.publish("CHANNEL_OUTGOING", variables=False)
         near.create()
         far.create()
-        domain = phone.domain
-        self._run(far, run(far, [f"set domain_name={domain}", "set hangup_after_bridge=true", "set call_timeout=30",
-                                "set ringback=%(2000,4000,440,480)", f"bridge user/{phone.address}"]))
+        lines = account_dialplan(phone.domain, originator.variables, (phone,))
+        self._run(far, run(far, [f"bridge user/{phone.address}" if line == "bridge" else line for line in lines]))
         return near
 
     def _click(self, leg, applications):
@@ -114,6 +114,7 @@ class Call:
 
     def _leg(self, phone, originator, made):
         leg = Leg(self, phone, originator=originator, **made)
+        leg.variables |= phone.leg_variables
         if originator is not None and leg.direction == "outbound":
             leg.other = ("originator", originator.profile.copied())
         self.legs.append(leg)

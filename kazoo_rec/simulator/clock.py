@@ -50,11 +50,11 @@ class WallClock(Clock):
     @property
     def now(self) -> float:
         """While something is called it is the time at which that was due, so that a busy host bends nothing."""
-        if self._due_now is None:
-            self._last = max(self._last, (time.monotonic() - self._zero) * self.speed)
-        else:
-            self._last = max(self._last, self._due_now)
+        self._last = max(self._last, self._wall() if self._due_now is None else self._due_now)
         return self._last
+
+    def _wall(self):
+        return (time.monotonic() - self._zero) * self.speed
 
     def at(self, when, what):
         super().at(when, what)
@@ -75,14 +75,14 @@ class WallClock(Clock):
     def _run(self):
         while True:
             self._earlier.clear()
-            while self._due and self._due[0][0] <= self.now:
+            while self._due and self._due[0][0] <= self._wall():
                 self._due_now, _, what = heapq.heappop(self._due)
                 try:
                     what()
                 finally:
                     self._due_now = None
             gevent.sleep(0)
-            self._earlier.wait((self._due[0][0] - self.now) / self.speed if self._due else None)
+            self._earlier.wait(max(0.0, self._due[0][0] - self._wall()) / self.speed if self._due else None)
 
 
 class HandClock(Clock):

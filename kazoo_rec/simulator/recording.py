@@ -12,6 +12,8 @@ ENDINGS = ("wav", "mp3", "ogg", "flac", "gsm", "raw", "ul")
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _TRUE = ("true", "yes", "on", "enabled", "active", "allow", "1", "t")
 _FRAMES_BEFORE_WRITING = 25
+#: Per channel (SWITCH_DEFAULT_FILE_BUFFER_LEN).
+_BUFFER_BYTES = 65536
 
 
 class Recording:
@@ -81,7 +83,11 @@ class Recording:
         if self._file is not None:
             self._write_out()
             self.size = self._file.close()
-            self._judge()
+            if self._file.failed:
+                self._fail()
+            elif not self._appends:
+                self._judge()
+            self.ms = self._frames * 20
             self.leg.variables |= {
                 "record_file_size": str(self.size), "record_samples": str(self._frames * self._samples),
                 "record_seconds": str(self.ms // 1000), "record_ms": str(self.ms),
@@ -98,17 +104,22 @@ class Recording:
     def abandon(self):
         """The switch was killed."""
         self.catch_up()
+        self.cause = "killed"
         self.leg.recordings.remove(self)
         if self._file is not None:
             self._file.abandon()
 
+    def _fail(self):
+        """Something could not be written. A buffered recording counts what was handed over all the same."""
+        self.cause = "uri-failure"
+        if not self._file.buffer:
+            self._frames = (self.size - 44) // (self._samples * (4 if self._stereo else 2))
+
     def _judge(self):
-        self.ms = self._frames * 20
-        if self._appends:
-            return
+        """Removes what is not worth keeping."""
         if not self._frames:
             self.cause = "empty-file"
-        elif self.ms < self._least_ms:
+        elif self._frames * 20 < self._least_ms:
             self.cause = "input-too-short"
         else:
             return
@@ -184,10 +195,11 @@ class Recording:
             return None
         if ending not in ENDINGS:
             raise OSError(f"no module writes {ending}")
-        channels, buffering = 2 if self._stereo else 1, self._get("enable_file_write_buffering")
-        buffer = int(buffering) if buffering.isdigit() and int(buffering) > 1 else 65536 * channels
-        if buffering and not buffering.isdigit() and buffering.lower() not in _TRUE:
-            buffer = 0
+        channels, buffering = 2 if self._stereo else 1, self._get("enable_file_write_buffering").lower()
+        if not buffering or buffering in _TRUE:
+            buffer = _BUFFER_BYTES * channels
+        else:
+            buffer = int(buffering) if buffering.isdigit() else 0
         if ending == "wav":
             for trap in (self.rate, 48000, 32000, 16000, 8000):
                 if os.path.isdir(f"{directory}/{trap}"):

@@ -1,6 +1,7 @@
 """The phones that the switch knows, and where they are."""
 
 import itertools
+from dataclasses import replace
 
 from kazoo_rec.simulator.script import Phone
 
@@ -14,7 +15,8 @@ class Registry:
         self._found, self._ports = {}, itertools.count(6000)
 
     def add(self, phone: Phone):
-        self._found[phone.address] = phone, self.contact(phone)
+        # However it was reached this time: by its address it is a user, and what one leg bore is not the phone's.
+        self._found[phone.address] = replace(phone, via="user", leg_variables={}), self.contact(phone)
 
     def contact(self, phone: Phone) -> str:
         """`host:port`; a phone that nobody knew is known from here on."""

@@ -6,17 +6,17 @@ def usual_dialplan(script) -> list[str]:
     caller, called = script.caller, script.called
     onnet = bool(called and called[0].domain)
     if caller.domain:
-        return _account(caller.domain, caller.variables, called)
+        return account_dialplan(caller.domain, caller.variables, called)
     if not onnet:
         return [*_sets(script.sets), "set hangup_after_bridge=true",
                 f"export nolocal:forwarded_for={script.dials}", "bridge"]
     domain, account = called[0].domain, called[0].variables
     sets = {"domain_name": domain, **{name: account[name] for name in ("accountcode", "account_id") if name in account}}
     return [*_sets({**sets, **script.sets}), f"transfer {called[0].user} XML {domain}",
-            *_account(domain, account, called)]
+            *account_dialplan(domain, account, called)]
 
 
-def _account(domain, account, called):
+def account_dialplan(domain, account, called):
     """The context of an account: its users, and the carrier for everything else."""
     lines = [f"set domain_name={domain}", "set hangup_after_bridge=true",
              f"export account_name={account.get('accountcode', domain.partition('.')[0])}"]

@@ -19,7 +19,8 @@ class Phone:
     `domain` is empty for a number beyond the carrier. `name` is the display name as it stands in the INVITE, as
     hostile as you like. `says` is a tone in Hz, 0 for silence, or {seconds: Hz}. `rings`, `early_media` and `answers`
     count for a phone that is called, None is never; `refuses` is a cause given at `answers` in place of an answer.
-    `holds` are pairs (from, to), `presses` is {seconds: digit}, `variables` are what the directory has for the user.
+    `holds` are pairs (from, to), `presses` is {seconds: digit}, `variables` are what the directory has for the user,
+    `leg_variables` are on its leg from the start, as `[name=value]` before a dialled user sets them.
     """
 
     user: str
@@ -35,6 +36,7 @@ class Phone:
     holds: tuple = ()
     presses: Mapping[float, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    leg_variables: Mapping[str, str] = field(default_factory=dict)
     codec: str = "PCMU"
     via: str = "user"
 
@@ -62,6 +64,11 @@ class Script:
     faults: tuple[str, ...] = ()
     name: str = ""
     at: float = 0.0
+
+    def __post_init__(self):
+        if not self.dials and not self.called and not self.click_to_call:
+            raise ConfigError("a call dials nobody", self.name or self.caller.address, "give `dials` or `called`")
+        object.__setattr__(self, "dials", self.dials or (self.called[0].user if self.called else ""))
 
 
 def read_scripts(path) -> list[Script]:

@@ -64,7 +64,7 @@ class Simulator:
         if self._server is not None:
             self._go_down()
         connections = tuple(self._connections)
-        self._say_goodbye()
+        self._say_goodbye(connections)
         for connection in connections:
             connection.join(timeout=1)
         self.clock.stop()
@@ -73,7 +73,8 @@ class Simulator:
         """SIGTERM: SHUTDOWN, all calls hung up, a disconnect notice 1.2 s later."""
         if self._server is not None:
             self._go_down()
-            self.clock.after(_SHUTDOWN_S, self._say_goodbye)
+            connections = tuple(self._connections)
+            self.clock.after(_SHUTDOWN_S, lambda: self._say_goodbye(connections))
 
     def kill(self):
         """kill -9: connections end without a word, calls are gone, files stay as they are on disk."""
@@ -192,8 +193,9 @@ class Simulator:
         server, self._server = self._server, None
         server.close()
 
-    def _say_goodbye(self):
-        for connection in tuple(self._connections):
+    @staticmethod
+    def _say_goodbye(connections):
+        for connection in connections:
             connection.say_goodbye(wire.SHUTTING_DOWN)
 
     def _beat(self, life):

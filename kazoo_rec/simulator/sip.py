@@ -22,7 +22,7 @@ def display_name(raw: str) -> str:
 
 def inbound(switch, uuid, script) -> dict:
     """The leg of a caller: a phone that authenticated, or the carrier."""
-    phone, number = script.caller, script.dials or script.called[0].user
+    phone, number = script.caller, script.dials
     onnet = bool(phone.domain)
     domain, sofia = (phone.domain, "internal") if onnet else ("carrier.example", "external")
     host, port = switch.phones.contact(phone).split(":")

@@ -30,38 +30,39 @@ class RecordedFile:
     """A file that grows while a call goes on. A WAV says 8 and 0 bytes in its header until it is closed; files of other
     endings get bare samples.
 
-    `buffer` is how many bytes the switch collects before it writes them, 0 for none. Raises OSError.
+    `buffer` is how many bytes the switch collects before it writes them, 0 for none. Raises OSError where it cannot be
+    opened; `failed` says that something could not be written, as on a full disk.
     """
 
     def __init__(self, path: str, rate: int, channels: int, buffer: int, append: bool):
         self.path, self._wav = Path(path), path.endswith(".wav")
-        self._rate, self._channels, self._buffer, self._pending = rate, channels, buffer, bytearray()
+        self._rate, self._channels, self._pending = rate, channels, bytearray()
+        self.buffer, self.failed = buffer, False
         for parent in reversed(self.path.parents):
             if not parent.exists():
-                parent.mkdir(0o750)
+                parent.mkdir(0o750, exist_ok=True)
         again = append and self.path.exists() and self.path.stat().st_size > 0
         mode = os.O_RDWR | os.O_CREAT | (0 if again else os.O_TRUNC)
         self._file = os.open(self.path, mode, 0o644)
         if again:
             os.lseek(self._file, 0, os.SEEK_END)
         elif self._wav:
-            os.write(self._file, self._header(8, 0))
+            self._write(self._header(8, 0))
+        if self.failed:
+            os.close(self._file)
+            raise OSError(f"no room for {path}")
 
     def write(self, samples):
         """Adds int16 samples of shape (frames,) or (frames, channels)."""
-        data = samples.tobytes()
-        if not self._buffer:
-            os.write(self._file, data)
-            return
-        self._pending += data
-        whole = len(self._pending) // self._buffer * self._buffer
+        self._pending += samples.tobytes()
+        whole = len(self._pending) // self.buffer * self.buffer if self.buffer else len(self._pending)
         if whole:
-            os.write(self._file, self._pending[:whole])
+            self._write(self._pending[:whole])
             del self._pending[:whole]
 
     def close(self) -> int:
         """Writes what is left and a true header; gives the file's size in bytes."""
-        os.write(self._file, self._pending)
+        self._write(self._pending)
         size = os.fstat(self._file).st_size
         if self._wav:
             os.pwrite(self._file, self._header(size - 8, size - 44), 0)
@@ -74,6 +75,12 @@ class RecordedFile:
 
     def remove(self):
         self.path.unlink(missing_ok=True)
+
+    def _write(self, data):
+        try:
+            self.failed = os.write(self._file, data) < len(data) or self.failed
+        except OSError:
+            self.failed = True
 
     def _header(self, riff_bytes: int, data_bytes: int) -> bytes:
         step = 2 * self._channels

@@ -21,9 +21,9 @@ class Event(NamedTuple):
     def get(self, header: str, default: str = "") -> str:
         """The text of `header`, the first of a list, else `default`: never anything but text."""
         value = self.headers.get(header, default)
-        if isinstance(value, list) and value:
-            value = value[0]
-        return value if isinstance(value, str) else default
+        if isinstance(value, str):
+            return value
+        return next(iter(self.all(header)), default)
 
     def all(self, header: str) -> list[str]:
         """Every text of `header`, in order; empty where it is absent."""

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import gevent
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from kazoo_rec.config import Config, RecordingsDir, Switch
 from kazoo_rec.errors import DocumentError
 from kazoo_rec.roles.supervisor import Supervisor
+
+CHECKOUT = Path(__file__).parents[2]
 
 #: A role that writes a line for each thing that happens to it.
 ROLE = """
@@ -97,7 +100,7 @@ supervisor = Supervisor(config, argv_of({str(told.file)!r}), roles=("engine",))
 supervisor.start()
 supervisor.wait()
 """)
-    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
     told("engine started")
     parent.kill()
     parent.wait()

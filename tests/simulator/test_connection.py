@@ -41,10 +41,12 @@ def test_nothing_is_obeyed_before_the_password(switch):
 
 @pytest.mark.parametrize(("command", "text"), [
     ("event plain HEARTBEAT", "+OK event listener enabled plain"),
-    ("EVENTS json ALL", "+OK event listener enabled json"), ("event json", "-ERR no keywords supplied"), ("event json NO_SUCH_EVENT", "-ERR no keywords supplied"),
-    ("event CUSTOM a::b", "+OK event listener enabled plain"), ("nixevent HEARTBEAT", "+OK events nixed"),
-    ("nixevent", "-ERR no keywords supplied"), ("noevents", "-ERR not listening for events"),
-    ("nosuch", "-ERR command not found"), ("api", "-ERR command not found"), ("bgapi", "-ERR command not found"),
+    ("EVENTS json ALL", "+OK event listener enabled json"), ("event json", "-ERR no keywords supplied"),
+    ("event json NO_SUCH_EVENT", "-ERR no keywords supplied"),
+    ("event CUSTOM a::b", "+OK event listener enabled plain"),
+    ("nixevent HEARTBEAT", "+OK events nixed"), ("nixevent", "-ERR no keywords supplied"),
+    ("noevents", "-ERR not listening for events"), ("nosuch", "-ERR command not found"),
+    ("api", "-ERR command not found"), ("bgapi", "-ERR command not found"),
     ("auth ClueCon", "-ERR command not found"), ("version", "-ERR command not found"),
 ])
 def test_commands_are_answered_in_the_words_of_the_switch(client, command, text):

@@ -1,6 +1,7 @@
 """Recordings as the real switch makes them, its traps included."""
 
 import os
+import resource
 import struct
 
 import pytest
@@ -266,6 +267,30 @@ def test_buffered_writing_leaves_the_last_seconds_in_memory(record, clock):
     (path, _), (other, _) = record(), record(f"enable_file_write_buffering=16000,{PROMPT}", name="b.wav")
     clock.advance(10)
     assert (os.path.getsize(path), os.path.getsize(other)) in ((44 + 131072, 44 + 144000), (44 + 131072, 44 + 160000))
+
+
+@pytest.mark.parametrize(("variables", "ms"), [(PROMPT, 10000), (f"enable_file_write_buffering=no,{PROMPT}", 3740)])
+def test_a_full_disk_is_told_at_the_end_and_a_buffered_recording_lies_about_its_length(
+        record, clock, talk, small_disk, variables, ms):
+    path, order = record(variables)
+    clock.advance(10)
+    order("stop")
+    recording = talk.legs[0].recorded[0]
+    assert (recording.cause, recording.ms, os.path.getsize(path)) == ("uri-failure", ms, 60000)
+
+
+def test_on_a_disk_that_is_full_already_nothing_starts(record, tmp_path):
+    (tmp_path / "a.wav").symlink_to("/dev/full")
+    record(say="-ERR Cannot record session!\n")
+
+
+@pytest.fixture
+def small_disk():
+    """No file grows beyond 60,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # Variables

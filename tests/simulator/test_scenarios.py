@@ -8,7 +8,7 @@ import yaml
 from kazoo_rec.simulator.script import scripts_of
 
 DOCUMENT = yaml.safe_load(Path(__file__).with_name("scenarios.yaml").read_text())
-COMMANDS = {"start": "uuid_record {uuid} start {directory}/{uuid}.wav 0 {{id=1}}",
+COMMANDS = {"kill": "uuid_kill {uuid}", "start": "uuid_record {uuid} start {directory}/{uuid}.wav 0 {{id=1}}",
             "arm 1": "uuid_setvar {uuid} execute_on_answer_1 record_session {directory}/1.wav",
             "arm 2": "uuid_setvar {uuid} execute_on_answer_2 record_session {directory}/2.wav +0 "
                      "{{RECORD_BRIDGE_REQ=true}}"}
@@ -20,7 +20,8 @@ def play(name, switch, directory):
     for command in scenario.get("commands", ()):
         switch.clock.advance(command["at"] - switch.clock.now)
         uuid = calls[0].legs[command["leg"]].uuid
-        reply = switch.api(COMMANDS[command["send"]].format(uuid=uuid, directory=directory))
+        line = COMMANDS.get(command["send"], f"uuid_record {{uuid}} {command['send']}")
+        reply = switch.api(line.format(uuid=uuid, directory=directory))
         assert reply.startswith("+OK")
     switch.clock.advance(12)
     assert all(call.wait(0) for call in calls)

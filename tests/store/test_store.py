@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import gevent
 import pytest
@@ -124,6 +125,8 @@ def test_greenlets_go_on_while_the_database_is_locked_by_another_process(store, 
     assert result.get(timeout=10) == 1
 
 
+CHECKOUT = Path(__file__).parents[2]
+
 #: A process that adds rows: argv has the database's URL, a prefix of their ids and their number.
 WRITE_MANY = """
 from gevent import monkey; monkey.patch_all()
@@ -139,7 +142,8 @@ store.close()
 
 
 def test_three_processes_write_one_database_and_none_is_refused(store, url):
-    writers = [subprocess.Popen([sys.executable, "-c", WRITE_MANY, url, f"p{n}", "300"]) for n in range(3)]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE_MANY, url, f"p{n}", "300"], cwd=CHECKOUT)
+               for n in range(3)]
     assert [process.wait(60) for process in writers] == [0, 0, 0]
     assert store.recordings.count_by_state() == {"armed": 900}
 
