@@ -91,10 +91,14 @@ def text(value: str) -> str:
 
 
 def is_wideband(event) -> bool:
-    """Whether the leg's first codec, offered or in use, samples faster than 8 kHz (`CORE_PCM_MODULE.PCMU@8000h@…`)."""
+    """Whether the leg's first codec, offered or in use, samples faster than 8 kHz (`CORE_PCM_MODULE.PCMU@8000h@…`).
+
+    The offer shows G.722 at 8000, the RTP clock that RFC 3551 gives it; it samples at 16000.
+    """
     rate = event.get("Channel-Read-Codec-Rate")
     if rate.isdecimal():
         return int(rate) > 8000
-    codecs = event.variable("ep_codec_string") or event.variable("originator_codec")
-    rate = codecs.partition(",")[0].partition("@")[2].partition("h")[0]
-    return rate.isdecimal() and int(rate) > 8000
+    offered = event.variable("ep_codec_string") or event.variable("originator_codec")
+    codec, _, rate = offered.partition(",")[0].partition("@")
+    rate = rate.partition("h")[0]
+    return codec.endswith(".G722") or (rate.isdecimal() and int(rate) > 8000)

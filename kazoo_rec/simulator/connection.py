@@ -12,6 +12,8 @@ from kazoo_rec.simulator.leg import new_uuid
 from kazoo_rec.simulator.subscription import Subscription
 
 _UNKNOWN = "-ERR command not found"
+#: In the order of their numbers (switch_log.c, LEVELS).
+_LOG_LEVELS = ("console", "alert", "crit", "err", "warning", "notice", "info", "debug")
 #: A listener that falls behind by so many events loses them, and is cut off when it has lost so many.
 _MAX_QUEUED, _MAX_LOST = 100_000, 500
 
@@ -164,6 +166,8 @@ class Connection:
             self._send(wire.reply(self.subscription.take(rest.split())))
         elif begins("noevents"):
             self._send(wire.reply(self.subscription.end()))
+        elif begins("log"):
+            self._send(wire.reply(_log_level(rest)))
         else:
             self._send(wire.reply(_UNKNOWN))
         return True
@@ -173,3 +177,10 @@ class Connection:
         name, _, arguments = line.partition(" ")
         more = {"Job-Command-Arg": arguments} if arguments else {}
         self._switch.publish("BACKGROUND_JOB", lambda: {"Job-UUID": job, "Job-Command": name, **more, "_body": result})
+
+
+def _log_level(name: str) -> str:
+    level = name.lower() or "debug"
+    if level not in _LOG_LEVELS:
+        return "-ERR invalid log level"
+    return f"+OK log level {name} [{_LOG_LEVELS.index(level)}]"

@@ -30,6 +30,8 @@ LARGEST_HEADERS_BYTES = 64 * 1024
 #: More of them would only age here: behind it wait the socket's buffers, then FreeSWITCH's own 100,000 events for each
 #: listener (mod_event_socket.c, MAX_QUEUE_LEN).
 QUEUE_BYTES = 32 * 1024 * 1024
+#: What is read ahead of the handler before it has its turn.
+AHEAD_BYTES = 256 * 1024
 #: The longest that a burst keeps other greenlets waiting.
 SLICE_S = 0.005
 #: A timer that is due at once. sleep(0) comes back before timers and sockets have had their turn: two greenlets that
@@ -269,7 +271,7 @@ class Connection(InboundESL):
         """Read `count` bytes or more behind those that are not used up."""
         parts = [self._data[self._at:]]
         while count > 0:
-            if self._queue:
+            if self.queued_bytes >= AHEAD_BYTES:
                 self._let_others_run()
             try:
                 part = self.sock.recv(RECV_BYTES)

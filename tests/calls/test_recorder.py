@@ -1,5 +1,7 @@
 """Armed, verified, fallen back on; held, limited, doubled, dropped."""
 
+import pytest
+
 from kazoo_rec.errors import CommandTimeout, NotConnected
 
 from .fakes import Scene
@@ -175,11 +177,17 @@ def test_recordings_of_others_are_left_alone():
     assert one.switch.commands == before and one.removed == [] and one.row()["state"] == "recording"
 
 
-def test_a_wideband_leg_gets_a_wideband_master():
+@pytest.mark.parametrize(("codecs", "rate"), [
+    ("mod_opus.opus@48000h@20i@2c,CORE_PCM_MODULE.PCMU@8000h@20i@64000b", 16000),
+    ("mod_spandsp.G722@8000h@20i@64000b,CORE_PCM_MODULE.PCMU@8000h@20i@64000b", 16000),
+    ("CORE_PCM_MODULE.PCMU@8000h@20i@64000b,mod_opus.opus@48000h@20i", 8000),
+    ("", 8000),
+])
+def test_a_wideband_leg_gets_a_wideband_master(codecs, rate):
     one = scene()
     one.create("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
-               ep_codec_string="CORE_PCM_MODULE.G722@16000h@20i@64000b,CORE_PCM_MODULE.PCMU@8000h@20i@64000b")
-    assert "record_sample_rate=16000" in one.switch.commands[0]
+               ep_codec_string=codecs)
+    assert f"record_sample_rate={rate}" in one.switch.commands[0]
 
 
 def test_a_leg_whose_id_cannot_be_part_of_a_command_is_reported():

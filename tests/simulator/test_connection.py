@@ -46,6 +46,7 @@ def test_nothing_is_obeyed_before_the_password(switch):
     ("event CUSTOM a::b", "+OK event listener enabled plain"),
     ("nixevent HEARTBEAT", "+OK events nixed"), ("nixevent", "-ERR no keywords supplied"),
     ("noevents", "-ERR not listening for events"), ("nosuch", "-ERR command not found"),
+    ("log crit", "+OK log level crit [2]"), ("log", "+OK log level  [7]"), ("log bogus", "-ERR invalid log level"),
     ("api", "-ERR command not found"), ("bgapi", "-ERR command not found"),
     ("auth ClueCon", "-ERR command not found"), ("version", "-ERR command not found"),
 ])
