@@ -52,8 +52,8 @@ class Config:
     database: str
     switches: tuple[Switch, ...]
     documents: Path | None = None
-    identity: IdentityRules = IdentityRules()
-    delivery: DeliverySettings = DeliverySettings()
+    identity: IdentityRules = field(default_factory=IdentityRules)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     api: Api = Api()
 
 

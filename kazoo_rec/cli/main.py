@@ -11,7 +11,6 @@ from kazoo_rec.cli.docs import docs
 from kazoo_rec.cli.receive import receive
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.cli.run import role, run
-
 from kazoo_rec.cli.simulate import simulate
 from kazoo_rec.errors import KazooRecError
 

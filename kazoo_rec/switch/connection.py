@@ -31,7 +31,7 @@ LARGEST_HEADERS_BYTES = 64 * 1024
 #: listener (mod_event_socket.c, MAX_QUEUE_LEN).
 QUEUE_BYTES = 32 * 1024 * 1024
 #: What is read ahead of the handler before it has its turn.
-AHEAD_BYTES = 256 * 1024
+AHEAD_BYTES = 128 * 1024
 #: The longest that a burst keeps other greenlets waiting.
 SLICE_S = 0.005
 #: A timer that is due at once. sleep(0) comes back before timers and sockets have had their turn: two greenlets that
