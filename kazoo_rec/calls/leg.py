@@ -23,8 +23,8 @@ class Leg:
 
     `called` is a leg that was called for another; the others are callers, whatever their direction (click-to-call
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
-    of the half on the other side of it. `answered_ms` is the switch's clock, since the epoch, None until it happened;
-    `answered_at` is the engine's.
+    of the half on the other side of it. `answered_ms`, `bridged_ms` (first) and `held_ms` (while held) are the switch's
+    clock, since the epoch, None until it happened; `answered_at` is the engine's.
     """
 
     uuid: str
@@ -38,6 +38,8 @@ class Leg:
     wideband: bool = False
     answered_ms: int | None = None
     answered_at: int = 0
+    bridged_ms: int | None = None
+    held_ms: int | None = None
     alive: bool = True
     cause: str = ""
     call: "Call | None" = None

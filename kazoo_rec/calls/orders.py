@@ -12,6 +12,9 @@ ROW_WITHIN_S = 0.02
 #: How long a command may go unanswered; the switch takes 11 ms to start a recording.
 COMMAND_WITHIN_S = 5.0
 
+#: In the reply where the leg has hung up and its events are on their way (mod_commands.c, session_record_function).
+LEG_IS_GONE = "Cannot locate session"
+
 log = structlog.get_logger()
 
 
@@ -40,11 +43,11 @@ class Orders:
 
     def start(self, recording):
         """Start by command, under the fallback's name: the leg has answered."""
-        self._spawn(self._start, recording)
+        self._spawn_one(self._start, recording)
 
     def verify(self, recording):
         """Look whether the switch records it, and start it where it does not."""
-        self._spawn(self._verify, recording)
+        self._spawn_one(self._verify, recording)
 
     def stop(self, recording, path):
         self._spawn(self._tell, recording, commands.stop(recording.leg.uuid, self._files.on_switch(path)))
@@ -53,6 +56,17 @@ class Orders:
         """Remove a file, once the row that says why is durable."""
         if path is not None:
             self._spawn(self._remove, recording, path)
+
+    def _spawn_one(self, order, recording):
+        recording.busy = True
+        self._spawn(self._do, order, recording)
+
+    @staticmethod
+    def _do(order, recording):
+        try:
+            order(recording)
+        finally:
+            recording.busy = False
 
     def _arm(self, leg, recordings):
         self._prepare(recordings)
@@ -74,10 +88,12 @@ class Orders:
         path = self._files.on_switch(recording.fallback_path)
         try:
             self._send(commands.start(leg.uuid, path, recording.limit_s, recording.variables()), COMMAND_WITHIN_S)
+            # Else a dialplan's `recording_follow_transfer=true` would carry it off to where no command finds it.
+            self._send(commands.keep_recordings(leg.uuid), COMMAND_WITHIN_S)
         except CommandRefused as refused:
             self._impossible([recording], refused)
         except CommandFailed as refused:
-            if leg.alive and not recording.running:
+            if leg.alive and not recording.running and LEG_IS_GONE not in refused.reply:
                 log.error("the switch cannot record", call_id=leg.uuid, recording_id=recording.id, reply=refused.reply,
                           hint="bypassed or proxied media, or a directory that the switch may not write")
                 self._outcome.failed(recording, "no media", refused.reply)
@@ -110,7 +126,11 @@ class Orders:
 
     def _remove(self, recording, path):
         recording.row.wait()
-        self._files.remove(path)
+        try:
+            self._files.remove(path)
+        except OSError as refused:
+            log.error("a file that should not be cannot be removed", recording_id=recording.id, path=path,
+                      reason=str(refused), hint="its directory has to be writable for this user")
 
     def _prepare(self, recordings):
         with gevent.Timeout(ROW_WITHIN_S, False):

@@ -76,6 +76,11 @@ class Recorder:
         else:
             for recording in made:
                 self._start_soon(recording, now_at)
+            self.heard_partner(leg, now_at)
+
+    def renamed(self, leg):
+        for recording in self._live(leg):
+            self._save(recording, call_id=leg.uuid)
 
     def answered(self, leg, event, now_at):
         """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now."""
@@ -89,18 +94,19 @@ class Recorder:
                 log.info("armed too late, starting by command", call_id=leg.uuid, recording_id=recording.id)
                 self._start_soon(recording, now_at)
 
-    def bridged(self, leg, at_ms, now_at):
-        """`leg` hears its partner from now on: recordings that wait for a bridge begin, and their limit with them."""
+    def heard_partner(self, leg, now_at):
+        """Once `leg` is both answered and bridged, recordings that wait for that begin, and their limit with them."""
+        if leg.answered_ms is None or leg.bridged_ms is None:
+            return
         for recording in self._live(leg):
-            if recording.on_bridge and recording.bridged_ms is None:
-                recording.bridged_ms = at_ms
+            if recording.on_bridge and recording.limit_at is None and not recording.at_limit:
                 recording.limit_at = now_at + recording.plan.settings["time_limit"] * 1000
                 self._watched.add(recording)
 
-    def held(self, leg, at_ms):
+    def held(self, leg):
         for recording in self._live(leg):
             if recording.state == "recording":
-                recording.hold(at_ms)
+                recording.hold(leg.held_ms)
 
     def unheld(self, leg, at_ms):
         for recording in self._live(leg):
@@ -130,7 +136,9 @@ class Recorder:
         stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause")
         if recording is None:
             if recording_id and path and not self._observe:
-                self._rows.update_open(recording_id, state="stopped", stopped_ms=stopped_ms, cause=cause, master=path)
+                closed = self._rows.update_open(recording_id, state="stopped", stopped_ms=stopped_ms, cause=cause,
+                                                master=path)
+                closed.rawlink(lambda result: _unknown(result, recording_id, path))
             return
         if path in recording.running[1:]:
             recording.running.remove(path)
@@ -139,14 +147,17 @@ class Recorder:
             return
         for second in recording.running[1:]:
             self._orders.remove(recording, second)
+        recording.running = [path]
         recording.unhold(stopped_ms)
         if recording.dropped:
             self._end(recording, "discarded", recording.reason, stopped_ms=stopped_ms, cause=cause)
             self._orders.remove(recording, path)
             return
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
+        full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
-                   "truncated_by_limit": recording.at_limit or cause == "success-maxtime"}
+                   "master": recording.master, "truncated_by_limit": recording.at_limit or (
+                       cause == "success-maxtime" and (expected_ms or 0) >= full_ms)}
         if cause == "empty-file":
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
@@ -168,6 +179,12 @@ class Recorder:
         elif recording.leg.answered_ms is None:
             self._orders.disarm(recording)
 
+    def forget(self, leg):
+        """The leg is gone, and with it news of its recordings: their rows stay as they are, for recovery."""
+        for recording in self._live(leg):
+            self._by_id.pop(recording.id)
+            self._watched.discard(recording)
+
     def left(self, leg, cause):
         """The leg is gone: no recording of it goes on."""
         for recording in self._live(leg):
@@ -187,7 +204,7 @@ class Recorder:
         """Finds what is late: what did not start, what is at its limit, what was told to stop and did not."""
         self._now_at = now_at
         for recording in list(self._watched):
-            if recording.check_at is not None and recording.check_at <= now_at:
+            if recording.check_at is not None and recording.check_at <= now_at and not recording.busy:
                 recording.check_at = now_at + START_WITHIN_MS
                 self._orders.verify(recording)
             if recording.limit_at is not None and recording.limit_at <= now_at:
@@ -215,6 +232,8 @@ class Recorder:
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
         if recording.limit_at is None and recording.stop_at is None:
             self._watched.discard(recording)
+        if recording.leg.held_ms is not None:
+            recording.hold(started_ms)
         self._save(recording, state="recording", answered_ms=recording.leg.answered_ms, started_ms=started_ms,
                    master=recording.master)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
@@ -246,6 +265,11 @@ class Recorder:
         self._watched.discard(recording)
         self._save(recording, state=state, state_reason=reason, answered_ms=recording.leg.answered_ms, **columns)
         log.info(f"recording {state}", call_id=recording.leg.uuid, recording_id=recording.id, reason=reason)
+
+
+def _unknown(result, recording_id, path):
+    if not result.value:
+        log.error("a recording ended of which no row is open", recording_id=recording_id, path=path)
 
 
 def _row_refused(result):

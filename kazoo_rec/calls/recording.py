@@ -21,7 +21,8 @@ class Recording:
     """A plan for one leg. Times: `*_ms` the switch's clock since the epoch, `*_at` the engine's own clock in ms.
 
     `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running`
-    holds the paths that the switch has said it records to: one, unless arming and fallback both took.
+    holds the paths that the switch has said it records to: one, unless arming and fallback both took. `busy` while a
+    start, or the question whether it needs one, is on its way: two starts at once would make two that run.
     """
 
     id: str
@@ -38,12 +39,12 @@ class Recording:
     check_at: int | None = None
     limit_at: int | None = None
     stop_at: int | None = None
-    bridged_ms: int | None = None
     started_ms: int | None = None
     hold_from_ms: int | None = None
     spans: list = field(default_factory=list)
     running: list = field(default_factory=list)
     row: object = None
+    busy: bool = False
 
     @property
     def on_bridge(self) -> bool:
@@ -109,7 +110,7 @@ class Recording:
         """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds."""
         begun = self.started_ms
         if self.on_bridge:
-            begun = max(begun, self.bridged_ms) if self.bridged_ms else stopped_ms
+            begun = max(begun, self.leg.bridged_ms) if self.leg.bridged_ms else stopped_ms
         held = sum(max(0, span["to_ms"] - max(span["from_ms"], begun)) for span in self.spans)
         return max(0, stopped_ms - begun - held)
 

@@ -64,10 +64,13 @@ class Tracker:
         return set(self._legs)
 
     def keep_only(self, uuids: set[str], cause: str):
-        """Ends every leg that is not in `uuids`: the switch does not have it, and its end was not heard."""
+        """Forgets every leg that is not in `uuids`: the switch does not have it, and its end was not heard, nor
+        perhaps what came before it. What there is of its recordings, their files tell (`recovery.py`)."""
         for leg in [leg for uuid, leg in self._legs.items() if uuid not in uuids]:
             log.info("the end of a leg was not heard", call_id=leg.uuid, reason=cause)
-            self._gone(leg, cause)
+            leg.alive = False
+            self._recorder.forget(leg)
+            self._remove(leg)
 
     # -- events
 
@@ -103,6 +106,7 @@ class Tracker:
             return
         leg.answered_ms, leg.wideband = event.time_us // 1000, is_wideband(event)
         self._recorder.answered(leg, event, now_at)
+        self._recorder.heard_partner(leg, now_at)
         if not leg.called and not leg.plumbing and not leg.call.has_callee():
             self._settle(leg, "onnet", now_at)
             self._ask(leg, None, now_at, destination="onnet")
@@ -113,7 +117,8 @@ class Tracker:
         at_ms = event.time_us // 1000
         for leg in (near, far):
             if leg is not None:
-                self._recorder.bridged(leg, at_ms, now_at)
+                leg.bridged_ms = leg.bridged_ms or at_ms
+                self._recorder.heard_partner(leg, now_at)
         near, far = self._real(near), self._real(far)
         if near is None or far is None or near is far:
             return
@@ -125,11 +130,13 @@ class Tracker:
     def _held(self, event, _now_at):
         leg = self._legs.get(event.uuid)
         if leg is not None:
-            self._recorder.held(leg, event.time_us // 1000)
+            leg.held_ms = event.time_us // 1000
+            self._recorder.held(leg)
 
     def _unheld(self, event, _now_at):
         leg = self._legs.get(event.uuid)
         if leg is not None:
+            leg.held_ms = None
             self._recorder.unheld(leg, event.time_us // 1000)
 
     def _renamed(self, event, _now_at):
@@ -137,6 +144,7 @@ class Tracker:
         if leg is not None:
             leg.uuid = event.uuid
             self._legs[leg.uuid] = leg
+            self._recorder.renamed(leg)
 
     def _hung_up(self, event, _now_at):
         leg = self._legs.get(event.uuid)
@@ -146,7 +154,9 @@ class Tracker:
     def _destroyed(self, event, _now_at):
         leg = self._legs.get(event.uuid)
         if leg is not None:
-            self._gone(leg, leg.cause)
+            leg.alive = False
+            self._recorder.left(leg, leg.cause)
+            self._remove(leg)
 
     def _record_start(self, event, now_at):
         self._recorder.started(event, now_at)
@@ -157,9 +167,7 @@ class Tracker:
     def _custom(self, event, _now_at):
         self._registrations.feed(event)
 
-    def _gone(self, leg, cause):
-        leg.alive = False
-        self._recorder.left(leg, cause)
+    def _remove(self, leg):
         leg.call.remove(leg)
         del self._legs[leg.uuid]
 
@@ -173,7 +181,7 @@ class Tracker:
         if b is not None:
             destination = b.identity.network
         crosses = b is not None and self._crosses(account, b)
-        if account is None:
+        if account is None and not crosses:
             return
         decision = decide(Question(
             account=directory.account(account),
@@ -190,7 +198,7 @@ class Tracker:
             whose = b.identity.account_id if plan.for_callee_account else account
             network = "offnet" if crosses else destination
             if leg.alive and not self._said(leg, plan, whose, network):
-                settled = plan.rule.endswith(".inbound") or b is None or leg.answered_ms is not None
+                settled = plan.rule.endswith(".inbound") or b is None
                 wanted[leg].append((plan, whose, network if plan.rule.endswith(".outbound") else destination, settled))
         for leg, plans in wanted.items():
             if plans:
@@ -222,7 +230,7 @@ class Tracker:
     @staticmethod
     def _crosses(account, b):
         theirs = b.identity
-        return theirs.network == "onnet" and None not in (account, theirs.account_id) and theirs.account_id != account
+        return theirs.network == "onnet" and theirs.account_id not in (None, account)
 
     @staticmethod
     def _endpoint(directory, leg):

@@ -11,7 +11,6 @@ from gevent import socket
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 from gevent.lock import BoundedSemaphore
-from gevent.select import select
 from greenswitch.esl import InboundESL
 
 from kazoo_rec.errors import AccessRefused, CommandRefused, CommandTimeout, NotConnected, ProtocolBroken, SwitchError
@@ -37,6 +36,8 @@ SLICE_S = 0.005
 #: A timer that is due at once. sleep(0) comes back before timers and sockets have had their turn: two greenlets that
 #: alternate with it held up a 1 ms timer for 150 ms.
 TURN_S = 1e-6
+#: A time-out that comes so much too late says that this process slept, and nothing of the switch.
+LATE_S = 1.0
 #: Bytes that the peer does not acknowledge for so long end the connection (Linux, TCP_USER_TIMEOUT).
 UNACKNOWLEDGED_MS = 20_000
 
@@ -61,13 +62,13 @@ class Connection(InboundESL):
     """
 
     def __init__(self, host: str, port: int, password: str, timeout: float = 5.0, *, silence_s: float = 45.0,
-                 queue_bytes: int = QUEUE_BYTES):
+                 queue_bytes: int = QUEUE_BYTES, clock: Callable[[], float] = time.monotonic):
         super().__init__(host, port, password, timeout)
         self.closed = AsyncResult()
         #: What waits for its handler, and how often reading stopped because too much did.
         self.queued_bytes = self.stalls = 0
         self.on_lost: Callable[[int], object] | None = None
-        self._silence_s, self._queue_bytes = silence_s, queue_bytes
+        self._silence_s, self._queue_bytes, self._clock = silence_s, queue_bytes, clock
         self._commands_sent: deque[AsyncResult] = deque()
         self._sending = BoundedSemaphore()
         self._frames = self._read_frames()
@@ -167,7 +168,7 @@ class Connection(InboundESL):
 
         Parses at hand-over, and lets other greenlets run at least every 5 ms.
         """
-        turn = time.monotonic()
+        turn = self._clock()
         while True:
             while self._queue:
                 body = self._queue.popleft()
@@ -181,14 +182,14 @@ class Connection(InboundESL):
                     self._drop_queue()
                     return
                 yield event
-                if time.monotonic() - turn > SLICE_S:
+                if self._clock() - turn > SLICE_S:
                     gevent.sleep(TURN_S)
-                    turn = time.monotonic()
+                    turn = self._clock()
             if self.closed.ready():
                 return
             self._filled.clear()
             self._filled.wait()
-            turn = time.monotonic()
+            turn = self._clock()
 
     def stop(self):
         """Close at once; what waits fails with NotConnected, events not handed over are dropped."""
@@ -202,7 +203,7 @@ class Connection(InboundESL):
                 if self.closed.ready():
                     return
                 self.handle_event(kind, answer, body)
-                if time.monotonic() - self._turn > SLICE_S:
+                if self._clock() - self._turn > SLICE_S:
                     self._let_others_run()
         except SwitchError as reason:
             self._end(reason)
@@ -243,10 +244,10 @@ class Connection(InboundESL):
         say = log.bind(switch=f"{self.host}:{self.port}", stalls=self.stalls)
         say.error("events come faster than they are handled: reading stops, FreeSWITCH queues",
                   events=len(self._queue), bytes=self.queued_bytes)
-        since = time.monotonic()
+        since = self._clock()
         self._room.clear()
         self._room.wait()
-        say.warning("events are read again", after_ms=round((time.monotonic() - since) * 1000))
+        say.warning("events are read again", after_ms=round((self._clock() - since) * 1000))
 
     def _read_frames(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """(Content-Type, Reply-Text, body) of each frame; raises ProtocolBroken for what is none."""
@@ -254,12 +255,12 @@ class Connection(InboundESL):
             while not (frame := _FRAME.match(self._data, self._at)):
                 headers = self._data[self._at:]
                 if b"\n\n" in headers or len(headers) > LARGEST_HEADERS_BYTES:
-                    raise ProtocolBroken("FreeSWITCH sent what is no frame", _shown(headers))
+                    raise ProtocolBroken("FreeSWITCH sent what is no frame", _shown(headers[:24]))
                 self._receive(1)
             kind, length, answer = frame.groups(b"")
             size = int(length or 0)
             if not kind or size > LARGEST_BODY_BYTES:
-                raise ProtocolBroken("FreeSWITCH sent an impossible frame", _shown(frame[0]))
+                raise ProtocolBroken("FreeSWITCH sent an impossible frame", _shown(frame[0][:80]))
             self._at = frame.end()
             if (missing := self._at + size - len(self._data)) > 0:
                 self._receive(missing)
@@ -273,10 +274,13 @@ class Connection(InboundESL):
         while count > 0:
             if self.queued_bytes >= AHEAD_BYTES:
                 self._let_others_run()
+            since = self._clock()
             try:
                 part = self.sock.recv(RECV_BYTES)
-            except TimeoutError:
-                if select([self.sock], [], [], 0)[0]:  # it was us who slept
+            except TimeoutError as fault:
+                if fault.errno:  # the kernel's
+                    raise
+                if self._clock() - since > self._silence_s + LATE_S:
                     continue
                 raise NotConnected("FreeSWITCH fell silent", f"no byte for {self._silence_s:g} s") from None
             if not part:
@@ -292,7 +296,7 @@ class Connection(InboundESL):
 
     def _let_others_run(self):
         gevent.sleep(TURN_S)
-        self._turn = time.monotonic()
+        self._turn = self._clock()
 
     def _end(self, reason: SwitchError):
         if self.closed.ready():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kazoo_rec.errors import CommandTimeout, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 
 from .fakes import Scene
 
@@ -55,7 +55,8 @@ def test_an_armed_recording_that_does_not_start_is_looked_for_then_started():
     one = scene()
     one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
     one.phone_calls("a", "1000").answer("a", start=False).after(250)
-    assert [command.split()[1] for command in one.switch.commands[1:]] == ["uuid_buglist", "uuid_record"]
+    assert [command.split()[1] for command in one.switch.commands[1:]] == [
+        "uuid_buglist", "uuid_record", "uuid_setvar_multi"]
 
 
 def test_what_the_switch_lists_is_not_started_again():
@@ -211,3 +212,69 @@ def test_a_leg_that_ends_at_its_answer_is_no_loss():
     one = scene()
     one.phone_calls("a", "1000").answer("a", start=False).after(200).hang_up("a")
     assert one.row()["state"] == "discarded"
+
+
+def test_one_start_at_a_time_is_on_its_way():
+    one = scene()
+    one.phone_calls("a", "1000")
+    with one.slow_switch():
+        one.event("CHANNEL_ANSWER", "a").after(250).after(250).after(250)
+        assert len(one.held_back) == 1
+    assert len(one.switch.of("uuid_record a start")) == 1
+
+
+def test_a_leg_started_by_command_keeps_its_recordings_too():
+    one = scene()
+    one.phone_calls("a", "1000")
+    one.event("CHANNEL_ANSWER", "a")
+    assert one.switch.commands[-1] == (
+        "api uuid_setvar_multi a recording_follow_transfer=false;recording_follow_attxfer=false")
+
+
+def test_a_leg_that_hung_up_before_its_start_is_no_failure_of_media():
+    one = scene()
+    one.switch.replies = {"uuid_record": CommandFailed("refused", "-ERR Cannot locate session!")}
+    one.phone_calls("a", "1000")
+    one.event("CHANNEL_ANSWER", "a").hang_up("a")
+    assert (one.row()["state"], one.row()["state_reason"]) == ("discarded", "ended before it started")
+
+
+def test_a_stop_by_somebody_else_is_not_the_limit():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(3000)
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime")
+    assert one.row()["truncated_by_limit"] is False
+
+
+def test_a_hold_begun_before_the_recording_is_a_span_from_its_start():
+    one = scene()
+    one.phone_calls("a", "1000").event("CHANNEL_HOLD", "a").answer("a").after(1000)
+    one.event("CHANNEL_UNHOLD", "a").after(2000).hang_up("a")
+    assert one.row()["expected_ms"] == 2000
+
+
+def test_a_stop_whose_start_was_not_heard_tells_where_the_file_is():
+    one = scene()
+    one.phone_calls("a", "1000")
+    one.event("CHANNEL_ANSWER", "a").record_stop("a", one.row()["id"], fallback_of(one))
+    assert one.row()["state"] == "stopped" and one.row()["master"].endswith(".f.wav")
+
+
+def test_the_limit_of_record_on_bridge_waits_for_the_answer_where_the_bridge_was_early():
+    one = scene(record_on_bridge=True, time_limit=5)
+    one.phone_calls("a", "1000").rings_carrier("b", "a").bridge("a", "b").after(6000)
+    one.answer("b").answer("a").after(4999)
+    assert not one.switch.of("stop")
+    one.after(1)
+    assert one.switch.of("uuid_record a stop")
+
+
+def test_record_on_bridge_wanted_at_the_bridge_has_its_limit_from_there():
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example"}),
+                 ("device", "acme", "d", {"sip": {"username": "1002"}, "call_recording": {"inbound": {"offnet": {
+                     "enabled": True, "record_on_bridge": True, "time_limit": 5}}}})])
+    one.carrier_calls("l1", "1").answer("l1").phone_calls("l3", "1001").rings("l4", "l3", "1002").answer("l4")
+    one.bridge("l1", "l4")
+    row = one.row()
+    one.record_start("l4", row["id"], f"/rec/{row['master'].removesuffix('.wav')}.f.wav").after(5000)
+    assert one.switch.of("uuid_record l4 stop")

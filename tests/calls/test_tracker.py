@@ -178,12 +178,36 @@ def test_an_account_rule_speaks_again_when_the_leg_that_it_recorded_is_gone():
     assert list(scene.recordings()) == [("account.outbound", "a"), ("account.inbound", "b")]
 
 
-def test_legs_whose_end_was_never_heard_are_swept():
+def test_legs_whose_end_was_never_heard_are_forgotten_and_their_rows_left_to_recovery():
+    """What was not heard may be that the recording started and stopped: only its file can tell."""
     scene = Scene([acme(account=ALL)])
     scene.phone_calls("a", "1000").answer("a").phone_calls("b", "1000")
     scene.tracker.keep_only({"b"}, "gone from the switch")
-    assert scene.recordings() == {("account.inbound", "a"): "stopped", ("account.inbound", "b"): "armed"}
-    assert len(scene.tracker) == 1
+    assert scene.recordings() == {("account.inbound", "a"): "recording", ("account.inbound", "b"): "armed"}
+    assert (len(scene.tracker), len(scene.recorder)) == (1, 1)
+
+
+def test_an_answered_caller_s_recording_for_the_leg_that_lost_is_dropped():
+    """Answered, the carrier is busy, a phone takes the call: outbound offnet was not where it went."""
+    scene = Scene([acme(), phone("1000", outbound={"offnet": ON})])
+    scene.phone_calls("a", "1000").answer("a").rings_carrier("b", "a")
+    row = scene.row()
+    scene.record_start("a", row["id"], f"/rec/{row['master'].removesuffix('.wav')}.f.wav")
+    scene.hang_up("b", "USER_BUSY").rings("c", "a", "1001").answer("c").bridge("a", "c")
+    assert scene.switch.of("uuid_record a stop")
+
+
+def test_a_phone_of_a_known_account_is_recorded_though_its_onnet_caller_is_nobody_s():
+    scene = Scene([acme(account={"inbound": {"offnet": ON}}), phone("1001", inbound={"offnet": ON})])
+    scene.phone_calls("a", "7", realm="nobody.example").rings("b", "a", "1001").answer("b").answer("a")
+    assert sorted(scene.recordings()) == [("account.inbound", "b"), ("callee.inbound", "b")]
+
+
+def test_a_leg_that_gets_another_uuid_is_commanded_by_it():
+    scene = Scene([acme(account=ALL)])
+    scene.phone_calls("a", "1000").event("CHANNEL_UUID", "z", **{"Old-Unique-ID": "a"})
+    scene.event("CHANNEL_ANSWER", "z")
+    assert scene.switch.of("uuid_record z start") and scene.row()["call_id"] == "z"
 
 
 def test_what_a_phone_claims_does_not_make_it_one_of_ours():

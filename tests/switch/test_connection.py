@@ -346,6 +346,13 @@ def test_silence_ends_the_connection(connected):
     assert waiting.get(timeout=PATIENCE_S) == "+OK\n"
 
 
+def test_silence_while_this_process_slept_is_none_of_the_switch(connected):
+    asleep = iter(range(0, 1000, 100))
+    connection, _ = connected(silence_s=0.01, clock=lambda: next(asleep, 1000))
+    assert "silent" in str(end_of(connection))
+    assert next(asleep, None) is None
+
+
 def test_lost_events_are_told(connected):
     connection, session = connected()
     lost = AsyncResult()
