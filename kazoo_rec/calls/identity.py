@@ -128,5 +128,5 @@ def _network(event, names):
 
 
 def _called_numbers(event):
-    return dict.fromkeys(filter(None, (event.variable("sip_req_user"), event.variable("sip_to_user"),
-                                       event.get("Caller-Destination-Number"))))
+    # Not the To header: it is the caller's to write, and must not choose an account.
+    return dict.fromkeys(filter(None, (event.variable("sip_req_user"), event.get("Caller-Destination-Number"))))

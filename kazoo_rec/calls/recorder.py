@@ -37,7 +37,7 @@ class Recorder:
       files: `recordings_dir` as this process and as the switch see it (`calls.files.Files`).
       epoch_ms: the wall clock, for rows.
       spawn: runs a function in a greenlet.
-      observe: decide and log, command nothing, write nothing.
+      observe: decide and log, command nothing, write no row.
     """
 
     def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False):

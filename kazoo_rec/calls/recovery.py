@@ -27,18 +27,17 @@ class Recovery:
       rows: the store's `recordings`.
       exists: tells whether a recording's file, relative, is there (`calls.files.Files.exists`).
       epoch_ms: the wall clock.
+      observe: write nothing.
     """
 
-    def __init__(self, node, tracker, recorder, registrations, rows, exists, epoch_ms):
+    def __init__(self, node, tracker, recorder, registrations, rows, exists, epoch_ms, observe=False):
+        self._observe = observe
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._exists, self._epoch_ms = registrations, exists, epoch_ms
 
     def connected(self, send):
-        """Events may have been missed: takes in who is registered, ends what is gone. `send(command, timeout_s)`."""
+        """Takes in who is registered; `sweep` has to follow. `send(command, timeout_s)` asks the switch."""
         self._registrations.load(replies.registrations(send(commands.show_registrations(), LIST_WITHIN_S)))
-        present = self._present(send)
-        self._tracker.keep_only(present, "not among the switch's channels")
-        self._close_rows(present)
 
     def restarted(self):
         """The switch is another process: nothing of before lives."""
@@ -58,14 +57,17 @@ class Recovery:
         return {row["uuid"] for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
 
     def _close_rows(self, present):
-        """Rows from before a restart whose leg is gone: their file, if there is one, is what there is of them."""
+        """Rows whose leg is gone and its end unheard: their file, if there is one, is what there is of them. A recording
+        that had started is delivery's to look for: it tells a missing file from a directory that is not mounted."""
+        if self._observe:
+            return
         for row in self._rows.open(self._node):
             if row["id"] in self._recorder or row["call_id"] in present:
                 continue
             paths = [path for path in (row["master"], row["master"].replace(".wav", ".f.wav")) if self._exists(path)]
-            state = "stopped" if paths else "discarded"
-            reason = "the engine was away when it ended" if paths else "never started: the engine was away"
-            log.info("a recording from before a restart is closed", recording_id=row["id"], call_id=row["call_id"],
-                     state=state, reason=reason)
+            state = "stopped" if paths or row["started_ms"] else "discarded"
+            reason = "its end was not heard" if state == "stopped" else "its end was not heard, and nothing was recorded"
+            log.info("a recording is closed by what there is of it", recording_id=row["id"],
+                     call_id=row["call_id"], state=state, reason=reason)
             self._rows.update_open(row["id"], state=state, state_reason=reason, master=(paths or [row["master"]])[0],
                                    stopped_ms=self._epoch_ms())

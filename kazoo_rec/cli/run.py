@@ -6,10 +6,12 @@ import click
 import gevent
 import gevent.os
 from gevent.event import Event
+from gevent.util import wrap_errors
 
 from kazoo_rec import logs
 from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
+from kazoo_rec.errors import KazooRecError
 from kazoo_rec.roles.api import Api
 from kazoo_rec.roles.delivery import Delivery
 from kazoo_rec.roles.engine import Engine
@@ -28,7 +30,7 @@ def _roles(_context, _parameter, value):
 @config_file
 @click.option("--role", "roles", default=",".join(ROLES), show_default=True, callback=_roles,
               help="Which roles to run on this host.")
-@click.option("--observe", is_flag=True, help="Decide and log, command nothing, write nothing.")
+@click.option("--observe", is_flag=True, help="Decide and log; command nothing, record nothing, deliver nothing.")
 @click.option("--verbose", is_flag=True, help="Log why each rule does not record, too.")
 def run(config_file, roles, observe, verbose):
     """Serve the configured switches until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the documents again.
@@ -38,12 +40,20 @@ def run(config_file, roles, observe, verbose):
       kazoo-rec run --config /etc/kazoo_rec/kazoo_rec.yaml --observe
     """
     logs.configure(verbose)
+    if observe:
+        roles = ("engine",)
     supervisor = Supervisor(load(config_file), argv_of(str(config_file), observe, verbose), roles)
     gevent.signal_handler(signal.SIGHUP, supervisor.take_documents)
     stopped = _until_signal()
-    supervisor.start()
-    stopped.wait()
-    supervisor.stop()
+    starting = gevent.spawn(wrap_errors(KazooRecError, supervisor.start))
+    gevent.wait([starting, stopped], count=1)
+    try:
+        if not stopped.is_set() and (fault := starting.get()):
+            raise fault
+        stopped.wait()
+    finally:
+        starting.kill()
+        supervisor.stop()
 
 
 @click.command(hidden=True)

@@ -4,14 +4,18 @@ A change makes a new Directory from the old one; whoever holds the old one goes 
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import phonenumbers
 
 from kazoo_rec.policy.settings import Grid, account_policy, endpoint_policy
 
+#: Characters of the longest text that may be a number; callers choose it, and numbers are kept once compared.
+NUMBER_LIMIT = 32
+
 #: An account with nothing said: its endpoints and itself record nothing.
 _EMPTY: Mapping = {}
+_NOBODY: Grid = account_policy(_EMPTY)
 
 
 class Directory:
@@ -48,8 +52,11 @@ class Directory:
         accounts = {key[1]: body for key, body in self._documents.items() if key[0] == "account"}
         self._realms = {body["realm"].lower(): account for account, body in accounts.items() if body.get("realm")}
         self._countries = frozenset(body["country"] for body in accounts.values() if body.get("country"))
-        self._numbers = {e164(number, body.get("country")): account
-                         for account, body in accounts.items() for number in body.get("numbers") or ()}
+        self._numbers = {}
+        for account, body in accounts.items():
+            for number in map(partial(e164, country=body.get("country")), body.get("numbers") or ()):
+                # Two accounts that claim one number: neither may have the other's calls.
+                self._numbers[number] = account if self._numbers.get(number, account) == account else None
         self._devices = {}
         for (kind, account, device), body in self._documents.items():
             sip = body.get("sip") or {}
@@ -72,6 +79,8 @@ class Directory:
 
     def by_number(self, number: str) -> str | None:
         """The account whose `numbers` hold this number, compared in E.164; national forms by the account's country."""
+        if len(number) > NUMBER_LIMIT:
+            return None
         for country in (None, *self._countries):
             account = self._numbers.get(e164(number, country))
             if account and (country is None or self._country(account) == country):
@@ -80,6 +89,8 @@ class Directory:
 
     def account(self, account_id: str) -> Grid:
         """The account's own policy; one that records nothing where there is no such account."""
+        if not self.has_account(account_id):
+            return _NOBODY  # the id comes from a channel variable: how many there are must not be a caller's choice
         if account_id not in self._accounts:
             self._accounts[account_id] = account_policy(self._body("account", account_id, account_id))
         return self._accounts[account_id]

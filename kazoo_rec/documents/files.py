@@ -13,16 +13,29 @@ from pathlib import Path
 
 import yaml
 
+from kazoo_rec.documents.directory import e164
 from kazoo_rec.documents.schema import check
 from kazoo_rec.errors import DocumentError
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KINDS = {"users": "user", "devices": "device"}
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "bool", "null")}
 _SUFFIXES = (".json", ".yaml", ".yml")
 
 
 class _TextLoader(yaml.SafeLoader):
     """YAML in which only true, false and null are not text: 0044… keeps its zeros, and NO stays a country."""
+
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("an alias (*) is not taken: write the value again")
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node, deep=False):
+        if node.tag not in _TAGS:
+            raise yaml.YAMLError(f"a tag ({node.tag[:40]!r}) is not taken: plain values, lists and mappings are")
+        return super().construct_object(node, deep)
 
 
 _TextLoader.yaml_implicit_resolvers = {}
@@ -33,11 +46,14 @@ _TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:nul
 def read(directory: Path) -> list[dict]:
     """Every document below `directory`, checked, as rows for `store.documents.take_files`.
 
-    Raises DocumentError with every fault of every file: nothing is taken from a directory that has one.
+    Raises DocumentError with every fault of every file: nothing is taken from a directory that has one, nor from one
+    without a document, which would delete them all.
     """
     if not directory.is_dir():
         raise DocumentError("the documents cannot be read", [{"path": str(directory), "message": "no such directory"}])
     rows, faults = [], []
+    if not any(path.suffix in _SUFFIXES for path in directory.rglob("*")):
+        faults = [{"path": str(directory), "message": "holds no document: is it mounted?"}]
     for file in sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")):
         name = file.relative_to(directory).as_posix()
         place = _place(file.relative_to(directory))
@@ -50,6 +66,9 @@ def read(directory: Path) -> list[dict]:
             body = parse(file.read_bytes(), file.suffix == ".json")
         except ValueError as broken:
             faults.append({"path": name, "message": str(broken)})
+            continue
+        except OSError as unreadable:
+            faults.append({"path": name, "message": unreadable.strerror})
             continue
         body, found = check(kind, body)
         if not found and body.get("id", document_id) != document_id:
@@ -96,6 +115,7 @@ def _clashes(rows) -> list[dict]:
     """Documents that cannot both be right: two of one id, a user's owner unknown, a realm or a SIP user twice."""
     faults, first = [], {}
     accounts = {row["id"]: row["body"] for row in rows if row["kind"] == "account"}
+    realms = {body["realm"].lower(): account for account, body in accounts.items() if body.get("realm")}
     users = {(row["account_id"], row["id"]) for row in rows if row["kind"] == "user"}
 
     def claim(what, value, row, field):
@@ -111,11 +131,17 @@ def _clashes(rows) -> list[dict]:
             faults.append({"path": row["source"], "message": f"there is no {account}/account file"})
         if row["kind"] == "account" and body.get("realm"):
             claim("the realm", body["realm"].lower(), row, "realm")
+        if row["kind"] == "account":
+            for number in body.get("numbers") or ():
+                claim("the number", e164(number, body.get("country")), row, "numbers")
         if row["kind"] == "device":
             sip, owner = body.get("sip") or {}, body.get("owner_id")
             realm = (sip.get("realm") or accounts.get(account, {}).get("realm") or "").lower()
             if sip.get("username"):
                 claim("the SIP user", f"{sip['username']}@{realm}", row, "sip.username")
+            if realms.get(realm, account) != account:
+                faults.append({"path": f"{row['source']}: sip.realm",
+                               "message": f"{realm!r} is account {realms[realm]}'s"})
             if owner and (account, owner) not in users:
                 faults.append({"path": f"{row['source']}: owner_id", "message": f"there is no user {owner!r}"})
     return faults

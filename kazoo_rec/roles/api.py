@@ -19,7 +19,9 @@ class Api:
     def start(self):
         """Raises StoreError where the database is another version's, OSError where the address is taken."""
         self._store = Store(self._config.database)
-        listener = socket.create_server((self._config.api.host, self._config.api.port))
+        host, port = self._config.api.host, self._config.api.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
         # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
         # answer on a kept connection waits 44 ms for the acknowledgement of the head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,6 +6,7 @@ from functools import partial
 import gevent
 import structlog
 from gevent.event import Event
+from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.files import Files
@@ -26,6 +27,9 @@ from kazoo_rec.threads import Threads
 #: Seconds between looks at the documents and at what is late.
 TICK_S = 0.05
 
+#: Seconds before a database that could not be read is asked again.
+DATABASE_RETRY_S = 5.0
+
 #: Threads for making directories and removing files; the store has its own.
 FILE_THREADS = 2
 
@@ -44,7 +48,7 @@ class Engine:
         self._config, self._observe = config, observe
         self._threads = Threads(FILE_THREADS)
         self.directory = Directory()
-        self._ticking = None
+        self._greenlets: list = []
         self._store = None
         self._watches: list[_Watch] = []
 
@@ -58,12 +62,11 @@ class Engine:
                          for switch in self._config.switches]
         for watch in self._watches:
             watch.start()
-        self._ticking = gevent.spawn(self._tick)
+        self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._follow_documents)]
 
     def stop(self):
         """Lets go of the switches, which go on recording, and writes what is queued."""
-        if self._ticking is not None:
-            self._ticking.kill()
+        gevent.killall(self._greenlets)
         for watch in self._watches:
             watch.stop()
         if self._store is not None:
@@ -71,11 +74,20 @@ class Engine:
         self._threads.kill()
 
     def _tick(self):
+        # Apart from the documents: a database that is locked or gone must not keep a recording from being started.
         while True:
             for watch in self._watches:
                 watch.tracker.tick(monotonic_ms())
-            self._read_documents()
             gevent.sleep(TICK_S)
+
+    def _follow_documents(self):
+        while True:
+            try:
+                self._read_documents()
+                gevent.sleep(TICK_S)
+            except SQLAlchemyError as refused:
+                log.error("the documents cannot be read: those of before stay in force", reason=str(refused))
+                gevent.sleep(DATABASE_RETRY_S)
 
     def _read_documents(self):
         rows = self._store.documents.since(self.directory.seq)
@@ -96,7 +108,8 @@ class _Watch:
         registrations = Registrations()
         recorder = Recorder(switch.name, self._pool.ask, rows, files, epoch_ms, observe=observe)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
-        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files.exists, epoch_ms)
+        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files.exists, epoch_ms,
+                                  observe)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful = None, Event()
@@ -117,7 +130,7 @@ class _Watch:
         self.tracker.feed(event, monotonic_ms())
 
     def _up(self, core_uuid):
-        self._recovery.connected(self._pool.ask)
+        self._recovery.connected(self._link.ask)
         self._doubtful.set()
         log.info("switch connected", switch=self._name, core=core_uuid, legs=len(self.tracker))
 
@@ -136,7 +149,7 @@ class _Watch:
         while True:
             try:
                 self._recovery.sweep(self._pool.ask)
-            except SwitchError as unheard:
+            except (SwitchError, SQLAlchemyError) as unheard:
                 log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
             self._doubtful.wait(SWEEP_EVERY_S)
             self._doubtful.clear()

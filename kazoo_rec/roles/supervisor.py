@@ -18,6 +18,7 @@ from kazoo_rec.documents import files
 from kazoo_rec.errors import DocumentError
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from kazoo_rec.threads import Threads
 
 #: Order of starting; of stopping, reversed, so that nothing is left to do for who stops next.
 ROLES = ("engine", "delivery", "api")
@@ -47,7 +48,7 @@ class Supervisor:
 
         Raises StoreError, and DocumentError where the documents are faulty and the store has no earlier ones.
         """
-        migrate(self._config.database)
+        Threads(1).apply(migrate, (self._config.database,))
         self.take_documents(at_start=True)
         for role in self._roles:
             self._greenlets[role] = gevent.spawn(self._keep_running, role)
@@ -105,9 +106,14 @@ class Supervisor:
             restart_s = min(restart_s * 2, RESTART_LAST_S)
 
     def _run(self, role):
-        child = subprocess.Popen([*self._argv_of(role), "--lifeline", str(self._alive)],
-                                 pass_fds=(self._alive,), start_new_session=True, stdin=subprocess.DEVNULL)
+        try:
+            child = subprocess.Popen([*self._argv_of(role), "--lifeline", str(self._alive)],
+                                     pass_fds=(self._alive,), start_new_session=True, stdin=subprocess.DEVNULL)
+        except OSError as refused:  # no memory or no process to be had: that passes
+            return str(refused)
         self._children[role] = child
+        if self._stopping.is_set():  # while Popen waited for the child to begin, `stop` found none to end
+            child.terminate()
         log.info("role started", started=role, pid=child.pid)
         return child.wait()
 

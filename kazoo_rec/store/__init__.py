@@ -1,6 +1,6 @@
 """The store: documents, recordings and deliveries in one database, SQLite by default.
 
-Everything runs on one thread of its own, so that no greenlet waits for a disk; greenlets wait for answers instead.
+Reads and writes each run on a thread of their own: no greenlet waits for a disk, and no reader for a writer's turn.
 """
 
 import time
@@ -37,10 +37,10 @@ class Store:
         if found != head():
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
-        self._thread = Threads(1)
+        self._reads, self._writes = Threads(1), Threads(1)
         self._reading = reading(url)
         self._writing = writing(url)
-        self._writer = Writer(self._writing, f"{make_url(url).database}.lock", self._thread)
+        self._writer = Writer(self._writing, f"{make_url(url).database}.lock", self._writes)
         submit = self._writer.submit
         self.documents = Documents(self._read, submit)
         self.recordings = Recordings(self._read, submit, clock_ms)
@@ -49,12 +49,13 @@ class Store:
     def close(self):
         """Writes what is queued, then closes."""
         self._writer.close()
-        self._thread.apply(self._reading.dispose)
-        self._thread.apply(self._writing.dispose)
-        self._thread.kill()
+        self._reads.apply(self._reading.dispose)
+        self._writes.apply(self._writing.dispose)
+        self._reads.kill()
+        self._writes.kill()
 
     def _read(self, query):
-        return self._thread.apply(self._query, (query,))
+        return self._reads.apply(self._query, (query,))
 
     def _query(self, query):
         with self._reading.connect() as connection:

@@ -25,16 +25,15 @@ class Documents:
         from a file that is gone becomes a tombstone. The result is (changed, removed) as numbers.
         """
         wanted = {_key(row): row for row in found}
+        query = select(documents).where(documents.c.deleted.is_(False))
+        known = self._read(lambda connection: {_key(row): dict(row) for row in connection.execute(query).mappings()})
+        changed = [{**row, "deleted": False} for key, row in wanted.items()
+                   if key not in known or not _same(known[key], row)]
+        removed = [{**row, "deleted": True} for key, row in known.items()
+                   if row["source"] is not None and key not in wanted]
 
         def write(connection):
-            known = {_key(row): row for row in connection.execute(
-                select(documents).where(documents.c.deleted.is_(False))).mappings()}
-            changed = [row for key, row in wanted.items() if key not in known or not _same(known[key], row)]
-            removed = [row for key, row in known.items() if row["source"] is not None and key not in wanted]
-            for row in changed:
-                _put(connection, {**row, "deleted": False})
-            for row in removed:
-                _put(connection, {**row, "deleted": True})
+            _put(connection, changed + removed)
             return len(changed), len(removed)
 
         return self._submit(write)
@@ -48,8 +47,13 @@ def _same(known, row):
     return known["body"] == row["body"] and known["source"] == row["source"]
 
 
-def _put(connection, row):
-    connection.execute(update(change).values(seq=change.c.seq + 1))
-    values = {**row, "seq": connection.execute(select(change.c.seq)).scalar_one()}
-    connection.execute(insert(documents).values(values).on_conflict_do_update(
-        index_elements=["kind", "account_id", "id"], set_=values))
+def _put(connection, rows):
+    if not rows:
+        return
+    connection.execute(update(change).values(seq=change.c.seq + len(rows)))
+    first = connection.execute(select(change.c.seq)).scalar_one() - len(rows) + 1
+    upsert = insert(documents)
+    connection.execute(upsert.on_conflict_do_update(
+        index_elements=["kind", "account_id", "id"],
+        set_={name: upsert.excluded[name] for name in ("body", "source", "deleted", "seq")}),
+        [{**row, "seq": seq} for seq, row in enumerate(rows, first)])

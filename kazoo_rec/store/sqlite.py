@@ -1,4 +1,4 @@
-"""SQLite engines: one that reads, one that writes. Both belong to the store's one thread."""
+"""SQLite engines: one that reads, one that writes, each used by one thread alone."""
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import StaticPool

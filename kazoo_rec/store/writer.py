@@ -5,6 +5,7 @@ SQLite has one writer at a time, and its waiters sleep up to 100 ms, so three bu
 """
 
 import fcntl
+import os
 from collections import deque
 
 import gevent
@@ -32,7 +33,8 @@ class Writer:
 
     def __init__(self, engine, lock_path, pool):
         self._engine, self._pool = engine, pool
-        self._lock = open(lock_path, "ab")  # noqa: SIM115 - held as long as the writer
+        # Nobody else's to lock either: who holds it holds up every write.
+        self._lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._waiting: deque = deque()
         self._draining = None
 
@@ -52,7 +54,7 @@ class Writer:
         """Waits for what is queued, then lets go of the lock file."""
         while self._draining is not None:
             self._draining.join()
-        self._lock.close()
+        os.close(self._lock)
 
     def _drain(self):
         try:
@@ -60,8 +62,8 @@ class Writer:
             while self._waiting:
                 try:
                     outcomes = self._pool.apply(self._commit_waiting)
-                except OperationalError as refused:
-                    log.error("database refuses writes", reason=str(refused.orig), waiting=len(self._waiting),
+                except Exception as refused:  # noqa: BLE001 - whatever ails the database, what waits is kept
+                    log.error("database refuses writes", reason=str(refused), waiting=len(self._waiting),
                               retry_s=retry_s, hint="free space, rights and other processes of the database file")
                     gevent.sleep(retry_s)
                     retry_s = min(retry_s * 2, RETRY_LAST_S)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from kazoo_rec.errors import CommandFailed, SwitchError
+from kazoo_rec.errors import CommandFailed, NotConnected, SwitchError
 from kazoo_rec.switch import commands
 from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.events import Event
@@ -47,6 +47,7 @@ class Link:
         self._on_event, self._on_up, self._on_down = on_event, on_up, on_down
         self._on_gap, self._on_core_change = on_gap, on_core_change
         self._last: Event | None = None
+        self._preparing: Connection | None = None
         self._gap_said = False
         self._redial = Redial(make_connection, "events", self._prepare, self._serve, **redial)
         self.start, self.stop = self._redial.start, self._redial.stop
@@ -56,8 +57,16 @@ class Link:
         """None while the switch is not to be had."""
         return self._redial.connection
 
+    def ask(self, command: str, timeout_s: float = 5.0) -> str:
+        """Sends a command over the connection of the events: for `on_up`, which needs no other to be up. Events wait
+        behind its reply. Raises as `Pool.ask` does."""
+        connection = self.connection or self._preparing
+        if connection is None:
+            raise NotConnected("there is no connection to FreeSWITCH")
+        return check(connection.send(command, timeout_s))
+
     def _prepare(self, connection: Connection):
-        connection.on_lost, self._gap_said = self._lost, False
+        connection.on_lost, self._gap_said, self._preparing = self._lost, False, connection
         connection.subscribe(self._names, self._subclasses)
         try:
             check(connection.send(commands.log_critical()))

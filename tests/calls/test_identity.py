@@ -113,6 +113,11 @@ def test_any_other_callee_is_offnet_under_its_partner_s_account():
     assert callee(said) == Identity("offnet", how="partner")
 
 
+def test_the_to_header_which_a_caller_writes_chooses_no_account():
+    said = {"sofia_profile_name": "external", "sip_req_user": "1001", "sip_to_user": "15550001001"}
+    assert caller(said) == Identity("offnet")
+
+
 def registered(subclass, **headers):
     return Event({"Event-Name": "CUSTOM", "Event-Subclass": subclass,
                   **{name.replace("_", "-"): value for name, value in headers.items()}})
@@ -126,3 +131,33 @@ def test_registrations_come_and_go():
     assert phones.behind("1002@127.0.0.1:6002") == ("1002", "acme.example")
     phones.feed(registered("sofia::unregister", from_user="1002", from_host="acme.example"))
     assert phones.behind("sip:1002@127.0.0.1:6002") is None and len(phones) == 0
+
+
+def register(phones, user, domain, contact="sip:1001@192.168.1.10:5060"):
+    phones.feed(registered("sofia::register", contact=f"<{contact}>", username=user, from_host=domain))
+
+
+def test_a_contact_of_two_tenants_is_neither_s():
+    phones = Registrations()
+    register(phones, "1001", "acme.example")
+    register(phones, "1001", "globex.example")
+    assert phones.behind("sip:1001@192.168.1.10:5060") is None
+    phones.feed(registered("sofia::unregister", contact="<sip:1001@192.168.1.10:5060>", from_user="1001",
+                           from_host="globex.example"))
+    assert phones.behind("sip:1001@192.168.1.10:5060") == ("1001", "acme.example")
+
+
+def test_a_contact_that_expires_leaves_a_user_s_other_phones():
+    phones = Registrations()
+    for port in (5060, 5062):
+        register(phones, "1001", "acme.example", f"sip:1001@10.0.0.1:{port}")
+    phones.feed(registered("sofia::expire", contact="sip:1001@10.0.0.1:5060", user="1001", host="acme.example"))
+    assert phones.behind("sip:1001@10.0.0.1:5060") is None
+    assert phones.behind("sip:1001@10.0.0.1:5062") == ("1001", "acme.example")
+
+
+def test_a_user_keeps_its_newest_contacts():
+    phones = Registrations()
+    for port in range(1000):
+        register(phones, "1001", "acme.example", f"sip:1001@10.0.0.1:{port}")
+    assert len(phones) == 16 and phones.behind("sip:1001@10.0.0.1:999")

@@ -49,6 +49,10 @@ def test_what_is_no_number_is_nobody_s(called):
     assert directory(ACME).by_number(called) is None
 
 
+def test_a_number_that_two_accounts_claim_is_neither_s():
+    assert directory(ACME, ("account", "b", "b", {"numbers": ["+15550001001"]})).by_number("15550001001") is None
+
+
 def test_an_extension_that_an_account_names_is_its_own():
     assert directory(ACME).by_number("3200") == "acme"
 

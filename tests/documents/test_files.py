@@ -60,6 +60,13 @@ def test_every_fault_of_every_file_is_told_at_once(tmp_path):
     ({"globex/users/x.yaml": "{}"}, "globex/users/x.yaml", "no globex/account file"),
     ({"acme/users/ann.json": "[1]"}, "acme/users/ann.json", "object"),
     ({"acme/users/ann.json": "{"}, "acme/users/ann.json", "Expecting"),
+    ({"globex/account.json": '{"country": "NO", "numbers": ["21000000"]}'}, "globex/account.json: numbers",
+     "acme/account.yaml's already"),
+    ({"globex/account.json": '{"realm": "g.example"}', "acme/devices/x.yaml": "sip: {username: 7, realm: g.example}"},
+     "acme/devices/x.yaml: sip.realm", "account globex's"),
+    ({"acme/users/bob.yaml": "note: &a [*a, *a]"}, "acme/users/bob.yaml", "an alias (*) is not taken"),
+    ({"acme/users/bob.yaml": "note: !!timestamp 2020-01-01"}, "acme/users/bob.yaml", "a tag"),
+    ({"acme/users/bob.yaml": "[" * 5000}, "acme/users/bob.yaml", "nested too deep"),
 ])
 def test_documents_that_cannot_be_right_are_told_with_file_and_field(tmp_path, changes, path, told):
     assert told in faults(written(tmp_path, **changes))[path]
@@ -67,6 +74,10 @@ def test_documents_that_cannot_be_right_are_told_with_file_and_field(tmp_path, c
 
 def test_a_directory_that_is_not_there_is_a_fault_and_not_an_empty_one(tmp_path):
     assert faults(tmp_path / "nowhere") == {str(tmp_path / "nowhere"): "no such directory"}
+
+
+def test_an_empty_directory_is_a_fault_as_it_would_delete_every_document(tmp_path):
+    assert "holds no document" in faults(tmp_path)[str(tmp_path)]
 
 
 def test_what_is_written_where_place_of_says_is_read_again(tmp_path):

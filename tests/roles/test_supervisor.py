@@ -125,3 +125,29 @@ def test_faulty_documents_and_none_of_before_are_an_error_at_the_start(config, d
     with pytest.raises(DocumentError):
         supervisor.start()
     supervisor.stop()
+
+
+def test_a_role_for_which_there_is_no_process_to_be_had_is_tried_again(config, documents, told, monkeypatch):
+    faults = [OSError(12, "Cannot allocate memory")]
+    popen = subprocess.Popen
+
+    def sometimes(*args, **more):
+        if faults:
+            raise faults.pop()
+        return popen(*args, **more)
+
+    monkeypatch.setattr("kazoo_rec.roles.supervisor.RESTART_FIRST_S", 0.01)
+    monkeypatch.setattr("kazoo_rec.roles.supervisor.subprocess.Popen", sometimes)
+    supervisor = Supervisor(config, argv_of(told.file), roles=("engine",))
+    supervisor.start()
+    told("engine started")
+    supervisor.stop()
+
+
+def test_stopping_while_roles_are_being_started_leaves_none(config, documents, told):
+    supervisor = Supervisor(config, argv_of(told.file))
+    supervisor.start()
+    with gevent.Timeout(20):
+        supervisor.stop()
+    children = list(supervisor._children.values())
+    assert [child.poll() is not None for child in children] == [True] * len(children)

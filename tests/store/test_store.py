@@ -111,18 +111,57 @@ def test_a_database_that_refuses_for_a_while_loses_nothing(store, monkeypatch):
     assert [result.get(timeout=5) for result in results] == [1, 1]
 
 
-def test_greenlets_go_on_while_the_database_is_locked_by_another_process(store, url):
+def test_reading_goes_on_while_another_process_writes(store, url):
+    store.recordings.insert(row("r1")).get()
     holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    result = store.recordings.insert(row("r1"))
-    turns = 0
-    for _ in range(100):
-        gevent.idle()
-        turns += 1
-    assert turns == 100 and not result.ready()
+    result = store.recordings.insert(row("r2"))
+    with gevent.Timeout(3):
+        assert [one["id"] for one in store.recordings.list()] == ["r1"]
+    assert not result.ready()
     holder.execute("COMMIT")
     holder.close()
     assert result.get(timeout=10) == 1
+
+
+def test_a_lock_that_cannot_be_taken_loses_nothing(store, monkeypatch):
+    import fcntl
+
+    flock, faults = fcntl.flock, [OSError(5, "Input/output error")]
+
+    def sometimes(*args):
+        if faults:
+            raise faults.pop()
+        return flock(*args)
+
+    monkeypatch.setattr("kazoo_rec.store.writer.fcntl.flock", sometimes)
+    monkeypatch.setattr("kazoo_rec.store.writer.RETRY_FIRST_S", 0.001)
+    assert store.recordings.insert(row("r1")).get(timeout=5) == 1
+
+
+def test_an_upgrade_that_is_cut_short_leaves_nothing_and_is_done_again(url, monkeypatch):
+    from alembic import op
+
+    create = op.create_table
+
+    def cut(name, *columns, **more):
+        if name == "deliveries":
+            raise KeyboardInterrupt
+        return create(name, *columns, **more)
+
+    monkeypatch.setattr(op, "create_table", cut)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(url)
+    monkeypatch.undo()
+    migrate(url)
+    assert revision(url) == head()
+
+
+def test_a_file_that_is_no_database_is_told_as_one(url):
+    with open(url.removeprefix("sqlite:///"), "w") as file:
+        file.write("hello, this is no database at all" * 40)
+    with pytest.raises(StoreError, match="no database of kazoo_rec"):
+        Store(url)
 
 
 CHECKOUT = Path(__file__).parents[2]

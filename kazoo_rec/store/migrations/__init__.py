@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError
 
 from kazoo_rec.errors import StoreError
 
@@ -28,22 +29,27 @@ def revision(url: str) -> str | None:
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
+    except DatabaseError as wrong:
+        raise StoreError("this is no database of kazoo_rec", f"{path}: {wrong.orig}") from wrong
     finally:
         engine.dispose()
 
 
 def migrate(url: str):
-    """Brings a database up to this version, making it (0600) where there is none; one process at a time.
+    """Brings a database up to this version, making it (0600) where there is none; one process at a time. Blocks.
 
     Raises StoreError where its directory is not there.
     """
     path = Path(make_url(url).database)
     if not path.parent.is_dir():
         raise StoreError("the database's directory is not there", str(path.parent), "make it, owned by this user")
-    with open(f"{path}.lock", "ab") as lock:
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         command.upgrade(_config(url), "head")
+    finally:
+        os.close(lock)
 
 
 def _config(url):
