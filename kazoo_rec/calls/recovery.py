@@ -57,16 +57,17 @@ class Recovery:
         return {row["uuid"] for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
 
     def _close_rows(self, present):
-        """Rows whose leg is gone and its end unheard: their file, if there is one, is what there is of them. A recording
-        that had started is delivery's to look for: it tells a missing file from a directory that is not mounted."""
+        """Rows whose leg is gone and its end unheard: their file, if there is one, is what there is of them. One that
+        had started is delivery's to look for: it tells a missing file from a directory that is not mounted."""
         if self._observe:
             return
         for row in self._rows.open(self._node):
             if row["id"] in self._recorder or row["call_id"] in present:
                 continue
             paths = [path for path in (row["master"], row["master"].replace(".wav", ".f.wav")) if self._exists(path)]
-            state = "stopped" if paths or row["started_ms"] else "discarded"
-            reason = "its end was not heard" if state == "stopped" else "its end was not heard, and nothing was recorded"
+            state, reason = "stopped", "its end was not heard"
+            if not paths and not row["started_ms"]:
+                state, reason = "discarded", "its end was not heard, and nothing was recorded"
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
             self._rows.update_open(row["id"], state=state, state_reason=reason, master=(paths or [row["master"]])[0],
