@@ -3,7 +3,6 @@
 import contextlib
 import json
 import socket
-from itertools import count
 
 import gevent
 import pytest
@@ -325,6 +324,7 @@ LENGTH = b"Content-Length: %d" % len(WHOLE.partition(b"\n\n")[2])
     pytest.param(WHOLE.replace(LENGTH, b"Content-Length: 60") + WHOLE, id="length too long"),
     pytest.param(frame(b"Event-Name: N\nN: 2\n\n"), id="plain text for JSON"),
     pytest.param(frame(b'["N"]'), id="JSON, but no object"),
+    pytest.param(b"Content-Type: api/response\nContent-Length: 5x\n\n+OK\n\n", id="reply of no length"),
     pytest.param(b"Some: header\n" * 10_000, id="headers without an end"),
     pytest.param(response("+OK") * 2, id="more replies than commands"),
 ])
@@ -366,21 +366,38 @@ def test_lost_events_are_told(connected):
 # Load
 
 
+@contextlib.contextmanager
+def another_greenlet():
+    """Counts the turns that it has."""
+    turns, done = [], Flag()
+
+    def take_turns():
+        while not done.wait(0.0001):
+            turns.append(None)
+
+    other = gevent.spawn(take_turns)
+    yield turns
+    done.set()
+    other.join()
+
+
 def test_a_burst_leaves_other_greenlets_their_turns(connected):
     connection, session = connected("N")
     numbered = [event("N", N=str(n)) for n in range(50_000)]
     gevent.spawn(lambda: (session.send(*numbered), session.close()))
-    turns, done = count(), Flag()
+    with another_greenlet() as turns:
+        assert numbers(connection) == list(range(50_000))
+    assert len(turns) > 20
 
-    def take_turns():
-        while not done.wait(0.0001):
-            next(turns)
 
-    other = gevent.spawn(take_turns)
-    assert numbers(connection) == list(range(50_000))
-    done.set()
-    other.join()
-    assert next(turns) > 20
+def test_so_does_a_queue_that_is_worked_off(connected):
+    connection, session = connected("N")
+    session.send(*[event("N", N=str(n)) for n in range(100_000)])
+    session.close()
+    end_of(connection)
+    with another_greenlet() as turns:
+        assert numbers(connection) == list(range(100_000))
+    assert len(turns) > 5
 
 
 def test_a_blocked_handler_stops_the_reading_and_bounds_the_memory(connected, said):
@@ -391,6 +408,8 @@ def test_a_blocked_handler_stops_the_reading_and_bounds_the_memory(connected, sa
     stream = b"".join(event("N", N=str(n), Padding=padding) for n in range(total))
     gevent.spawn(lambda: (session.send(stream), sent.set(), session.close()))
     line = said.wait("reading stops")
+    for _ in range(20):  # whoever would read on has the time to
+        gevent.idle()
     assert line["level"] == "error" and line["bytes"] == connection.queued_bytes
     assert bound <= connection.queued_bytes < bound + 2 * size
     assert not sent.is_set(), "64 MB fit into no socket's buffers"
@@ -405,7 +424,9 @@ def test_a_stalled_connection_can_be_stopped(connected, said):
     said.wait("reading stops")
     connection.stop()
     assert list(connection.events()) == []
-    said.wait("read again")
+    reader = connection._receive_events_greenlet
+    reader.join(PATIENCE_S)
+    assert reader.dead
 
 
 def outcome_of_send(session):

@@ -6,7 +6,6 @@ from gevent.event import Event as Flag
 from gevent.queue import Queue
 
 from kazoo_rec.errors import NotConnected
-from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.redial import FIRST_WAIT_S, LONGEST_WAIT_S, REFUSED_WAIT_S, Redial
 from tests.switch.fakes import PATIENCE_S
 
@@ -133,14 +132,14 @@ def test_a_fault_of_ours_costs_a_connection_and_not_the_link(redial, switch, pat
     assert second["reason"] == "not yet"
 
 
-def test_every_connection_is_closed_before_the_next(redial, switch, patience):
+def test_every_connection_is_closed_before_the_next(redial, patience):
     made = []
 
-    def make():
-        made.append(Connection(switch.host, switch.port, "guess", 5))
-        return made[-1]
+    def prepare(connection):
+        made.append(connection)
+        raise NotConnected("not yet")
 
-    redial(make)
+    redial(prepare=prepare)
     patience.allow()
     patience.asked.get(timeout=PATIENCE_S)
     assert [connection.closed.ready() for connection in made] == [True, True]
