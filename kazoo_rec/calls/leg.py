@@ -23,7 +23,7 @@ class Leg:
 
     `called` is a leg that was called for another; the others are callers, whatever their direction (click-to-call
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
-    of the half on the other side of it. `answered_ms`, `bridged_ms` (first) and `held_ms` (while held) are the switch's
+    of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms` (first) and `held_ms` (while held) are the switch's
     clock, since the epoch, None until it happened; `answered_at` is the engine's.
     """
 
@@ -36,6 +36,7 @@ class Leg:
     plumbing: bool = False
     other_half: str = ""
     wideband: bool = False
+    bypassed: bool = False
     answered_ms: int | None = None
     answered_at: int = 0
     bridged_ms: int | None = None
@@ -90,6 +91,17 @@ def facts_of(event) -> dict:
 def text(value: str) -> str:
     """A caller's text as the store can hold it: at most 256 characters, lone surrogates replaced."""
     return value[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+
+
+def is_bypassed(event) -> bool:
+    """Whether a leg that is being called will have its media around the switch (bypass_media): at CHANNEL_CREATE it
+    then offers its partner's SDP and has no port of its own (seen on FreeSWITCH 1.10.12)."""
+    return bool(event.variable("rtp_local_sdp_str")) and not event.variable("local_media_port")
+
+
+def has_media(event) -> bool:
+    """Whether an answered leg has media on the switch: CHANNEL_ANSWER then names its codec, and otherwise does not."""
+    return bool(event.get("Channel-Read-Codec-Name"))
 
 
 def is_wideband(event) -> bool:

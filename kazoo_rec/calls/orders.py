@@ -71,7 +71,7 @@ class Orders:
     def _arm(self, leg, recordings):
         self._prepare(recordings)
         ready = [one for one in recordings if leg.answered_ms is None and not one.dropped]
-        if not ready or not leg.alive:
+        if not ready or not leg.alive or leg.bypassed:
             return
         armings = [commands.Arming(one.id, self._files.on_switch(one.armed_path), one.limit_s, one.variables())
                    for one in ready]

@@ -12,6 +12,7 @@ Methods are called by the tracker as events come and never wait: what the switch
 import gevent
 import structlog
 
+from kazoo_rec.calls.leg import has_media
 from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import Recording, directory_of, new_id
 
@@ -72,7 +73,8 @@ class Recorder:
         if not made:
             return
         if leg.answered_ms is None:
-            self._orders.arm(leg, made)
+            if not leg.bypassed:
+                self._orders.arm(leg, made)
         else:
             for recording in made:
                 self._start_soon(recording, now_at)
@@ -82,13 +84,21 @@ class Recorder:
         for recording in self._live(leg):
             self._save(recording, call_id=leg.uuid)
 
+    def bypassed(self, leg):
+        """`leg`, which rings, will have no media: what is armed would harm its call."""
+        for recording in self._live(leg):
+            self._orders.disarm(recording)
+
     def answered(self, leg, event, now_at):
-        """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now."""
+        """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now. A leg without media
+        is not touched: a command could end its call."""
         leg.answered_at = self._now_at = now_at
         for recording in self._live(leg):
             if recording.state != "armed" or recording.dropped:
                 continue
-            if event.variable(f"execute_on_answer_{recording.id}"):
+            if not has_media(event):
+                self._end(recording, "failed", "no media")
+            elif event.variable(f"execute_on_answer_{recording.id}"):
                 self._watch(recording, now_at + START_WITHIN_MS)
             else:
                 log.info("armed too late, starting by command", call_id=leg.uuid, recording_id=recording.id)

@@ -9,7 +9,7 @@ from logging import DEBUG
 
 import structlog
 
-from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, is_wideband
+from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, is_bypassed, is_wideband
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 
@@ -95,6 +95,8 @@ class Tracker:
         else:
             leg.identity = self._identifier.caller(event, directory)
         self._note_unplaced(leg, event, directory)
+        if leg.called:
+            self._note_bypass(leg, event, partner)
         if partner:
             self._ask(partner, leg, now_at)
         elif not leg.called:
@@ -238,6 +240,15 @@ class Tracker:
         if whose is None or whose.network == "offnet" or whose.account_id is None:
             return None
         return directory.endpoint(whose.account_id, whose.user_id, whose.device_id)
+
+    def _note_bypass(self, leg, event, partner):
+        """A leg without media must not be armed: `record_session` at its answer would hang the call, or end it. Of a
+        caller that rings, the leg that is called for it tells."""
+        leg.bypassed = is_bypassed(event)
+        if partner is not None and partner.answered_ms is None:
+            partner.bypassed = leg.bypassed
+            if leg.bypassed:
+                self._recorder.bypassed(partner)
 
     # -- looking through loopback legs
 

@@ -16,6 +16,9 @@ from kazoo_rec.switch.events import Event
 
 ROOT = "/rec"
 
+#: What CHANNEL_ANSWER has of a leg with media.
+CODEC = {"Channel-Read-Codec-Name": "PCMU"}
+
 
 def done(value=None, error=None):
     result = AsyncResult()
@@ -141,7 +144,8 @@ class Scene:
     def answer(self, uuid, start=True):
         """CHANNEL_ANSWER with what is armed by now, and RECORD_START of each, as the switch does it."""
         armed = self.armed(uuid)
-        self.event("CHANNEL_ANSWER", uuid, **{f"variable_execute_on_answer_{id}": "record_session" for id in armed})
+        self.event("CHANNEL_ANSWER", uuid, **{
+            **CODEC, **{f"variable_execute_on_answer_{id}": "record_session" for id in armed}})
         if start:
             for id, path in armed.items():
                 self.record_start(uuid, id, path)
@@ -149,6 +153,10 @@ class Scene:
 
     def bridge(self, a, b):
         return self.event("CHANNEL_BRIDGE", a, **{"Bridge-A-Unique-ID": a, "Bridge-B-Unique-ID": b})
+
+    def answer_unarmed(self, uuid):
+        """CHANNEL_ANSWER that comes before any arming has been executed."""
+        return self.event("CHANNEL_ANSWER", uuid, **CODEC)
 
     def record_start(self, uuid, id, path):
         return self.event("RECORD_START", uuid, **{"Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path})

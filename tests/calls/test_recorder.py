@@ -34,7 +34,7 @@ def test_an_arming_that_comes_too_late_is_followed_by_a_start_at_once_under_anot
         one.phone_calls("a", "1000")
         waiting = one.held_back[:]
         one.held_back.clear()
-        one.event("CHANNEL_ANSWER", "a")
+        one.answer_unarmed("a")
     started = one.switch.of("uuid_record a start")
     assert len(started) == 1 and f" {fallback_of(one)} " in started[0]
     for function, args in waiting:  # the arming leaves its queue only now: the leg has answered, it stays unsent
@@ -71,7 +71,7 @@ def test_what_the_switch_lists_is_not_started_again():
 def test_if_both_start_the_later_is_stopped_by_its_path_and_removed():
     one = scene()
     one.phone_calls("a", "1000")
-    one.event("CHANNEL_ANSWER", "a")
+    one.answer_unarmed("a")
     id, fallback = one.row()["id"], fallback_of(one)
     one.record_start("a", id, path_of(one))
     one.record_start("a", id, fallback)
@@ -86,7 +86,7 @@ def test_if_both_start_the_later_is_stopped_by_its_path_and_removed():
 def test_a_stop_that_is_not_obeyed_is_sent_again():
     one = scene()
     one.phone_calls("a", "1000")
-    one.event("CHANNEL_ANSWER", "a")
+    one.answer_unarmed("a")
     one.record_start("a", one.row()["id"], path_of(one)).record_start("a", one.row()["id"], fallback_of(one))
     one.after(999)
     assert len(one.switch.of("stop")) == 1
@@ -100,7 +100,7 @@ def test_a_start_that_nobody_answered_is_verified_and_tried_again():
     one = scene()
     one.switch.replies = {"uuid_record": CommandTimeout("no answer"), "uuid_buglist": NotConnected("gone")}
     one.phone_calls("a", "1000")
-    one.event("CHANNEL_ANSWER", "a").after(250)
+    one.answer_unarmed("a").after(250)
     assert one.row()["state"] == "armed"
     one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
     one.after(250)
@@ -201,7 +201,7 @@ def test_a_leg_whose_id_cannot_be_part_of_a_command_is_reported():
 def test_a_talk_of_which_nothing_was_recorded_is_a_loss_whatever_was_in_the_way():
     one = scene()
     one.switch.replies = {"uuid_": NotConnected("gone")}
-    one.phone_calls("a", "1000").event("CHANNEL_ANSWER", "a")
+    one.phone_calls("a", "1000").answer_unarmed("a")
     for _ in range(30):
         one.after(100)
     one.hang_up("a")
@@ -218,7 +218,7 @@ def test_one_start_at_a_time_is_on_its_way():
     one = scene()
     one.phone_calls("a", "1000")
     with one.slow_switch():
-        one.event("CHANNEL_ANSWER", "a").after(250).after(250).after(250)
+        one.answer_unarmed("a").after(250).after(250).after(250)
         assert len(one.held_back) == 1
     assert len(one.switch.of("uuid_record a start")) == 1
 
@@ -226,7 +226,7 @@ def test_one_start_at_a_time_is_on_its_way():
 def test_a_leg_started_by_command_keeps_its_recordings_too():
     one = scene()
     one.phone_calls("a", "1000")
-    one.event("CHANNEL_ANSWER", "a")
+    one.answer_unarmed("a")
     assert one.switch.commands[-1] == (
         "api uuid_setvar_multi a recording_follow_transfer=false;recording_follow_attxfer=false")
 
@@ -235,7 +235,7 @@ def test_a_leg_that_hung_up_before_its_start_is_no_failure_of_media():
     one = scene()
     one.switch.replies = {"uuid_record": CommandFailed("refused", "-ERR Cannot locate session!")}
     one.phone_calls("a", "1000")
-    one.event("CHANNEL_ANSWER", "a").hang_up("a")
+    one.answer_unarmed("a").hang_up("a")
     assert (one.row()["state"], one.row()["state_reason"]) == ("discarded", "ended before it started")
 
 
@@ -256,7 +256,7 @@ def test_a_hold_begun_before_the_recording_is_a_span_from_its_start():
 def test_a_stop_whose_start_was_not_heard_tells_where_the_file_is():
     one = scene()
     one.phone_calls("a", "1000")
-    one.event("CHANNEL_ANSWER", "a").record_stop("a", one.row()["id"], fallback_of(one))
+    one.answer_unarmed("a").record_stop("a", one.row()["id"], fallback_of(one))
     assert one.row()["state"] == "stopped" and one.row()["master"].endswith(".f.wav")
 
 

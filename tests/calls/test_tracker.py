@@ -77,7 +77,7 @@ def test_an_ivr_that_answers_at_once_is_onnet_and_started_by_command():
     scene = Scene([acme(account={"inbound": {"offnet": ON}, "outbound": {"onnet": {"enabled": False}}})])
     with scene.slow_switch():
         scene.carrier_calls("a", "15550001001")
-        scene.event("CHANNEL_ANSWER", "a")
+        scene.answer_unarmed("a")
     row = scene.row()
     assert scene.switch.of("uuid_record a start") and not scene.switch.of("execute_on_answer")
     assert f"/rec/{row['master'].removesuffix('.wav')}.f.wav 10801 " in scene.switch.commands[0]
@@ -206,7 +206,7 @@ def test_a_phone_of_a_known_account_is_recorded_though_its_onnet_caller_is_nobod
 def test_a_leg_that_gets_another_uuid_is_commanded_by_it():
     scene = Scene([acme(account=ALL)])
     scene.phone_calls("a", "1000").event("CHANNEL_UUID", "z", **{"Old-Unique-ID": "a"})
-    scene.event("CHANNEL_ANSWER", "z")
+    scene.answer_unarmed("z")
     assert scene.switch.of("uuid_record z start") and scene.row()["call_id"] == "z"
 
 
@@ -250,3 +250,32 @@ def test_a_wanted_leg_without_media_is_reported_within_a_second_of_its_answer():
     for _ in range(10):
         scene.after(50)
     assert scene.row()["state"] == "failed" and scene.row()["state_reason"] == "no media"
+
+
+BYPASS = {"rtp_local_sdp_str": "v=0…"}
+
+
+def rings_around_the_switch(scene, uuid, originator, user):
+    """The called leg of `bypass_media=true`: its partner's SDP, and no port of the switch's."""
+    return scene.create(uuid, "outbound", originator=originator, dialed_user=user, dialed_domain="acme.example",
+                        **BYPASS)
+
+
+def test_legs_without_media_are_neither_armed_nor_started_as_that_would_end_their_call():
+    scene = Scene([acme(account=ALL), phone("1001", **ALL)])
+    scene.phone_calls("a", "1000")
+    armed, = scene.armed("a")
+    rings_around_the_switch(scene, "b", "a", "1001")
+    assert scene.armed("a") == {} and scene.armed("b") == {}
+    scene.event("CHANNEL_ANSWER", "b").event("CHANNEL_ANSWER", "a").bridge("a", "b").after(1000)
+    assert scene.recordings() == {("account.inbound", "a"): "failed", ("callee.inbound", "b"): "failed"}
+    assert {row["state_reason"] for row in scene.rows.by_id.values()} == {"no media"}
+    assert not scene.switch.of("uuid_record") and len(scene.switch.of(armed)) == 2
+
+
+def test_a_caller_whose_next_leg_has_media_is_recorded_after_all():
+    scene = Scene([acme(account=ALL)])
+    scene.phone_calls("a", "1000")
+    rings_around_the_switch(scene, "b", "a", "1001").hang_up("b", "USER_BUSY")
+    scene.rings("c", "a", "1002").answer("c").answer_unarmed("a")
+    assert scene.switch.of("uuid_record a start")
