@@ -21,6 +21,7 @@ import tempfile
 import time
 import wave
 from collections import defaultdict
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import gevent
@@ -77,53 +78,62 @@ class Switch:
         self.files[event.headers["Unique-ID"]].append(Path(event.headers["Record-File-Path"]))
 
 
-def until(condition, within_s: float):
+def until(condition, within_s: float) -> bool:
+    """Whether it came true in time."""
     deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"not within {within_s} s: the switch, sipp or kazoo-rec hangs")
+    while not (found := condition()) and time.monotonic() < deadline:
         gevent.sleep(0.1)
+    return found
 
 
-def sipp(scenario: str, directory: Path, port: int, *more) -> subprocess.Popen:
-    return subprocess.Popen(["sipp", "-sf", SCENARIOS / f"{scenario}.xml", "-i", "127.0.0.1", "-mi", "127.0.0.1",
-                             "-p", str(port), "-nostdin", *map(str, more)],
-                            cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@contextmanager
+def running(*argv, **streams):
+    """A child process, ended when the block is left."""
+    child = subprocess.Popen([str(word) for word in argv], **streams)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def sipp(scenario: str, port: int, *more):
+    return ("sipp", "-sf", SCENARIOS / f"{scenario}.xml", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", port,
+            "-nostdin", *more)
 
 
 def place_calls(switch: Switch, directory: Path, number: str):
     """Places all calls and waits for their end."""
     switch.forget()
-    callee = sipp("callee", directory, CALLEE_PORT)
-    caller = sipp("caller", directory, CALLER_PORT, "127.0.0.1:5080", "-s", number, "-m", CALLS, "-r", CALLS_A_SECOND)
-    failed = caller.wait(timeout=120)
-    until(lambda: switch.api("show channels count").startswith("0 "), within_s=30)
-    gevent.sleep(1)
-    callee.terminate()
-    callee.wait()
-    if failed:
-        print(f"sipp: some of the calls failed (exit {failed})")
+    quiet = {"cwd": directory, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with running(*sipp("callee", CALLEE_PORT), **quiet):
+        caller = sipp("caller", CALLER_PORT, "127.0.0.1:5080", "-s", number, "-m", CALLS, "-r", CALLS_A_SECOND)
+        with running(*caller, **quiet) as calling:
+            if calling.wait(timeout=120):
+                print("sipp: not every call came about")
+        if not until(lambda: switch.api("show channels count").startswith("0 "), within_s=20):
+            print("the switch still has legs that nobody talks on:", switch.api("show channels count"))
+        gevent.sleep(1)
 
 
-def start_product(switch: Switch, directory: Path) -> subprocess.Popen:
+@contextmanager
+def product(switch: Switch, directory: Path):
+    """`kazoo-rec run`, connected."""
     for name, body in DOCUMENTS.items():
         file = directory / "documents" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(body))
-    recordings_dir = directory / "recordings"
-    recordings_dir.mkdir()
-    config = directory / "kazoo_rec.json"
+    (directory / "recordings").mkdir()
+    config, log = directory / "kazoo_rec.json", directory / "kazoo_rec.log"
     config.write_text(json.dumps({
         "node": "bench", "database": f"sqlite:///{directory}/kazoo_rec.db", "documents": str(directory / "documents"),
-        "recordings_dir": str(recordings_dir), "switches": [{**switch.address, "command_connections": 8}]}))
-    log = directory / "kazoo_rec.log"
-    with log.open("wb") as written:
-        product = subprocess.Popen([sys.executable, "-m", "kazoo_rec", "run", "--config", config, "--role",
-                                    "engine,delivery"], stderr=written)
-    until(lambda: product.poll() is not None or b"switch connected" in log.read_bytes(), within_s=30)
-    if product.poll() is not None:
-        sys.exit(log.read_text())
-    return product
+        "recordings_dir": str(directory / "recordings"),
+        "switches": [{**switch.address, "command_connections": 8}]}))
+    with log.open("wb") as written, running(
+            sys.executable, "-m", "kazoo_rec", "run", "--config", config, "--role", "engine,delivery", stderr=written):
+        if not until(lambda: b"switch connected" in log.read_bytes(), within_s=30):
+            sys.exit(log.read_text())
+        yield
 
 
 def length_ms(file: Path) -> float:
@@ -150,11 +160,8 @@ def run(switch: Switch, number: str) -> dict:
         # A second of 440 Hz in μ-law would do as silence does; noise costs every encoder the same.
         (directory / "tone.ulaw").write_bytes(np.random.default_rng(1).integers(0, 256, 80_000, np.uint8).tobytes())
         switch.api(f"global_setvar bench_dir={directory}")
-        product = start_product(switch, directory) if number == OURS else None
-        place_calls(switch, directory, number)
-        if product:
-            product.terminate()
-            product.wait(timeout=60)
+        with product(switch, directory) if number == OURS else nullcontext():
+            place_calls(switch, directory, number)
         return measured(switch)
     finally:
         shutil.rmtree(directory)
@@ -172,7 +179,9 @@ def main():
     if switch.api("global_getvar kazoo_rec_lab") != "1":
         print(f"NOT RUN: {address.rpartition(':')[0]} does not run tests/freeswitch/conf")
         sys.exit(2)
-    sipp("register", SCENARIOS, CALLER_PORT, "127.0.0.1:5060", "-m", 1, "-key", "callee_port", CALLEE_PORT).wait()
+    subprocess.check_call([str(word) for word in sipp(
+        "register", CALLER_PORT, "127.0.0.1:5060", "-m", 1, "-key", "callee_port", CALLEE_PORT)],
+        stdout=subprocess.DEVNULL)
     print(switch.api("version"))
     runs = {OURS: [], PEER: []}
     for number in (PEER, OURS) * RUNS:

@@ -65,7 +65,7 @@ class Site:
         return self
 
     def connected(self, times):
-        self.simulator.until(lambda: self.simulator.commands.count("show channels as json") >= times, timeout=20)
+        self.simulator.until(lambda: self.simulator.commands.count("show registrations as json") >= times, timeout=20)
 
     def play(self, caller, *called, **more):
         """Plays one call to its end; the recordings of its legs, finished, in order of rule."""

@@ -23,8 +23,9 @@ class Leg:
 
     `called` is a leg that was called for another; the others are callers, whatever their direction (click-to-call
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
-    of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms` (first) and `held_ms` (while held) are the switch's
-    clock, since the epoch, None until it happened; `answered_at` is the engine's.
+    of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms`
+    (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
+    is the engine's.
     """
 
     uuid: str

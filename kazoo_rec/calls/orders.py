@@ -88,8 +88,6 @@ class Orders:
         path = self._files.on_switch(recording.fallback_path)
         try:
             self._send(commands.start(leg.uuid, path, recording.limit_s, recording.variables()), COMMAND_WITHIN_S)
-            # Else a dialplan's `recording_follow_transfer=true` would carry it off to where no command finds it.
-            self._send(commands.keep_recordings(leg.uuid), COMMAND_WITHIN_S)
         except CommandRefused as refused:
             self._impossible([recording], refused)
         except CommandFailed as refused:
@@ -99,6 +97,9 @@ class Orders:
                 self._outcome.failed(recording, "no media", refused.reply)
         except (CommandTimeout, NotConnected) as unheard:
             _unheard(recording, unheard)
+        else:
+            # Else a dialplan's `recording_follow_transfer=true` would carry it off to where no command finds it.
+            self._tell(recording, commands.keep_recordings(leg.uuid))
 
     def _verify(self, recording):
         if recording.running or recording.dropped or not recording.leg.alive:

@@ -8,9 +8,14 @@ from kazoo_rec.switch import commands, replies
 #: Seconds between sweeps of a connection that stays up.
 SWEEP_EVERY_S = 300
 
-#: Seconds within which `show channels` tells of a new or an ended leg (it reads a database that is written behind
-#: the calls), and an event has found its way to us.
+#: Seconds before one that the switch did not answer is tried again.
+SWEEP_RETRY_S = 2
+
+#: Seconds within which the event of a leg's end has found its way to us.
 NEWS_WITHIN_S = 5
+
+#: Seconds for the answer whether a leg exists.
+ANSWER_WITHIN_S = 5.0
 
 #: Seconds for the list of all legs: 1 KB each.
 LIST_WITHIN_S = 30.0
@@ -44,25 +49,29 @@ class Recovery:
         self._tracker.keep_only(set(), "the switch was restarted")
 
     def sweep(self, send):
-        """Ends legs that the switch has not had for a while. Takes twice NEWS_WITHIN_S."""
+        """Forgets legs that the switch does not have, and closes rows of which no leg is left.
+
+        `show channels` reads a database that is written behind the calls, and may keep a leg for ever that is gone
+        (seen when SQLite was busy): it finds whom to ask about, `uuid_exists` is what is believed.
+        """
         known = self._tracker.uuids()
+        listed = {row["uuid"] for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
+        gone = {uuid for uuid in known - listed if not self._exists_on(send, uuid)}
         gevent.sleep(NEWS_WITHIN_S)
-        present = self._present(send)
-        gevent.sleep(NEWS_WITHIN_S)
-        gone = known - present
-        self._tracker.keep_only(self._tracker.uuids() - gone, "not among the switch's channels")
-        self._close_rows(present)
+        self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it")
+        self._close_rows(send)
 
-    def _present(self, send):
-        return {row["uuid"] for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
+    @staticmethod
+    def _exists_on(send, uuid):
+        return replies.exists(send(commands.exists(uuid), ANSWER_WITHIN_S))
 
-    def _close_rows(self, present):
+    def _close_rows(self, send):
         """Rows whose leg is gone and its end unheard: their file, if there is one, is what there is of them. One that
         had started is delivery's to look for: it tells a missing file from a directory that is not mounted."""
         if self._observe:
             return
         for row in self._rows.open(self._node):
-            if row["id"] in self._recorder or row["call_id"] in present:
+            if row["id"] in self._recorder or self._exists_on(send, row["call_id"]):
                 continue
             paths = [path for path in (row["master"], row["master"].replace(".wav", ".f.wav")) if self._exists(path)]
             state, reason = "stopped", "its end was not heard"

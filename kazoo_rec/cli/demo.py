@@ -84,7 +84,7 @@ class _Site:
             stack.callback(role.stop)
         self._store, self._receiver = Store(config.database), receiver
         stack.callback(self._store.close)
-        simulator.until(lambda: "show channels as json" in simulator.commands, timeout=10)
+        simulator.until(lambda: "show registrations as json" in simulator.commands, timeout=10)
         self.calls = {call: simulator.play(call.script) for call in demo_calls.calls()}
 
     @staticmethod

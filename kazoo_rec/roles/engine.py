@@ -12,7 +12,7 @@ from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
 from kazoo_rec.calls.recorder import Recorder
-from kazoo_rec.calls.recovery import SWEEP_EVERY_S, Recovery
+from kazoo_rec.calls.recovery import SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.config import Config, Switch
@@ -147,9 +147,11 @@ class _Watch:
 
     def _sweep(self):
         while True:
+            wait_s = SWEEP_EVERY_S
             try:
                 self._recovery.sweep(self._pool.ask)
             except (SwitchError, SQLAlchemyError) as unheard:
                 log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
-            self._doubtful.wait(SWEEP_EVERY_S)
+                wait_s = SWEEP_RETRY_S
+            self._doubtful.wait(wait_s)
             self._doubtful.clear()

@@ -231,6 +231,17 @@ def test_a_leg_started_by_command_keeps_its_recordings_too():
         "api uuid_setvar_multi a recording_follow_transfer=false;recording_follow_attxfer=false")
 
 
+def test_a_leg_that_hangs_up_just_after_its_start_is_recorded_for_all_that():
+    one = scene()
+    one.switch.replies = {"setvar_multi a recording_follow": CommandFailed("", "-ERR No such channel!")}
+    one.phone_calls("a", "1000")
+    with one.slow_switch():
+        one.answer_unarmed("a")
+    assert one.row()["state"] == "armed"
+    one.record_start("a", one.row()["id"], fallback_of(one)).hang_up("a")
+    assert one.row()["state"] == "stopped"
+
+
 def test_a_leg_that_hung_up_before_its_start_is_no_failure_of_media():
     one = scene()
     one.switch.replies = {"uuid_record": CommandFailed("refused", "-ERR Cannot locate session!")}
