@@ -8,7 +8,7 @@ answer, the best that the switch can do; no engine runs then. Five runs of each,
 
 What a leg lost is its talk less the length of its file. The talk is from Caller-Channel-Answered-Time to
 Caller-Channel-Hangup-Time in the leg's CHANNEL_HANGUP_COMPLETE, the switch's own clock; the file is the one that
-RECORD_START of that leg names, its length read from its header on disk. An answered leg without RECORD_START or
+RECORD_START of that leg names, its length that of its samples on disk. An answered leg without RECORD_START or
 without a file is unrecorded, one with a second RECORD_START is doubled.
 """
 
@@ -19,7 +19,6 @@ import statistics
 import sys
 import tempfile
 import time
-import wave
 from collections import defaultdict
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -34,6 +33,7 @@ CALLS_A_SECOND = 50
 RUNS = 5
 PERCENTILES = (50, 95, 99)
 GOAL_MS = 40  #: over the peer's p99
+HEADER_BYTES, BYTES_PER_MS = 44, 32  #: two channels of 16 bits, 8 kHz
 SCENARIOS = Path(__file__).with_name("sipp")
 CALLEE_PORT, CALLER_PORT = 6101, 6102
 
@@ -137,8 +137,8 @@ def product(switch: Switch, directory: Path):
 
 
 def length_ms(file: Path) -> float:
-    with wave.open(str(file)) as opened:
-        return opened.getnframes() * 1000 / opened.getframerate()
+    """Of a two-channel WAV, by its size: its header is not written before its end."""
+    return (file.stat().st_size - HEADER_BYTES) / BYTES_PER_MS
 
 
 def measured(switch: Switch) -> dict:
