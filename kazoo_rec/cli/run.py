@@ -12,6 +12,7 @@ from kazoo_rec import logs
 from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
 from kazoo_rec.errors import KazooRecError
+from kazoo_rec.roles import priority
 from kazoo_rec.roles.api import Api
 from kazoo_rec.roles.delivery import Delivery
 from kazoo_rec.roles.engine import Engine
@@ -66,6 +67,9 @@ def role(name, config_file, observe, verbose, lifeline):
     """Run one role in this process."""
     logs.configure(verbose or observe, role=name)
     config = load(config_file)
+    stand = {"engine": priority.with_the_switch, "delivery": priority.behind_everybody}.get(name)
+    if stand:
+        stand()
     part = {"engine": lambda: Engine(config, observe), "delivery": lambda: Delivery(config),
             "api": lambda: Api(config)}[name]()
     stopped = _until_signal()

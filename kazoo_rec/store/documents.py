@@ -1,10 +1,13 @@
 """Documents of accounts, users and devices, each with the `seq` of its last change."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.store.tables import change, documents
+
+#: Asked many times a second, so made once.
+_SINCE = select(documents).where(documents.c.seq > bindparam("last")).order_by(documents.c.seq)
 
 
 class Documents:
@@ -15,8 +18,8 @@ class Documents:
 
     def since(self, seq: int) -> list[dict]:
         """Every document whose last change is above `seq`, tombstones (`deleted`) included, in order of change."""
-        query = select(documents).where(documents.c.seq > seq).order_by(documents.c.seq)
-        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+        return self._read(lambda connection: [
+            dict(row) for row in connection.execute(_SINCE, {"last": seq}).mappings()])
 
     def take_files(self, found: list[dict]) -> AsyncResult:
         """Makes the documents that came from files be exactly `found`, in one transaction.

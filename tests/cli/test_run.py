@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,10 @@ def test_it_records_reads_documents_again_on_sighup_and_ends_on_ctrl_c(program, 
     running = program()
     called(simulator)
     assert states(tmp_path) == []
+    pid = {role: int(re.search(rf"started={role} pid=(\d+)", running.log.read_text())[1])
+           for role in ("engine", "delivery")}
+    _until(lambda: os.getpriority(os.PRIO_PROCESS, pid["delivery"]) > os.getpriority(os.PRIO_PROCESS, pid["engine"]))
+    assert os.sched_getscheduler(pid["engine"]) == os.SCHED_RR or "no realtime priority" in running.log.read_text()
     account(True)
     os.kill(running.pid, signal.SIGHUP)
     _until(lambda: running.log.read_text().count("documents read") == 2)
