@@ -4,7 +4,8 @@
 second. sipp is both sides (Debian's sip-tester, scenarios in bench/sipp), the switch is the lab of
 tests/freeswitch/conf, all on this machine. Ours: `kazoo-rec run` with its defaults and 8 command connections records
 the account's caller and the callee. The peer: the dialplan records both legs by itself with `record_session` at the
-answer, the best that the switch can do; no engine runs then. Five runs of each, one after the other in turn.
+answer and the same variables, the best that the switch can do; no engine runs then. Five runs of
+each, one after the other in turn.
 
 What a leg lost is its talk less the length of its file. The talk is from Caller-Channel-Answered-Time to
 Caller-Channel-Hangup-Time in the leg's CHANNEL_HANGUP_COMPLETE, the switch's own clock; the file is the one that
