@@ -17,7 +17,7 @@ from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.config import Config, Switch
 from kazoo_rec.documents.directory import Directory
-from kazoo_rec.errors import SwitchError
+from kazoo_rec.errors import NotConnected, SwitchError
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.link import Link
@@ -116,8 +116,9 @@ class _Watch:
         self._stopping = False
 
     def start(self):
-        self._pool.start()
+        # Events first: the switch queues five connections at most and lets the next wait a second (its `listen`).
         self._link.start()
+        self._pool.start()
         self._sweeping = gevent.spawn(self._sweep)
 
     def stop(self):
@@ -150,6 +151,8 @@ class _Watch:
             wait_s = SWEEP_EVERY_S
             try:
                 self._recovery.sweep(self._pool.ask)
+            except NotConnected:  # which the connections tell of
+                wait_s = SWEEP_RETRY_S
             except (SwitchError, SQLAlchemyError) as unheard:
                 log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
                 wait_s = SWEEP_RETRY_S
