@@ -58,6 +58,10 @@ class CommandFailed(SwitchError):
         self.reply = reply
 
 
+class TraceError(KazooRecError):
+    """A file is not the trace that it should be, or cannot be written."""
+
+
 class StoreError(KazooRecError):
     """The database cannot be used as it is."""
 

@@ -32,11 +32,12 @@ class Tracker:
       registrations: `calls.registrations.Registrations` of this switch.
       directory: gives the newest `documents.directory.Directory` when called.
       recorder: `calls.recorder.Recorder`, told what to record.
+      asked: is told `(a, b, question, decision)` each time that policy was asked; b is None where nobody is called.
     """
 
-    def __init__(self, identifier, registrations, directory, recorder):
+    def __init__(self, identifier, registrations, directory, recorder, asked=None):
         self._identifier, self._registrations = identifier, registrations
-        self._directory, self._recorder = directory, recorder
+        self._directory, self._recorder, self._asked = directory, recorder, asked
         self._legs: dict[str, Leg] = {}
         self._unplaced: set[tuple] = set()
         self.unplaced = 0
@@ -62,6 +63,9 @@ class Tracker:
     def uuids(self) -> set[str]:
         """The legs that are known."""
         return set(self._legs)
+
+    def leg(self, uuid: str) -> Leg | None:
+        return self._legs.get(uuid)
 
     def keep_only(self, uuids: set[str], cause: str):
         """Forgets every leg that is not in `uuids`: the switch does not have it, and its end was not heard, nor
@@ -185,11 +189,14 @@ class Tracker:
         crosses = b is not None and self._crosses(account, b)
         if account is None and not crosses:
             return
-        decision = decide(Question(
+        question = Question(
             account=directory.account(account),
             callee_account=directory.account(b.identity.account_id) if crosses else None,
             caller=self._endpoint(directory, a), callee=self._endpoint(directory, b),
-            source=a.identity.network, destination=destination))
+            source=a.identity.network, destination=destination)
+        decision = decide(question)
+        if self._asked:
+            self._asked(a, b, question, decision)
         if log.is_enabled_for(DEBUG):
             for refusal in decision.refusals:
                 log.debug("not recorded", call_id=a.uuid, other_leg=b and b.uuid, rule=refusal.rule,
@@ -203,8 +210,9 @@ class Tracker:
                 settled = plan.rule.endswith(".inbound") or b is None
                 wanted[leg].append((plan, whose, network if plan.rule.endswith(".outbound") else destination, settled))
         for leg, plans in wanted.items():
-            if plans:
-                self._recorder.want(leg, plans, a.identity.network, now_at)
+            if plans:  # what comes from another account comes from offnet, for the account that it reaches
+                source = "offnet" if crosses and leg is b else a.identity.network
+                self._recorder.want(leg, plans, source, now_at)
 
     def _said(self, leg, plan, account, network):
         """Whether this rule has said yes already: for its leg, and an account's A leg rules once in the whole call."""
