@@ -10,8 +10,10 @@ from kazoo_rec.cli.demo import demo
 from kazoo_rec.cli.docs import docs
 from kazoo_rec.cli.receive import receive
 from kazoo_rec.cli.recordings import recordings
+from kazoo_rec.cli.replay import replay
 from kazoo_rec.cli.run import role, run
 from kazoo_rec.cli.simulate import simulate
+from kazoo_rec.cli.trace import trace
 from kazoo_rec.errors import KazooRecError
 
 
@@ -21,7 +23,7 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, docs, recordings, simulate, receive):
+for command in (demo, run, role, decide, docs, recordings, simulate, receive, trace, replay):
     cli.add_command(command)
 
 

@@ -21,7 +21,7 @@ LINE_BYTES = 64 * 1024 * 1024
 
 
 class Trace:
-    """Reads a trace. `cut_short` is True, once all was read, where the last line was left out because it is not whole."""
+    """Reads a trace. Once all was read, `cut_short` tells whether the last line was left out, as it is not whole."""
 
     def __init__(self, path: Path):
         self.path, self.cut_short = path, False

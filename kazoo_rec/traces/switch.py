@@ -1,4 +1,4 @@
-"""The switch of a replay: nobody is there to command, so what the recorder orders is done at once, as FreeSWITCH would."""
+"""The switch of a replay: nobody is there to command, so what is ordered is done at once, as FreeSWITCH would do it."""
 
 import re
 from collections import deque
