@@ -71,7 +71,10 @@ def _fault(line) -> str | None:
 
 
 class Writer:
-    """Writes a new trace, for its owner's eyes alone. Raises TraceError; what was written before stays whole."""
+    """Writes a new trace, for its owner's eyes alone; each line is in the file when `write` returns.
+
+    Raises TraceError; what was written before stays whole.
+    """
 
     def __init__(self, path: Path):
         self._path = path
@@ -87,6 +90,7 @@ class Writer:
         text = json.dumps(line, separators=(",", ":")).encode()
         try:
             self._file.write(text + b"\n")
+            self._file.flush()
         except OSError as refused:
             raise self._failed(refused) from refused
 

@@ -12,10 +12,9 @@ REMOVED = "(removed)"
 _WORDS = (r"passw|passphrase|passcode|(?<!by)pass(?=$|[_=:\"'-])|pwd|secret|credential|token|a1[-_]?hash|api[-_]?key|"
           r"access[-_]?key|private[-_]?key|jwt|cookie|nonce|signature")
 _NAME = re.compile(rf"{_WORDS}|sip_auth_|reverse[-_]auth|(?<![a-z])authorization|crypto|srtp|(?<![a-z])ice[-_]|"
-                   r"(?:^|[_-])(?:pin|cvv|otp)(?:$|[_-])|digit|dtmf|read_result", re.I)
+                   r"(?:^|[_-])(?:pin|cvv|otp)(?:$|[_-])|digit|dtmf", re.I)
 #: Named like secrets, and they tell whose a leg is.
-_KNOWN = frozenset({"variable_sip_auth_username", "variable_sip_auth_realm", "variable_sip_authorized",
-                    "variable_sip_acl_token", "variable_sip_acl_authed_by"})
+_KNOWN = frozenset({"sip_auth_username", "sip_auth_realm", "sip_authorized", "sip_acl_token", "sip_acl_authed_by"})
 
 _IN_TEXT = re.compile(
     rf"""(?P<before>
@@ -26,19 +25,28 @@ _IN_TEXT = re.compile(
     re.I | re.X)
 
 
+#: One of these is in every text in which the pattern finds something: it takes 1 ms for an event, these 0.1 ms.
+_HINTS = ("pass", "pwd", "secret", "credential", "token", "hash", "key", "jwt", "cookie", "nonce", "signature", "basic",
+          "bearer", "inline:", "a=ice-", "://")
+
+
 def without_secrets(headers: dict) -> dict:
     """The headers of an event, or the keys and values of a row, with what is secret replaced by `(removed)`."""
     clean = {name: REMOVED if value and _is_secret(name) else value for name, value in headers.items()}
-    # Most events hold none: one look at all of it is cheaper than one at each.
-    if _IN_TEXT.search("\n".join(text for value in clean.values() for text in _texts(value))):
+    if _hinted("\n".join(text for value in clean.values() for text in _texts(value))):
         clean = {name: [_cleaned(text) for text in value] if isinstance(value, list) else _cleaned(value)
                  for name, value in clean.items()}
     return clean
 
 
+def _hinted(text):
+    text = text.lower()
+    return any(hint in text for hint in _HINTS)
+
+
 @lru_cache(maxsize=10_000)
 def _is_secret(name: str) -> bool:
-    return name not in _KNOWN and bool(_NAME.search(name))
+    return name.removeprefix("variable_") not in _KNOWN and bool(_NAME.search(name))
 
 
 def _texts(value):
@@ -46,4 +54,6 @@ def _texts(value):
 
 
 def _cleaned(text):
-    return _IN_TEXT.sub(lambda found: found["before"] + REMOVED, text) if isinstance(text, str) else text
+    if not isinstance(text, str) or not _hinted(text):
+        return text
+    return _IN_TEXT.sub(lambda found: found["before"] + REMOVED, text)

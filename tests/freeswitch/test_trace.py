@@ -47,7 +47,8 @@ def documents(tmp_path):
 
 
 def replayed(trace, documents):
-    legs = [json.loads(line) for line in ended(kazoo_rec("replay", "--json", trace, "--documents", documents)).splitlines()]
+    output = ended(kazoo_rec("replay", "--json", trace, "--documents", documents))
+    legs = [json.loads(line) for line in output.splitlines()]
     return [(leg["role"], leg["network"], leg["account_id"], leg["known_by"], leg["source"], leg["destination"],
              [one["rule"] for one in leg["recordings"] if one["outcome"] == "recorded"]) for leg in legs]
 
@@ -59,7 +60,8 @@ def test_calls_that_are_traced_are_replayed_masked_or_not(switch, documents, tmp
               kazoo_rec(*where, "--to", masked, "--mask", "--documents", documents, ESL_PASSWORD=switch.password)]
     until(lambda: plain.exists() and masked.exists(), within_s=30)
 
-    for caller, dials, called in ((alice, "1001", bob), (alice, "442071838750", carrier), (carrier, "15550001001", bob)):
+    calls = ((alice, "1001", bob), (alice, "442071838750", carrier), (carrier, "15550001001", bob))
+    for caller, dials, called in calls:
         call = caller.call(dials)
         talk(call, called.rings().ring().answer(), duration_ms=600)
         until(lambda: switch.api("show channels count").startswith("0 "))
@@ -69,7 +71,8 @@ def test_calls_that_are_traced_are_replayed_masked_or_not(switch, documents, tmp
 
     assert replayed(plain, documents) == LEGS
     assert replayed(masked, f"{masked}.documents") == LEGS
-    text = masked.read_text() + "".join(file.read_text() for file in (tmp_path / "masked.jsonl.documents").rglob("*.json"))
+    text = masked.read_text()
+    text += "".join(file.read_text() for file in (tmp_path / "masked.jsonl.documents").rglob("*.json"))
     for secret in ("442071838750", "15550001001", "442079460123", "usr-acme", "pw@"):
         assert secret not in text
     assert (plain.stat().st_mode & 0o777, masked.stat().st_mode & 0o777) == (0o600, 0o600)

@@ -34,3 +34,14 @@ def lines(scenario: str) -> Iterator[dict]:
 def events(scenario: str) -> Iterator[dict]:
     """The headers of its events, in order."""
     return (line["event"] for line in lines(scenario) if "event" in line)
+
+
+def documents(body: dict) -> list[dict]:
+    """The documents of expected.yaml, {"acme/users/u1000": body}, as `documents.files.read` gives them."""
+    kinds = {"users": "user", "devices": "device"}
+    rows = []
+    for name, one in body.items():
+        account, kind, *rest = name.split("/")
+        rows.append({"kind": kinds.get(kind, "account"), "account_id": account, "id": rest[0] if rest else account,
+                     "body": one, "source": name})
+    return rows
