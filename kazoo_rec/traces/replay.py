@@ -104,7 +104,6 @@ class Replay:
         if event.core_uuid and event.core_uuid != self._core_uuid:
             if self._core_uuid:
                 self._tracker.keep_only(set(), "the switch was restarted")
-                switch.die()
             self._core_uuid = event.core_uuid
         switch.reach_limits()
         self._drain()

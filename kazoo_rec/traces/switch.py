@@ -73,10 +73,6 @@ class ObedientSwitch:
         for path in [path for path, run in self._running.items() if run.ends_at and run.ends_at <= self.now_ms]:
             self._stop(path, "success-maxtime")
 
-    def die(self):
-        self._armed.clear()
-        self._running.clear()
-
     def _start(self, uuid, recording_id, path, limit_s):
         self._running[path] = _Run(uuid, recording_id, self.now_ms + limit_s * 1000 if limit_s else None)
         self._tell("RECORD_START", uuid, recording_id, path)

@@ -1,11 +1,13 @@
 """Masks: the same text the same mask, in whatever it stands; and what cannot be masked is not kept."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kazoo_rec.calls.identity import IdentityRules
-from kazoo_rec.documents.directory import Directory, e164
+from kazoo_rec.documents.directory import Directory
 from kazoo_rec.traces.mask import Mask
 
 ACCOUNT = {"kind": "account", "account_id": "acme", "id": "acme", "source": "", "body": {
@@ -13,7 +15,7 @@ ACCOUNT = {"kind": "account", "account_id": "acme", "id": "acme", "source": "", 
     "call_recording": {"account": {"any": {"any": {"enabled": True, "url": "https://x:y@files.example/"}}}}}}
 DEVICE = {"kind": "device", "account_id": "acme", "id": "desk", "source": "", "body": {
     "owner_id": "alice", "name": "Desk", "sip": {"username": "1000", "password": "hunter2", "realm": "sip.example"}}}
-MASK = Mask([ACCOUNT, DEVICE])
+MASK = Mask([ACCOUNT, DEVICE], key=b"of these tests")
 
 
 def user(address):
@@ -45,18 +47,17 @@ def test_a_number_of_the_documents_is_found_again_in_each_of_its_notations(numbe
     directory = Directory().apply([{**masked, "seq": 1, "deleted": False}])
     assert directory.by_number(MASK.text(number)) == "acme"
     assert directory.by_number(MASK.text("442079460124")) is None
-    assert MASK.text(number).removeprefix("+").startswith("888") and "7946" not in MASK.text(number)
+    assert MASK.text(number).removeprefix("+").startswith("888") and "2079460123" not in MASK.text(number)
 
 
 @given(st.text(), st.text())
-@example("15550001001", "+15550001001")
 @example("+1 555 000 1001", "+15550001002")
 @example("\udcff", "\udcfe")
 def test_texts_are_one_after_masking_where_they_were_one_before(one, other):
     assert MASK.text(one) == MASK.text(one)
-    if e164(one).lstrip("+") != e164(other).lstrip("+"):
+    if re.sub("[ ().+-]", "", one) != re.sub("[ ().+-]", "", other):
         assert MASK.text(one) != MASK.text(other)
-    assert one == "" or len(MASK.text(one)) >= 13
+    assert one == "" or re.fullmatch(r"x[0-9a-f]{12}|\+?888[0-9]{12}", MASK.text(one))
 
 
 def test_another_mask_has_another_key():
