@@ -4,7 +4,6 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from kazoo_rec.calls.leg import has_media
 from kazoo_rec.switch.events import Event
 
 _ARMED = re.compile(r"execute_on_answer_([0-9]{6}-[0-9a-f]{32})=(?:record_session (\S+) \+(\d+))?")
@@ -48,12 +47,11 @@ class ObedientSwitch:
         return "+OK\n"
 
     def answered(self, event: Event) -> Event:
-        """CHANNEL_ANSWER as it would have been: with what is armed, which begins now where the leg has media."""
+        """CHANNEL_ANSWER as it would have been: with what is armed, which begins now."""
         armed = self._armed.pop(event.uuid, {})
-        if has_media(event):
-            for recording_id, (path, limit_s) in armed.items():
-                self.began_armed.add(recording_id)
-                self._start(event.uuid, recording_id, path, limit_s)
+        for recording_id, (path, limit_s) in armed.items():
+            self.began_armed.add(recording_id)
+            self._start(event.uuid, recording_id, path, limit_s)
         return Event({**event.headers, **{f"variable_execute_on_answer_{one}": "record_session" for one in armed}})
 
     def ended(self, uuid: str):

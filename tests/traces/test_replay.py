@@ -160,7 +160,9 @@ def test_a_leg_that_is_renamed_keeps_its_recording():
     renamed = event("CHANNEL_UUID", "b", 0.5, **{"Old-Unique-ID": "a"})
     rest = [{**line, "event": {**line["event"], "Unique-ID": line["event"]["Unique-ID"].replace("a", "b", 1)}}
             for line in rest[1:]]
-    assert outcomes(recording().feed([create, renamed, *rest])) == {"account.inbound": ("recorded", False)}
+    played = recording().feed([create, renamed, *rest])
+    assert outcomes(played) == {"account.inbound": ("recorded", False)}
+    assert played.legs[0].rows[0]["by"] == "arming"
 
 
 def test_replies_tell_who_is_registered_and_what_was_up_before():
