@@ -2,10 +2,15 @@
 
 import uuid
 
+import gevent
+
 from kazoo_rec.simulator import dialplan, sip
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.headers import accounts, channel_headers
 from kazoo_rec.simulator.process import Mailbox, Process
+
+#: From the bridge to what execute_on_pre_bridge names, as measured.
+_PRE_BRIDGE_S = 0.2
 
 
 def new_uuid() -> str:
@@ -125,8 +130,7 @@ class Leg:
         self.stamp("Channel-Answered")
         # Built before execute_on_answer runs (switch_channel.c): what is in this event is in time, all else too late.
         self.publish("CHANNEL_ANSWER")
-        self._armed = [line for name, lines in self.variables.items() if name.startswith("execute_on_answer")
-                       for line in lines.removeprefix("ARRAY::").split("|:")]
+        self._armed = [*(() if self.early else self._told("execute_on_media")), *self._told("execute_on_answer")]
         self.variables["endpoint_disposition"] = "ANSWER"
         self.call_state = "ACTIVE"
         if self.direction == "outbound":
@@ -135,7 +139,11 @@ class Leg:
         self._tell("answers")
 
     def armed(self):
-        """Executes what execute_on_answer* names, in order of setting, a frame apart; on a called leg a frame late."""
+        """Executes what execute_on_answer* names, in order of setting, a frame apart; on a called leg a frame late.
+        The command of api_on_answer comes first; then execute_on_media*, where the answer brought the media."""
+        if command := self.variables.get("api_on_answer"):
+            gevent.spawn(self.switch.api, command)
+            yield FRAME_S
         if self._armed and self.direction == "outbound":
             yield FRAME_S
         while self._armed and not self.cause:
@@ -155,6 +163,8 @@ class Leg:
         self.other = (self.other[0] if self.other else "originatee", other.profile.copied())
         self.stamp("Channel-Bridged")
         self.variables["signal_bond"] = other.uuid
+        for line in self._told("execute_on_pre_bridge"):
+            Process(self.clock, self._later(_PRE_BRIDGE_S, line)).start()
         if self.originator is not None:
             self.state = ("CS_EXCHANGE_MEDIA", 5)
 
@@ -189,7 +199,6 @@ class Leg:
         self.call.settle()
         self.cause, self.answer_state, self.state = cause, "hangup", (self.state[0], 10)
         self.publish("CHANNEL_HANGUP")
-        self.stamp("Channel-Hangup")
         if self.process is not None:
             self.process.interrupt()
         else:
@@ -211,13 +220,14 @@ class Leg:
         going = tuple(self.recordings)
         for recording in going:
             recording.stop(cause)
-        for recording in going:
+        for recording in reversed(going):
             recording.detach()
         return bool(going)
 
     def finish(self):
         """Nothing of it goes on: its recordings end, the switch forgets it."""
         self.state = ("CS_HANGUP", 10)
+        self.stamp("Channel-Hangup")
         self.variables.pop("bridge_to", None)
         if self._arming is not None:
             self._arming.drop()
@@ -226,8 +236,19 @@ class Leg:
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"
         self.publish("CHANNEL_HANGUP_COMPLETE", before={"Hangup-Cause": self.cause})
         self.state = ("CS_REPORTING", 12)
+        if "last_bridge_to" in self.variables:
+            self.variables["call_uuid"] = self.uuid
         self.publish("CHANNEL_DESTROY")
         self.call.leave(self)
+
+    def _told(self, name):
+        """The lines of all variables whose names begin so, in order of setting."""
+        return [line for each, lines in self.variables.items() if each.startswith(name)
+                for line in lines.removeprefix("ARRAY::").split("|:")]
+
+    def _later(self, seconds, line):
+        yield seconds
+        yield from dialplan.execute(self, line)
 
     def _hear_from_phone(self):
         if self.direction == "outbound" and self.twin is None:

@@ -8,6 +8,8 @@ from kazoo_rec.simulator.recording import Recording
 #: Two starts on one path, one armed and one commanded, both succeed when they are this close, in seconds: a command
 #: given at CHANNEL_ANSWER does (measured: 20 of 20 legs, none after 50 ms).
 RACE_S = 0.04
+#: A command's recording says that it began when its thread runs, in seconds; the command is answered no sooner.
+THREAD_START_S = 0.011
 
 
 def record_session(leg, data: str):
@@ -52,7 +54,10 @@ def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) 
     leg.files[path] = recording
     leg.recordings.append(recording)
     leg.recorded.append(recording)
-    recording.announce()
+    if armed:
+        recording.announce()
+    else:
+        leg.clock.after(THREAD_START_S, lambda: recording.cause or recording.announce())
     return True
 
 

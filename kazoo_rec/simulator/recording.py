@@ -27,7 +27,7 @@ class Recording:
         self.leg, self.path, self.variables, self.armed = leg, path, variables, armed
         self.started = self._until = leg.clock.now
         self.cause, self.ms, self.size = "", 0, 0
-        self._masked = self._paused = self._overdue = False
+        self._masked = self._paused = self._overdue = self._announced = False
         self._stereo, self._swaps = self._on("RECORD_STEREO"), self._on("RECORD_STEREO_SWAP")
         self._hears = not self._on("RECORD_READ_ONLY")
         self._says = not self._hears or not self._on("RECORD_WRITE_ONLY")
@@ -45,8 +45,11 @@ class Recording:
             leg.clock.at(leg.clock.whole_seconds(limit_s), self._limit)
 
     def announce(self):
-        self._publish("RECORD_START")
-        self.leg.publish("MEDIA_BUG_START", after=self._bug())
+        """Says that it has begun, once."""
+        if not self._announced:
+            self._announced = True
+            self._publish("RECORD_START")
+            self.leg.publish("MEDIA_BUG_START", after=self._bug())
 
     # Orders
 
@@ -77,6 +80,7 @@ class Recording:
         """Closes the file, keeps or removes it, and says RECORD_STOP."""
         if self.cause:
             return
+        self.announce()
         self.catch_up()
         self.cause = cause
         self.leg.files.pop(self.path, None)

@@ -49,6 +49,7 @@ class Simulator:
     def start(self):
         """Begins to listen, with a new Core-UUID; again after `kill`, `shut_down` or `stop`, at the same address."""
         self.core_uuid, self._sequence, self.sessions, self.started = new_uuid(), 0, 0, self.clock.now
+        self.peak = 0
         self._life += 1
         self._gone.clear()
         self._moving.set()
