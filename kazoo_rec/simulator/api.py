@@ -12,8 +12,6 @@ from kazoo_rec.simulator.record_start import parse_variables
 from kazoo_rec.simulator.script import Script
 
 VERSION = "1.10.12-release"
-#: `show channels` asks a database that is this many seconds behind.
-_DATABASE_LAG_S = 0.1
 
 
 def execute(switch, line: str) -> str:
@@ -64,7 +62,7 @@ def _show(switch, arguments):
     if words[:1] == ["registrations"]:
         rows = switch.phones.rows(switch.hostname, switch.clock.epoch_us() // 1_000_000)
     elif words[:1] == ["channels"]:
-        rows = [_row(leg) for leg in switch.legs_at(switch.clock.now - _DATABASE_LAG_S)]
+        rows = [_row(leg) for leg in switch.legs_at(switch.clock.now - switch.database_lag_s)]
     else:
         return "-USAGE: channels [count|like <match string>]|registrations\n"
     if words[1:2] == ["like"] and len(words) > 2:

@@ -56,7 +56,7 @@ def _reach(leg, legs):
         elif news == "rings" and not heard:
             heard = True
             yield FRAME_S
-            if "ringback" in leg.variables:
+            if "ringback" in leg.variables and not leg.call.bypasses_media:
                 leg.pre_answer()
                 leg.playing_hz = RINGBACK_HZ
                 _shows(leg, other)
@@ -87,13 +87,17 @@ def _talk(leg, other):
             if who is other and news == "answers":
                 yield from _answer(leg)
                 yield from _update(leg, other)
+            elif who is other and news == "handed on":
+                _part(leg, other)
+                leg.hangup()
+                return
     except HungUp:
         if leg.cause != "SYSTEM_SHUTDOWN":
             other.variables.pop("bridge_to", None)
         other.hangup(_cause_after(leg, "NORMAL_CLEARING"))
     if leg.partner is other:
         _part(leg, other)
-    if not leg.cause and leg.variables.get("hangup_after_bridge") == "true":
+    if not leg.cause and not leg.handed_on and leg.variables.get("hangup_after_bridge") == "true":
         leg.hangup(other.cause)
 
 

@@ -32,9 +32,9 @@ class Leg:
         self.news, self.digits = Mailbox(), Mailbox()
         self.state, self.call_state, self.answer_state = ("CS_NONE", 1), "DOWN", "ringing"
         self.early = self.answered = self.held = False
-        self.media = not call.is_without_media(phone)
+        self.media, self.media_left = call.has_media(phone), False
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
-        self.tone_hz, self.playing_hz = 0, None
+        self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
         self.recordings, self.recorded, self.files = [], [], {}
         self._armed, self._arming = [], None
         self.created, self.is_lone_user = self.clock.now, False
@@ -101,14 +101,18 @@ class Leg:
         self._tell("rings")
 
     def pre_answer(self):
-        """183 with media, in either direction."""
+        """183 with media, in either direction; 180 where the media goes around the switch."""
         if self.early or self.answered:
+            return
+        if self.call.bypasses_media:
+            if not self.profile.times["Channel-Progress"]:
+                self.ring()
             return
         self.call.settle()
         self.early, self.answer_state = True, "early"
         self._hear_from_phone()
         if self.direction == "inbound":
-            self._negotiate()
+            self.negotiate()
         self.variables["endpoint_disposition"] = "EARLY MEDIA"
         if self.twin is not None and self.direction == "inbound":
             self.twin.pre_answer()
@@ -124,7 +128,7 @@ class Leg:
         self.call.settle()
         self.answered, self.answer_state = True, "answered"
         self._hear_from_phone()
-        self._negotiate()
+        self.negotiate()
         if self.twin is not None and self.direction == "inbound":
             self.twin.answer()
         self.stamp("Channel-Answered")
@@ -133,6 +137,8 @@ class Leg:
         self._armed = [*(() if self.early else self._told("execute_on_media")), *self._told("execute_on_answer")]
         self.variables["endpoint_disposition"] = "ANSWER"
         self.call_state = "ACTIVE"
+        if self._is_stuck():
+            return
         if self.direction == "outbound":
             self._arming = Process(self.clock, self.armed())
             self._arming.start()
@@ -207,6 +213,11 @@ class Leg:
             self.twin.hangup()
         self._tell("gone")
 
+    def lose_media(self):
+        """From now on it goes around the switch. Nothing tells."""
+        self.call.settle()
+        self.media_left = True
+
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
         self.cause = "SYSTEM_SHUTDOWN"
@@ -241,6 +252,11 @@ class Leg:
         self.publish("CHANNEL_DESTROY")
         self.call.leave(self)
 
+    def _is_stuck(self):
+        """To record a called leg without media at its answer holds it there for ever: its caller is never answered."""
+        return self.call.bypasses_media and self.direction == "outbound" and any(
+            line.startswith("record_session") for line in self._armed)
+
     def _told(self, name):
         """The lines of all variables whose names begin so, in order of setting."""
         return [line for each, lines in self.variables.items() if each.startswith(name)
@@ -254,7 +270,8 @@ class Leg:
         if self.direction == "outbound" and self.twin is None:
             self.variables |= sip.replied(self)
 
-    def _negotiate(self):
+    def negotiate(self):
+        """Its media runs, if it has any."""
         if self.media and self.twin is None:
             self.variables |= sip.negotiated(self.phone.codec)
 

@@ -105,6 +105,16 @@ class Recording:
             self.leg.recordings.remove(self)
             self.leg.publish("MEDIA_BUG_STOP", after=self._bug())
 
+    def move(self, leg):
+        """It goes over to another leg, by a transfer: no path leads to it any more, and no RECORD event tells."""
+        before = self.leg
+        before.files.pop(self.path, None)
+        before.recordings.remove(self)
+        leg.recordings.append(self)
+        self.leg = leg
+        leg.publish("MEDIA_BUG_START", after=self._bug())
+        before.publish("MEDIA_BUG_STOP", after=self._bug())
+
     def abandon(self):
         """The switch was killed."""
         self.catch_up()
@@ -162,6 +172,7 @@ class Recording:
         count = max(0, len(self._unwritten) - keep)
         if 0 < self._frames < self._withheld:
             self._frames, count = 1, self._samples
+        self._file.full = self.leg.switch.is_disk_full
         if count:
             frames = self._unwritten[:count]
             self._file.write(numpy.zeros_like(frames) if self._masked else frames)
@@ -176,7 +187,7 @@ class Recording:
 
     def _listens(self) -> bool:
         leg = self.leg
-        return not (self._paused or leg.held or (self._needs_answer and not leg.answered)
+        return not (self._paused or leg.held or leg.media_left or (self._needs_answer and not leg.answered)
                     or (self._needs_bridge and leg.partner is None))
 
     # Settings and telling
@@ -199,6 +210,8 @@ class Recording:
             return None
         if ending not in ENDINGS:
             raise OSError(f"no module writes {ending}")
+        if self.leg.switch.is_disk_full:
+            raise OSError("the disk is full")
         channels, buffering = 2 if self._stereo else 1, self._get("enable_file_write_buffering").lower()
         if not buffering or buffering in _TRUE:
             buffer = _BUFFER_BYTES * channels

@@ -163,6 +163,12 @@ def negotiated(codec: str) -> dict[str, str]:
     }
 
 
+def without_port(variables):
+    """The media goes around the switch: it offers its partner's SDP, and has no port for it."""
+    for name in ("local_media_ip", "local_media_port", "advertised_media_ip"):
+        variables.pop(name, None)
+
+
 def _called_profile(uuid, name, number, originator):
     if originator is None:
         return Profile("outbound", uuid, name, number, "default", caller_id_number="0000000000",
