@@ -32,6 +32,7 @@ class Leg:
         self.news, self.digits = Mailbox(), Mailbox()
         self.state, self.call_state, self.answer_state = ("CS_NONE", 1), "DOWN", "ringing"
         self.early = self.answered = self.held = False
+        self.hits_dialplan = self.direction == "inbound"
         self.media, self.media_left = call.has_media(phone), False
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
@@ -171,8 +172,17 @@ class Leg:
         self.variables["signal_bond"] = other.uuid
         for line in self._told("execute_on_pre_bridge"):
             Process(self.clock, self._later(_PRE_BRIDGE_S, line)).start()
-        if self.originator is not None:
+        if self.originator is not None and self.process is None:
             self.state = ("CS_EXCHANGE_MEDIA", 5)
+
+    def turn_around(self):
+        """A called leg becomes one that calls: it walks through the dialplan, and what it showed is turned round."""
+        profile = self.profile
+        self.profile = profile.copied(
+            caller_id_name=profile.callee_id_name, caller_id_number=profile.callee_id_number,
+            callee_id_name=profile.caller_id_name, callee_id_number=profile.caller_id_number)
+        self.variables["call_uuid"] = self.uuid
+        self.state, self.hits_dialplan = ("CS_EXECUTE", 4), True
 
     def part(self):
         self.call.settle()

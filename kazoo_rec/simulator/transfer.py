@@ -21,13 +21,19 @@ def transfer(leg, number: str, goes_along: bool = False):
     domain = leg.phone.domain
     phone = leg.switch.phones.at(f"user/{number}@{domain}") or leg.switch.phones.at(f"sofia/gateway/carrier/{number}")
     lines = [f"bridge {phone.endpoint}" if line == "bridge" else line
-             for line in account_dialplan(domain, leg.phone.variables, (phone,))]
-    dialplan.redirect(partner, number, domain)
+             for line in account_dialplan(domain, partner.phone.variables or leg.phone.variables, (phone,))]
+    for each in (leg, partner):
+        for name in ("signal_bond", "bridge_to"):
+            each.variables.pop(name, None)
+    partner.other = None
+    partner.profile.times["Channel-Bridged"] = 0
     if partner.process is not None:
+        dialplan.redirect(partner, number, domain)
         partner.handed_on = lines
         leg.hangup()
         return
-    partner.state = ("CS_EXECUTE", 4)
+    partner.turn_around()
+    dialplan.redirect(partner, number, domain)
     partner.publish("CALL_UPDATE", before={"Direction": "RECV"})
     partner.process = Process(leg.clock, dialplan.run(partner, lines))
     leg.news.put(("handed on", partner))

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from kazoo_rec.simulator.clock import HandClock
-from kazoo_rec.simulator.script import scripts_of
+from kazoo_rec.simulator.script import Phone, scripts_of
 from kazoo_rec.simulator.simulator import Simulator
 from tests import traces
 from tests.simulator.conftest import Client
@@ -73,6 +73,8 @@ class Traced:
         scripts = scripts_of({"phones": DOCUMENT["phones"], "calls": scenario["calls"]})
         calls = [switch.play(replace(script, at=self.seconds(create)))
                  for script, create in zip(scripts, callers, strict=True)]
+        for name, habits in scenario.get("registered", {}).items():
+            switch.phones.add(Phone(**DOCUMENT["phones"][name] | habits))
         for at in scenario.get("starts_again", ()):
             switch.clock.at(at, switch.start)
         clients = {}
