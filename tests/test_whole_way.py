@@ -20,6 +20,7 @@ from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 
 ALICE_HZ, BOB_HZ, CARRIER_HZ, IVR_HZ = 440, 660, 350, 1000
+CAROL = Phone("1002", "acme.example", says=CARRIER_HZ)
 ALICE = Phone("1000", "acme.example", says=ALICE_HZ)
 BOB = Phone("1001", "acme.example", says=BOB_HZ)
 CARRIER = Phone("442071838750", says=CARRIER_HZ)
@@ -231,3 +232,124 @@ def test_an_engine_that_comes_back_closes_what_ended_without_it(site):
     site.roles[0].start()
     row, = site.rows(call)
     assert row["state"] == "recorded" and row["file"] and site.arrived(row)
+
+
+# Oddities of the switch: a line in the script, and what the row says afterwards
+
+def whole(row, heard_ms):
+    """Whether the row tells of one recording of that length, and of nothing wrong with it."""
+    return (row["state"] == "recorded" and not row["partial"] and row["state_reason"] is None
+            and abs(row["duration_ms"] - heard_ms) <= 60)
+
+
+def on_disk(site):
+    return sorted(path.name for path in (site.place / "recordings").rglob("*.wav"))
+
+
+def test_a_start_that_is_told_twice_is_one_recording(site, monkeypatch):
+    monkeypatch.setattr("kazoo_rec.calls.orders.COMMAND_WITHIN_S", 0.3)
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.5), dials="3200", dialplan=("answer", "echo"),
+                     faults=("the first start waits 0.8",))
+    starts = [line for line in site.simulator.commands if " start " in line]
+    assert len(starts) == 2 and starts[0] == starts[1]
+    assert row["state"] == "recorded" and not row["partial"]
+    assert heard(site.arrived(row))[0] == {ALICE_HZ}
+
+
+def test_a_start_that_races_its_arming_leaves_one_recording_and_one_file(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.4), phone(BOB, answers=0.3), faults=("the answer of 1000 waits 0.6",))
+    assert row["state"] == "recorded" and not row["partial"] and row["cause"] == "success-silence"
+    assert len([line for line in site.simulator.commands if " start " in line or " stop " in line]) == 2
+    assert len(on_disk(site)) <= 1 and heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]
+
+
+def test_a_recording_that_a_transfer_takes_along_is_whole_when_it_ends(site):
+    site.simulator.phones.add(phone(CAROL, answers=0.3))
+    site.start(endpoint={"inbound": every(site)["any"]})
+    rows = site.play(phone(ALICE, hangs_up=3.0), phone(BOB, answers=0.2),
+                     faults=("1001 transfers to 1002 at 1.2, recordings go along",))
+    of_b = next(row for row in rows if row["started_ms"] == min(each["started_ms"] for each in rows))
+    assert whole(of_b, of_b["stopped_ms"] - of_b["started_ms"]) and of_b["duration_ms"] > 2500
+    assert of_b["cause"] == "success-silence" and site.arrived(of_b)
+
+
+def test_a_limit_of_the_switch_in_whole_seconds_never_cuts_below_the_document(site):
+    site.start(account=every(site, time_limit=5))
+    row, = site.play(phone(ALICE, hangs_up=6.5), phone(BOB, answers=0.2))
+    assert (row["state"], row["truncated_by_limit"], row["partial"]) == ("recorded", True, False)
+    assert 5000 <= row["duration_ms"] <= 6020
+
+
+def test_a_leg_that_is_never_bridged_has_an_empty_recording_and_no_file(site):
+    site.start(account=every(site, record_on_bridge=True))
+    row, = site.play(phone(ALICE, hangs_up=0.8), dials="3200", dialplan=("sleep 200", "answer", "echo"))
+    assert (row["state"], row["cause"], on_disk(site)) == ("discarded", "empty-file", [])
+
+
+def test_what_a_dialplan_sets_for_its_own_recordings_changes_none_of_ours(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.4), phone(BOB, answers=0.2), dialplan=(
+        "set RECORD_MIN_SEC=30", "set RECORD_READ_ONLY=true", "set RECORD_STEREO_SWAP=true", "set RECORD_APPEND=true",
+        "set RECORD_BRIDGE_REQ=true", "bridge"))
+    assert whole(row, talk_ms(row)) and row["cause"] == "success-silence"
+    assert heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]
+
+
+def test_on_a_disk_that_fills_up_the_row_has_the_length_of_the_file(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.2), phone(BOB, answers=0.2), faults=("disk full at 1.2",))
+    assert (row["state"], row["cause"], row["partial"]) == ("recorded", "uri-failure", True)
+    assert abs(row["duration_ms"] - 1000) <= 120 and row["state_reason"].startswith("partial: ")
+
+
+def test_on_a_full_disk_nothing_begins_and_the_call_goes_on(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.6), phone(BOB, answers=0.2), faults=("disk full at 0.0",))
+    assert (row["state"], row["state_reason"]) == ("failed", "no media") and row["cause"].startswith("-ERR")
+
+
+def test_media_that_leaves_the_switch_makes_a_recording_partial(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.2), phone(BOB, answers=0.2), faults=(
+        "media of 1000 leaves the switch at 1.2",))
+    assert (row["state"], row["partial"]) == ("recorded", True) and abs(row["duration_ms"] - 1000) <= 60
+
+
+@pytest.mark.parametrize("rules", ["account", "endpoint"])
+def test_media_that_bypasses_the_switch_is_not_recorded_and_its_call_not_harmed(site, rules):
+    site.start(**{rules: every(site)} if rules == "account" else {rules: {"inbound": every(site)["any"]}})
+    call = site.simulator.play(Script(phone(ALICE, hangs_up=1.5), (phone(BOB, answers=0.4),),
+                                      faults=("media bypasses the switch",)))
+    assert call.wait(10)
+    assert {leg.cause for leg in call.legs} == {"NORMAL_CLEARING"} and all(leg.answered for leg in call.legs)
+    row, = site.rows(call)
+    assert (row["state"], row["state_reason"]) == ("failed", "no media")
+
+
+def test_an_engine_that_comes_back_keeps_legs_that_show_channels_does_not_show_yet(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=3.5), phone(BOB, answers=0.2), faults=(
+        "event sockets end at 0.8", "show channels lags 3"))
+    assert site.simulator.commands.count("show channels as json") >= 2
+    assert whole(row, talk_ms(row))
+
+
+@pytest.mark.parametrize("event", ["RECORD_START", "RECORD_STOP"])
+def test_an_event_that_is_lost_costs_nothing_of_the_recording(site, event):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.6), phone(BOB, answers=0.2), faults=(f"{event} is lost",))
+    assert row["state"] == "recorded" and not row["partial"] and abs(row["duration_ms"] - 1400) <= 60
+
+
+def test_a_switch_that_is_shut_down_closes_its_recordings_first(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE), phone(BOB, answers=0.2), faults=("switch shut down at 1.4",))
+    assert whole(row, row["stopped_ms"] - row["answered_ms"])
+
+
+def test_commands_that_stall_delay_no_recording_that_is_armed(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=2.0), phone(BOB, answers=0.6), faults=("commands stall from 0.3 to 1.5",))
+    assert whole(row, talk_ms(row))

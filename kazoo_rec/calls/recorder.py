@@ -196,9 +196,14 @@ class Recorder:
             self._watched.discard(recording)
 
     def left(self, leg, cause):
-        """The leg is gone: no recording of it goes on."""
+        """The leg is gone, and its recordings with it. One whose RECORD_STOP did not come first may have gone along
+        with a transfer (where somebody set `recording_follow_transfer` after us): it stays open as long as somebody
+        of the call is there, as its file may still grow. No command finds it there; its end will be heard."""
+        heir = leg.call.first()
         for recording in self._live(leg):
-            if recording.dropped:
+            if recording.running and heir is not None:
+                heir.recordings.append(recording)
+            elif recording.dropped:
                 self._end(recording, "discarded", recording.reason)
             elif recording.state == "recording":
                 self._end(recording, "stopped", "RECORD_STOP was not heard", stopped_ms=self._epoch_ms(),

@@ -15,6 +15,15 @@ NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
 #: The switch counts whole wall-clock seconds and ends in (limit - 1, limit]: one more, so that none is missing.
 LIMIT_MARGIN_S = 1
 
+#: What a dialplan may have set on the leg for recordings of its own, and ours would obey: one side only, nothing kept
+#: below so many seconds, an end at silence or at a second start, a hang-up when the disk is full
+#: (switch_ivr_async.c, get_recording_var). Said for each of ours, the leg's does not count.
+NOT_OF_THE_LEG = {
+    "RECORD_READ_ONLY": "false", "RECORD_WRITE_ONLY": "false", "RECORD_STEREO_SWAP": "false", "RECORD_APPEND": "false",
+    "RECORD_MIN_SEC": "0", "RECORD_INITIAL_TIMEOUT_MS": "0", "RECORD_FINAL_TIMEOUT_MS": "0",
+    "RECORD_TOGGLE_ON_REPEAT": "false", "RECORD_HANGUP_ON_ERROR": "false",
+}
+
 
 @dataclass(slots=True, eq=False)
 class Recording:
@@ -93,7 +102,8 @@ class Recording:
             "RECORD_PRE_BUFFER_FRAMES": "0",
             "enable_file_write_buffering": "false",
             "record_sample_rate": str(rate),
-            **({"RECORD_BRIDGE_REQ": "true"} if self.on_bridge else {}),
+            "RECORD_BRIDGE_REQ": "true" if self.on_bridge else "false",
+            **NOT_OF_THE_LEG,
         }
 
     def hold(self, at_ms: int):

@@ -12,8 +12,6 @@ from kazoo_rec.simulator.record_start import parse_variables
 from kazoo_rec.simulator.script import Script
 
 VERSION = "1.10.12-release"
-#: `show channels` asks a database that is this many seconds behind.
-_DATABASE_LAG_S = 0.1
 
 
 def execute(switch, line: str) -> str:
@@ -64,7 +62,7 @@ def _show(switch, arguments):
     if words[:1] == ["registrations"]:
         rows = switch.phones.rows(switch.hostname, switch.clock.epoch_us() // 1_000_000)
     elif words[:1] == ["channels"]:
-        rows = [_row(leg) for leg in switch.legs_at(switch.clock.now - _DATABASE_LAG_S)]
+        rows = [_row(leg) for leg in switch.legs_at(switch.clock.now - switch.database_lag_s)]
     else:
         return "-USAGE: channels [count|like <match string>]|registrations\n"
     if words[1:2] == ["like"] and len(words) > 2:
@@ -83,7 +81,8 @@ def _row(leg):
     profile, variable = leg.profile, leg.variables.get
     codec = channel_headers(leg, variables=False).get
     epoch_s = profile.times["Channel-Created"] // 1_000_000
-    inbound, transferred = leg.direction == "inbound", bool(profile.rdnis)
+    inbound = leg.direction == "inbound"
+    transferred = inbound and bool(profile.rdnis)
     told = variable("last_sent_callee_id_name")
     return {
         "uuid": leg.uuid, "direction": leg.direction, "created": date(epoch_s), "created_epoch": str(epoch_s),
@@ -98,13 +97,14 @@ def _row(leg):
         "write_codec": codec("Channel-Write-Codec-Name", ""), "write_rate": codec("Channel-Write-Codec-Rate", ""),
         "write_bit_rate": codec("Channel-Write-Codec-Bit-Rate", ""),
         "secure": "", "hostname": leg.switch.hostname, "presence_id": leg.presence_id, "presence_data": "",
-        "accountcode": variable("accountcode", ""), "callstate": leg.call_state,
+        "accountcode": "" if leg.is_lone_user else variable("accountcode", ""), "callstate": leg.call_state,
         "callee_name": profile.callee_id_name, "callee_num": profile.callee_id_number,
         "callee_direction": "SEND" if told else "",
         "call_uuid": variable("call_uuid", "") if leg.partner is not None else "",
         "sent_callee_name": told or "", "sent_callee_num": variable("last_sent_callee_id_number", ""),
         "initial_cid_name": profile.caller_id_name, "initial_cid_num": profile.caller_id_number,
-        "initial_ip_addr": profile.network_address, "initial_dest": profile.rdnis or profile.destination,
+        "initial_ip_addr": profile.network_address,
+        "initial_dest": profile.rdnis if transferred else profile.destination,
         "initial_dialplan": profile.dialplan, "initial_context": "public" if transferred else profile.context,
     }
 

@@ -20,16 +20,20 @@ def bridge(leg, data):
         if phone.domain and phone.via == "user":
             # The caller's leg bears these too from now on, and they are not its own.
             leg.variables |= {"dialed_user": phone.user, "dialed_domain": phone.domain}
+    leg.variables["originate_disposition"] = "failure"
     legs = [leg.call.dial(phone, leg, lone=len(phones) == 1) for phone in phones]
     try:
         winner, cause = yield from _reach(leg, legs)
     except HungUp:
         for other in legs:
             other.hangup(_cause_after(leg, "ORIGINATOR_CANCEL"))
+        leg.variables["originate_disposition"] = "ORIGINATOR_CANCEL"
         return
     if winner is not None:
         yield from _talk(leg, winner)
-    elif cause not in _GOES_ON:
+        return
+    leg.variables["originate_disposition"] = cause
+    if cause not in _GOES_ON:
         leg.hangup(cause)
 
 
@@ -52,10 +56,13 @@ def _reach(leg, legs):
         elif news == "rings" and not heard:
             heard = True
             yield FRAME_S
-            if "ringback" in leg.variables:
+            if "ringback" in leg.variables and not leg.call.bypasses_media:
                 leg.pre_answer()
                 leg.playing_hz = RINGBACK_HZ
+                _shows(leg, other)
             else:
+                if alone:
+                    _shows(leg, other)
                 leg.ring()
         elif news == "answers" or (news == "media" and alone and "ignore_early_media" not in leg.variables):
             for each in ringing - {other}:
@@ -68,7 +75,7 @@ def _talk(leg, other):
     try:
         yield FRAME_S
         if not other.cause:
-            leg.profile.callee_id_name, leg.profile.callee_id_number = "Outbound Call", other.profile.destination
+            _shows(leg, other)
             leg.pre_answer()
             if other.answered:
                 yield from _answer(leg)
@@ -80,12 +87,22 @@ def _talk(leg, other):
             if who is other and news == "answers":
                 yield from _answer(leg)
                 yield from _update(leg, other)
+            elif who is other and news == "handed on":
+                _part(leg, other)
+                leg.hangup()
+                return
     except HungUp:
+        if leg.cause != "SYSTEM_SHUTDOWN":
+            other.variables.pop("bridge_to", None)
         other.hangup(_cause_after(leg, "NORMAL_CLEARING"))
     if leg.partner is other:
         _part(leg, other)
-    if not leg.cause and leg.variables.get("hangup_after_bridge") == "true":
+    if not leg.cause and not leg.handed_on and leg.variables.get("hangup_after_bridge") == "true":
         leg.hangup(other.cause)
+
+
+def _shows(leg, other):
+    leg.profile.callee_id_name, leg.profile.callee_id_number = "Outbound Call", other.profile.destination
 
 
 def _cause_after(leg, usual):

@@ -5,7 +5,7 @@ from gevent.event import AsyncResult, Event
 from kazoo_rec.simulator import habits, sip
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.dialplan import run
-from kazoo_rec.simulator.faults import strike, without_media
+from kazoo_rec.simulator.faults import strike
 from kazoo_rec.simulator.leg import Leg, new_uuid
 from kazoo_rec.simulator.process import HungUp, Process
 from kazoo_rec.simulator.route import account_dialplan, usual_dialplan
@@ -17,6 +17,7 @@ class Call:
 
     def __init__(self, switch, script: Script):
         self.switch, self.script, self.legs = switch, script, []
+        self.without_media, self.bypasses_media, self.answers_wait = set(), False, {}
         self.answered = AsyncResult()
         self._ended, self._alive = Event(), 0
 
@@ -29,7 +30,7 @@ class Call:
         for phone in (script.caller, *script.called):
             switch.phones.add(phone)
         for fault in script.faults:
-            strike(fault, switch)
+            strike(fault, self)
         applications = [f"bridge {dial_string(script.called)}" if line == "bridge" else line
                         for line in script.dialplan or usual_dialplan(script)]
         if script.click_to_call:
@@ -64,8 +65,9 @@ class Call:
             return list(self.script.called)
         return [self.switch.phones.at(each) for each in data.split(",")]
 
-    def is_without_media(self, phone) -> bool:
-        return any(without_media(fault, phone) for fault in self.script.faults)
+    def has_media(self, phone) -> bool:
+        """Whether the media of that phone comes to the switch, and can be understood there."""
+        return not self.bypasses_media and self.without_media.isdisjoint((phone.user, phone.address))
 
     def settle(self):
         """Before anything that can be heard changes: every recording takes in what was."""
@@ -115,6 +117,10 @@ class Call:
     def _leg(self, phone, originator, made):
         leg = Leg(self, phone, originator=originator, **made)
         leg.variables |= phone.leg_variables
+        if phone.user in self.answers_wait:
+            leg.variables["execute_on_answer"] = f"sleep {self.answers_wait[phone.user] * 1000:.0f}"
+        if self.bypasses_media:
+            sip.without_port(leg.variables)
         if originator is not None and leg.direction == "outbound":
             leg.other = ("originator", originator.profile.copied())
         self.legs.append(leg)
@@ -128,11 +134,4 @@ class Call:
 
 
 def dial_string(phones) -> str:
-    return ",".join(_endpoint(phone) for phone in phones)
-
-
-def _endpoint(phone):
-    if not phone.domain:
-        return f"sofia/gateway/carrier/{phone.user}"
-    return {"user": f"user/{phone.address}", "contact": f"sofia/internal/{phone.user}%{phone.domain}",
-            "loopback": f"loopback/{phone.user}/{phone.domain}"}[phone.via]
+    return ",".join(phone.endpoint for phone in phones)

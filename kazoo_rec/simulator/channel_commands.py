@@ -4,11 +4,10 @@ import shlex
 
 from kazoo_rec.simulator import wire
 from kazoo_rec.simulator.headers import channel_headers
-from kazoo_rec.simulator.record_start import parse_variables, start_recording
+from kazoo_rec.simulator.hold import hold, unhold
+from kazoo_rec.simulator.record_start import THREAD_START_S, parse_variables, start_recording
 
 _NO_CHANNEL = "-ERR No such channel!\n"
-#: `uuid_record … start` holds its connection until the recording's thread runs.
-_THREAD_START_S = 0.011
 
 
 def _uuid_exists(switch, uuid):
@@ -49,10 +48,13 @@ def _uuid_record(switch, arguments):
     if leg is None:
         return "-ERR Cannot locate session!\n"
     if order == "start":
+        waits_s, switch.start_waits_s = switch.start_waits_s, 0.0
+        if waits_s:
+            switch.clock.sleep(waits_s)
         limit = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
         variables = parse_variables(words[4]) if len(words) > 4 else {}
         done = start_recording(leg, path, limit, variables, armed=False)
-        switch.clock.sleep(_THREAD_START_S)
+        switch.clock.sleep(THREAD_START_S)
     elif order == "stop" and path.lower() == "all":
         done = leg.stop_recordings("success-maxtime")
     else:
@@ -72,7 +74,7 @@ def _uuid_setvar(switch, arguments):
     leg = switch.legs.get(words[0])
     if leg is None:
         return _NO_CHANNEL
-    leg.set(words[1], words[2].strip() if len(words) > 2 else "")
+    leg.set(words[1], words[2].strip().replace("'", "") if len(words) > 2 else "")
     return "+OK\n"
 
 
@@ -110,6 +112,15 @@ def _uuid_kill(switch, arguments):
     return "+OK\n"
 
 
+def _uuid_hold(switch, arguments):
+    off, _, uuid = arguments.rpartition(" ")
+    leg = switch.legs.get(uuid)
+    if leg is None:
+        return ("" if uuid else "-USAGE: [off|toggle] <uuid> [<display>]\n") + "-ERR Operation failed\n"
+    unhold(leg) if off == "off" else hold(leg)
+    return "+OK Success\n"
+
+
 def words_of(text: str) -> list[str]:
     """Parted at blanks; single quotes and backslashes protect (switch_separate_string)."""
     splitter = shlex.shlex(text, posix=True)
@@ -123,5 +134,5 @@ def words_of(text: str) -> list[str]:
 CHANNEL_COMMANDS = {
     "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump, "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record,
     "uuid_setvar": _uuid_setvar, "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar,
-    "uuid_kill": _uuid_kill,
+    "uuid_kill": _uuid_kill, "uuid_hold": _uuid_hold,
 }

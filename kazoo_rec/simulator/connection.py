@@ -168,6 +168,10 @@ class Connection:
             self._send(wire.reply(self.subscription.end()))
         elif begins("log"):
             self._send(wire.reply(_log_level(rest)))
+        elif begins("sendmsg"):
+            self._send(wire.reply(f"-ERR invalid session id [{rest}]"))
+        elif begins("linger"):
+            self._send(wire.reply("-ERR not controlling a session"))
         else:
             self._send(wire.reply(_UNKNOWN))
         return True

@@ -10,11 +10,11 @@ _TONES = re.compile(r"tone_stream://%\((\d+),(\d+),(\d+)[^)]*\)(?:;loops=(\d+))?
 
 
 def run(leg, lines):
-    """A leg's dialplan, `application data` each, and the leg's end; a generator for its Process."""
-    for line in lines:
-        if leg.cause:
-            break
-        yield from execute(leg, line)
+    """A leg's dialplan, `application data` each, and the leg's end; a generator for its Process. A leg that was handed
+    on goes on with the lines for its new goal."""
+    while lines and not leg.cause:
+        yield from execute(leg, lines[0])
+        lines, leg.handed_on = leg.handed_on or lines[1:], []
     leg.hangup()
     leg.finish()
 
@@ -53,6 +53,11 @@ def _export(leg, data):
 
 def _transfer(leg, data):
     number, _, context = [*data.split(), "XML", leg.profile.context][:3]
+    redirect(leg, number, context)
+
+
+def redirect(leg, number, context):
+    """The leg has another destination: its profile says so, and whose it was before."""
     source = f"{leg.clock.epoch_us() // 1_000_000}:{leg.uuid}:bl_xfer:{number}/{context}/XML"
     leg.profile = leg.profile.copied(destination=number, context=context, rdnis=leg.profile.destination,
                                      transfer_source=source, index=leg.profile.index + 1)

@@ -18,7 +18,7 @@ def channel_headers(leg, variables=True) -> dict:
         "Channel-State": state, "Channel-Call-State": leg.call_state, "Channel-State-Number": str(number),
         "Channel-Name": leg.name, "Unique-ID": leg.uuid, "Call-Direction": leg.direction,
         "Presence-Call-Direction": leg.direction,
-        "Channel-HIT-Dialplan": "true" if leg.direction == "inbound" else "false",
+        "Channel-HIT-Dialplan": "true" if leg.hits_dialplan else "false",
     }
     begun = number > 1
     if leg.presence_id and begun:

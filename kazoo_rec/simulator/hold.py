@@ -39,4 +39,5 @@ def _entertain(leg):
     if leg.held and leg.partner is not None and not leg.cause:
         leg.call.settle()
         leg.partner.playing_hz = MUSIC_HZ
+        leg.partner.variables |= {"current_application_data": _MUSIC, "current_application": "playback"}
         leg.partner.playback_started(_MUSIC)

@@ -2,10 +2,15 @@
 
 import uuid
 
+import gevent
+
 from kazoo_rec.simulator import dialplan, sip
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.headers import accounts, channel_headers
 from kazoo_rec.simulator.process import Mailbox, Process
+
+#: From the bridge to what execute_on_pre_bridge names, as measured.
+_PRE_BRIDGE_S = 0.2
 
 
 def new_uuid() -> str:
@@ -27,9 +32,10 @@ class Leg:
         self.news, self.digits = Mailbox(), Mailbox()
         self.state, self.call_state, self.answer_state = ("CS_NONE", 1), "DOWN", "ringing"
         self.early = self.answered = self.held = False
-        self.media = not call.is_without_media(phone)
+        self.hits_dialplan = self.direction == "inbound"
+        self.media, self.media_left = call.has_media(phone), False
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
-        self.tone_hz, self.playing_hz = 0, None
+        self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
         self.recordings, self.recorded, self.files = [], [], {}
         self._armed, self._arming = [], None
         self.created, self.is_lone_user = self.clock.now, False
@@ -96,14 +102,18 @@ class Leg:
         self._tell("rings")
 
     def pre_answer(self):
-        """183 with media, in either direction."""
+        """183 with media, in either direction; 180 where the media goes around the switch."""
         if self.early or self.answered:
+            return
+        if self.call.bypasses_media:
+            if not self.profile.times["Channel-Progress"]:
+                self.ring()
             return
         self.call.settle()
         self.early, self.answer_state = True, "early"
         self._hear_from_phone()
         if self.direction == "inbound":
-            self._negotiate()
+            self.negotiate()
         self.variables["endpoint_disposition"] = "EARLY MEDIA"
         if self.twin is not None and self.direction == "inbound":
             self.twin.pre_answer()
@@ -119,23 +129,28 @@ class Leg:
         self.call.settle()
         self.answered, self.answer_state = True, "answered"
         self._hear_from_phone()
-        self._negotiate()
+        self.negotiate()
         if self.twin is not None and self.direction == "inbound":
             self.twin.answer()
         self.stamp("Channel-Answered")
         # Built before execute_on_answer runs (switch_channel.c): what is in this event is in time, all else too late.
         self.publish("CHANNEL_ANSWER")
-        self._armed = [line for name, lines in self.variables.items() if name.startswith("execute_on_answer")
-                       for line in lines.removeprefix("ARRAY::").split("|:")]
+        self._armed = [*(() if self.early else self._told("execute_on_media")), *self._told("execute_on_answer")]
         self.variables["endpoint_disposition"] = "ANSWER"
         self.call_state = "ACTIVE"
+        if self._is_stuck():
+            return
         if self.direction == "outbound":
             self._arming = Process(self.clock, self.armed())
             self._arming.start()
         self._tell("answers")
 
     def armed(self):
-        """Executes what execute_on_answer* names, in order of setting, a frame apart; on a called leg a frame late."""
+        """Executes what execute_on_answer* names, in order of setting, a frame apart; on a called leg a frame late.
+        The command of api_on_answer comes first; then execute_on_media*, where the answer brought the media."""
+        if command := self.variables.get("api_on_answer"):
+            gevent.spawn(self.switch.api, command)
+            yield FRAME_S
         if self._armed and self.direction == "outbound":
             yield FRAME_S
         while self._armed and not self.cause:
@@ -155,8 +170,19 @@ class Leg:
         self.other = (self.other[0] if self.other else "originatee", other.profile.copied())
         self.stamp("Channel-Bridged")
         self.variables["signal_bond"] = other.uuid
-        if self.originator is not None:
+        for line in self._told("execute_on_pre_bridge"):
+            Process(self.clock, self._later(_PRE_BRIDGE_S, line)).start()
+        if self.originator is not None and self.process is None:
             self.state = ("CS_EXCHANGE_MEDIA", 5)
+
+    def turn_around(self):
+        """A called leg becomes one that calls: it walks through the dialplan, and what it showed is turned round."""
+        profile = self.profile
+        self.profile = profile.copied(
+            caller_id_name=profile.callee_id_name, caller_id_number=profile.callee_id_number,
+            callee_id_name=profile.caller_id_name, callee_id_number=profile.caller_id_number)
+        self.variables["call_uuid"] = self.uuid
+        self.state, self.hits_dialplan = ("CS_EXECUTE", 4), True
 
     def part(self):
         self.call.settle()
@@ -189,7 +215,6 @@ class Leg:
         self.call.settle()
         self.cause, self.answer_state, self.state = cause, "hangup", (self.state[0], 10)
         self.publish("CHANNEL_HANGUP")
-        self.stamp("Channel-Hangup")
         if self.process is not None:
             self.process.interrupt()
         else:
@@ -197,6 +222,11 @@ class Leg:
         if self.twin is not None:
             self.twin.hangup()
         self._tell("gone")
+
+    def lose_media(self):
+        """From now on it goes around the switch. Nothing tells."""
+        self.call.settle()
+        self.media_left = True
 
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
@@ -211,13 +241,14 @@ class Leg:
         going = tuple(self.recordings)
         for recording in going:
             recording.stop(cause)
-        for recording in going:
+        for recording in reversed(going):
             recording.detach()
         return bool(going)
 
     def finish(self):
         """Nothing of it goes on: its recordings end, the switch forgets it."""
         self.state = ("CS_HANGUP", 10)
+        self.stamp("Channel-Hangup")
         self.variables.pop("bridge_to", None)
         if self._arming is not None:
             self._arming.drop()
@@ -226,14 +257,31 @@ class Leg:
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"
         self.publish("CHANNEL_HANGUP_COMPLETE", before={"Hangup-Cause": self.cause})
         self.state = ("CS_REPORTING", 12)
+        if "last_bridge_to" in self.variables:
+            self.variables["call_uuid"] = self.uuid
         self.publish("CHANNEL_DESTROY")
         self.call.leave(self)
+
+    def _is_stuck(self):
+        """To record a called leg without media at its answer holds it there for ever: its caller is never answered."""
+        return self.call.bypasses_media and self.direction == "outbound" and any(
+            line.startswith("record_session") for line in self._armed)
+
+    def _told(self, name):
+        """The lines of all variables whose names begin so, in order of setting."""
+        return [line for each, lines in self.variables.items() if each.startswith(name)
+                for line in lines.removeprefix("ARRAY::").split("|:")]
+
+    def _later(self, seconds, line):
+        yield seconds
+        yield from dialplan.execute(self, line)
 
     def _hear_from_phone(self):
         if self.direction == "outbound" and self.twin is None:
             self.variables |= sip.replied(self)
 
-    def _negotiate(self):
+    def negotiate(self):
+        """Its media runs, if it has any."""
         if self.media and self.twin is None:
             self.variables |= sip.negotiated(self.phone.codec)
 

@@ -7,6 +7,10 @@ _TIMES = ("Profile-Created", "Channel-Created", "Channel-Answered", "Channel-Pro
 _HOLDS = ("Channel-Last-Hold", "Channel-Hold-Accum")
 
 
+def no_times() -> dict[str, int]:
+    return dict.fromkeys((*_TIMES, *_HOLDS), 0)
+
+
 @dataclass
 class Profile:
     """Headers `Caller-…` of a leg, `Other-Leg-…` of its partner. `times` are microseconds since 1970, 0 for not yet."""
@@ -30,10 +34,10 @@ class Profile:
     transfer_source: str = ""
     source: str = "mod_sofia"
     index: int = 1
-    times: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_TIMES, *_HOLDS), 0))
+    times: dict[str, int] = field(default_factory=no_times)
 
     def copied(self, **changes) -> "Profile":
-        return replace(self, times=dict(self.times), **changes)
+        return replace(self, **{"times": dict(self.times), **changes})
 
     def headers(self, prefix: str) -> dict[str, str]:
         """With `prefix` "Caller" or "Other-Leg"; what is empty is not sent."""

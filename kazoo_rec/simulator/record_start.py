@@ -8,6 +8,8 @@ from kazoo_rec.simulator.recording import Recording
 #: Two starts on one path, one armed and one commanded, both succeed when they are this close, in seconds: a command
 #: given at CHANNEL_ANSWER does (measured: 20 of 20 legs, none after 50 ms).
 RACE_S = 0.04
+#: A command's recording says that it began when its thread runs, in seconds; the command is answered no sooner.
+THREAD_START_S = 0.011
 
 
 def record_session(leg, data: str):
@@ -32,8 +34,10 @@ def parse_variables(text: str) -> dict[str, str]:
 
 def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) -> bool:
     """Whether the switch says that it went well, which it also does where the path is being recorded already."""
-    if not path or not leg.media or leg.cause:
+    if not path or leg.cause:
         return False
+    if not leg.media:
+        return armed and _break_bypass(leg, path, limit_s, variables)
     if not path.startswith("/"):
         path = f"{leg.switch.recordings}/{path}"
     now = leg.clock.now
@@ -52,8 +56,23 @@ def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) 
     leg.files[path] = recording
     leg.recordings.append(recording)
     leg.recorded.append(recording)
-    recording.announce()
+    if armed:
+        recording.announce()
+    else:
+        leg.clock.after(THREAD_START_S, lambda: recording.cause or recording.announce())
     return True
+
+
+def _break_bypass(leg, path, limit_s, variables):
+    """To record a caller at his answer, whose media goes around the switch, brings it there; his partner's can then
+    not be understood, and both are hung up. Of a called leg see Leg._is_stuck."""
+    if not leg.call.bypasses_media or leg.direction == "outbound":
+        return False
+    leg.media = True
+    leg.negotiate()
+    done = start_recording(leg, path, limit_s, variables, armed=True)
+    leg.clock.after(2 * FRAME_S, lambda: leg.partner is None or leg.partner.hangup("INCOMPATIBLE_DESTINATION"))
+    return done
 
 
 def _ruin(leg):

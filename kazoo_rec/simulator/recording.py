@@ -27,7 +27,7 @@ class Recording:
         self.leg, self.path, self.variables, self.armed = leg, path, variables, armed
         self.started = self._until = leg.clock.now
         self.cause, self.ms, self.size = "", 0, 0
-        self._masked = self._paused = self._overdue = False
+        self._masked = self._paused = self._overdue = self._announced = False
         self._stereo, self._swaps = self._on("RECORD_STEREO"), self._on("RECORD_STEREO_SWAP")
         self._hears = not self._on("RECORD_READ_ONLY")
         self._says = not self._hears or not self._on("RECORD_WRITE_ONLY")
@@ -45,8 +45,11 @@ class Recording:
             leg.clock.at(leg.clock.whole_seconds(limit_s), self._limit)
 
     def announce(self):
-        self._publish("RECORD_START")
-        self.leg.publish("MEDIA_BUG_START", after=self._bug())
+        """Says that it has begun, once."""
+        if not self._announced:
+            self._announced = True
+            self._publish("RECORD_START")
+            self.leg.publish("MEDIA_BUG_START", after=self._bug())
 
     # Orders
 
@@ -77,6 +80,7 @@ class Recording:
         """Closes the file, keeps or removes it, and says RECORD_STOP."""
         if self.cause:
             return
+        self.announce()
         self.catch_up()
         self.cause = cause
         self.leg.files.pop(self.path, None)
@@ -100,6 +104,16 @@ class Recording:
         if self in self.leg.recordings:
             self.leg.recordings.remove(self)
             self.leg.publish("MEDIA_BUG_STOP", after=self._bug())
+
+    def move(self, leg):
+        """It goes over to another leg, by a transfer: no path leads to it any more, and no RECORD event tells."""
+        before = self.leg
+        before.files.pop(self.path, None)
+        before.recordings.remove(self)
+        leg.recordings.append(self)
+        self.leg = leg
+        leg.publish("MEDIA_BUG_START", after=self._bug())
+        before.publish("MEDIA_BUG_STOP", after=self._bug())
 
     def abandon(self):
         """The switch was killed."""
@@ -158,6 +172,7 @@ class Recording:
         count = max(0, len(self._unwritten) - keep)
         if 0 < self._frames < self._withheld:
             self._frames, count = 1, self._samples
+        self._file.full = self.leg.switch.is_disk_full
         if count:
             frames = self._unwritten[:count]
             self._file.write(numpy.zeros_like(frames) if self._masked else frames)
@@ -172,7 +187,7 @@ class Recording:
 
     def _listens(self) -> bool:
         leg = self.leg
-        return not (self._paused or leg.held or (self._needs_answer and not leg.answered)
+        return not (self._paused or leg.held or leg.media_left or (self._needs_answer and not leg.answered)
                     or (self._needs_bridge and leg.partner is None))
 
     # Settings and telling
@@ -195,6 +210,8 @@ class Recording:
             return None
         if ending not in ENDINGS:
             raise OSError(f"no module writes {ending}")
+        if self.leg.switch.is_disk_full:
+            raise OSError("the disk is full")
         channels, buffering = 2 if self._stereo else 1, self._get("enable_file_write_buffering").lower()
         if not buffering or buffering in _TRUE:
             buffer = _BUFFER_BYTES * channels

@@ -44,6 +44,14 @@ class Phone:
     def address(self) -> str:
         return f"{self.user}@{self.domain}" if self.domain else self.user
 
+    @property
+    def endpoint(self) -> str:
+        """As the application `bridge` names it."""
+        if not self.domain:
+            return f"sofia/gateway/carrier/{self.user}"
+        return {"user": f"user/{self.address}", "contact": f"sofia/internal/{self.user}%{self.domain}",
+                "loopback": f"loopback/{self.user}/{self.domain}"}[self.via]
+
 
 @dataclass(frozen=True)
 class Script:

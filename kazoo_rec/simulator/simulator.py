@@ -19,6 +19,8 @@ from kazoo_rec.simulator.script import Script, scripts_of
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
 _SHUTDOWN_S = 1.2
+#: `show channels` asks a database that is this far behind.
+_DATABASE_LAG_S = 0.1
 #: Recordings are written at least so often, in seconds of the wall.
 _WRITE_S = 0.1
 #: Channels that are gone stay in `show channels` for a moment; older ones are forgotten.
@@ -42,6 +44,8 @@ class Simulator:
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
         self._server, self._connections = None, set()
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
+        self.database_lag_s, self.start_waits_s = _DATABASE_LAG_S, 0.0
+        self.is_disk_full, self.lost_events = False, set()
         self._sequence, self._moving, self._changed, self._life = 0, Event(), Event(), 0
 
     # Life
@@ -49,6 +53,7 @@ class Simulator:
     def start(self):
         """Begins to listen, with a new Core-UUID; again after `kill`, `shut_down` or `stop`, at the same address."""
         self.core_uuid, self._sequence, self.sessions, self.started = new_uuid(), 0, 0, self.clock.now
+        self.peak = 0
         self._life += 1
         self._gone.clear()
         self._moving.set()
@@ -81,8 +86,7 @@ class Simulator:
         if self._server is None:
             return
         self._close_server()
-        for connection in tuple(self._connections):
-            connection.cut()
+        self.cut()
         for leg in tuple(self.legs.values()):
             for recording in tuple(leg.recordings):
                 recording.abandon()
@@ -129,6 +133,17 @@ class Simulator:
         """A command was executed or a connection ended: `until` looks again."""
         self._changed.set()
 
+    def cut(self):
+        """Every connection ends without a word."""
+        for connection in tuple(self._connections):
+            connection.cut()
+
+    def fill_disk(self):
+        """Nothing more can be written."""
+        for leg in self.legs.values():
+            leg.call.settle()
+        self.is_disk_full = True
+
     def stall(self):
         """No command is executed until `go_on`."""
         self._moving.clear()
@@ -144,6 +159,8 @@ class Simulator:
     def publish(self, name: str, headers, subclass: str | None = None):
         """Sends an event to whom it concerns; `headers()` is asked only if it concerns anybody."""
         self._sequence += 1
+        if name in self.lost_events:
+            return
         listeners = [each for each in self._connections if each.subscription.wants(name, subclass)]
         if listeners:
             event, encoded = {**self.core_headers(name, subclass), **headers()}, {}

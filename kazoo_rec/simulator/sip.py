@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from kazoo_rec.simulator.profile import Profile
+from kazoo_rec.simulator.profile import Profile, no_times
 
 #: Codecs a phone may have: module, rate in SDP and of the samples in Hz (G722 says 8000 and samples 16000), bits/s.
 CODECS = {"PCMU": ("CORE_PCM_MODULE", 8000, 8000, 64000), "PCMA": ("CORE_PCM_MODULE", 8000, 8000, 64000),
@@ -28,7 +28,7 @@ def inbound(switch, uuid, script) -> dict:
     host, port = switch.phones.contact(phone).split(":")
     target = phone.domain if onnet else EXTERNAL
     name = f"sofia/{sofia}/{phone.user}@{domain}"
-    shown = display_name(phone.name)
+    shown = display_name(phone.name) or phone.user
     profile = Profile("inbound", uuid, name, number, phone.domain if onnet else "public", shown, phone.user, shown,
                       phone.user, username=phone.user, ani=phone.user)
     now = switch.clock.epoch_us()
@@ -156,10 +156,17 @@ def negotiated(codec: str) -> dict[str, str]:
         "rtp_last_audio_codec_string": f"{codec}@{wire_rate}h@20i@1c", "read_codec": codec,
         "original_read_codec": codec, "read_rate": rate, "original_read_rate": rate, "write_codec": codec,
         "write_rate": rate, "dtmf_type": "rfc2833", "local_media_ip": "127.0.0.1", "local_media_port": "40010",
-        "advertised_media_ip": "127.0.0.1", "rtp_use_timer_name": "soft", "rtp_use_pt": "0", "rtp_use_ssrc": "1",
+        "advertised_media_ip": "127.0.0.1", "rtp_local_sdp_str": _sdp("127.0.0.1", 40010),
+        "rtp_use_timer_name": "soft", "rtp_use_pt": "0", "rtp_use_ssrc": "1",
         "rtp_2833_send_payload": "101", "rtp_2833_recv_payload": "101", "remote_media_ip": "127.0.0.1",
         "remote_media_port": "20000",
     }
+
+
+def without_port(variables):
+    """The media goes around the switch: it offers its partner's SDP, and has no port for it."""
+    for name in ("local_media_ip", "local_media_port", "advertised_media_ip"):
+        variables.pop(name, None)
 
 
 def _called_profile(uuid, name, number, originator):
@@ -170,7 +177,8 @@ def _called_profile(uuid, name, number, originator):
     caller = originator.profile
     shown = originator.variables.get
     return caller.copied(
-        direction="outbound", uuid=uuid, channel_name=name, destination=number, transfer_source="", index=1,
+        times=no_times(), direction="outbound", uuid=uuid, channel_name=name, destination=number, transfer_source="",
+        index=1,
         caller_id_name=shown("effective_caller_id_name") or caller.caller_id_name,
         caller_id_number=shown("effective_caller_id_number") or caller.caller_id_number,
         original_name=caller.caller_id_name, original_number=caller.caller_id_number,

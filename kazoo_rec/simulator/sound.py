@@ -31,13 +31,13 @@ class RecordedFile:
     endings get bare samples.
 
     `buffer` is how many bytes the switch collects before it writes them, 0 for none. Raises OSError where it cannot be
-    opened; `failed` says that something could not be written, as on a full disk.
+    opened; `failed` says that something could not be written, as on a full disk: who sets `full` makes it one.
     """
 
     def __init__(self, path: str, rate: int, channels: int, buffer: int, append: bool):
         self.path, self._wav = Path(path), path.endswith(".wav")
         self._rate, self._channels, self._pending = rate, channels, bytearray()
-        self.buffer, self.failed = buffer, False
+        self.buffer, self.failed, self.full = buffer, False, False
         for parent in reversed(self.path.parents):
             if not parent.exists():
                 parent.mkdir(0o750, exist_ok=True)
@@ -77,6 +77,9 @@ class RecordedFile:
         self.path.unlink(missing_ok=True)
 
     def _write(self, data):
+        if self.full and data:
+            self.failed = True
+            return
         try:
             self.failed = os.write(self._file, data) < len(data) or self.failed
         except OSError:

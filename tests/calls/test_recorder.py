@@ -289,3 +289,20 @@ def test_record_on_bridge_wanted_at_the_bridge_has_its_limit_from_there():
     row = one.row()
     one.record_start("l4", row["id"], f"/rec/{row['master'].removesuffix('.wav')}.f.wav").after(5000)
     assert one.switch.of("uuid_record l4 stop")
+
+
+def test_a_recording_whose_leg_is_gone_without_its_stop_stays_open_while_somebody_of_the_call_is_there():
+    one = scene()
+    one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
+    id, path = one.row()["id"], path_of(one)
+    one.event("CHANNEL_HANGUP_COMPLETE", "a", **{"Hangup-Cause": "NORMAL_CLEARING"}).event("CHANNEL_DESTROY", "a")
+    assert one.row()["state"] == "recording"
+    one.record_stop("b", id, path)
+    assert (one.row()["state"], one.row()["cause"], one.row()["call_id"]) == ("stopped", "success-silence", "a")
+
+
+def test_and_is_closed_with_the_last_of_the_call():
+    one = scene()
+    one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
+    one.event("CHANNEL_DESTROY", "a").event("CHANNEL_DESTROY", "b")
+    assert (one.row()["state"], one.row()["state_reason"]) == ("stopped", "RECORD_STOP was not heard")

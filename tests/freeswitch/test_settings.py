@@ -1,7 +1,10 @@
 """What the settings of a recording do to it."""
 
+import json
+
 from pytest import approx
 
+from tests.freeswitch.product import until
 from tests.freeswitch.sound import mp3_length_ms
 from tests.freeswitch.talk import LENGTH_MS, assert_whole, states, talk
 
@@ -53,3 +56,49 @@ def test_an_mp3_is_as_long_as_the_talk(lab, alice, bob):
     assert recording.row["duration_ms"] == approx(call.talk_ms, abs=LENGTH_MS)
     #: Up to three frames of 72 ms are the encoder's: its delay, and what fills the last one.
     assert 0 <= mp3_length_ms(recording.body) - recording.row["duration_ms"] <= 216
+
+
+def test_what_a_dialplan_sets_for_its_own_recordings_changes_none_of_ours(lab, switch, alice, bob):
+    lab.obey({
+        "acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record()}},
+        "acme/users/usr-acme-1001": {"inbound": {"onnet": lab.record()}},
+    })
+    call = alice.call("1001")
+    called = bob.rings().ring()
+    legs = until(lambda: _legs(switch, 2))
+    for name, value in {"RECORD_MIN_SEC": "30", "RECORD_READ_ONLY": "true", "RECORD_STEREO_SWAP": "true",
+                        "RECORD_APPEND": "true", "RECORD_BRIDGE_REQ": "true", "RECORD_INITIAL_TIMEOUT_MS": "200",
+                        "RECORD_FINAL_TIMEOUT_MS": "200", "RECORD_SILENCE_THRESHOLD": "30000",
+                        "RECORD_TOGGLE_ON_REPEAT": "true"}.items():
+        for leg in legs:
+            assert switch.api(f"uuid_setvar {leg} {name} {value}") == "+OK"
+    called.answer()
+    talk(call, called)
+
+    found = lab.recordings()
+    assert_whole(found["acme caller.outbound A 1000"], call.talk_ms, says=[930], hears=[610])
+    assert_whole(found["acme callee.inbound B 1001"], called.talk_ms, says=[610], hears=[930])
+
+
+def test_a_recording_that_goes_along_with_a_transfer_is_whole_when_it_ends(lab, switch, alice, bob):
+    lab.obey({"acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record()}}})
+    call = alice.call("1001")
+    called = bob.rings().ring()
+    caller, _ = until(lambda: _legs(switch, 2))
+    called.answer()
+    call.answered().hear(1000)
+    assert switch.api(f"uuid_setvar {caller} recording_follow_transfer true") == "+OK"
+    assert switch.api(f"uuid_transfer {caller} -bleg 3200") == "+OK"
+    called.hear(1000)
+    called.hang_up()
+
+    found = lab.recordings()
+    assert states(found) == {"acme caller.outbound A 1000": "recorded"}
+    recording = found["acme caller.outbound A 1000"]
+    assert recording.row["duration_ms"] > 1900 and not recording.row["partial"]
+
+
+def _legs(switch, count):
+    """The uuids of the legs that ring, the caller's first; nothing while there are fewer than `count`."""
+    rows = json.loads(switch.api("show channels as json")).get("rows", [])
+    return [row["uuid"] for row in rows] if len(rows) == count else None

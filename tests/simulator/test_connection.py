@@ -204,20 +204,3 @@ def test_commands_that_meet_a_stalled_switch_wait(switch, client):
         while len(client.replies) < 2:
             gevent.idle()
     assert client.replies[1] == "fs1.example"
-
-
-def test_stock_greenswitch_connects_listens_and_commands(switch, clock):
-    greenswitch = pytest.importorskip("greenswitch")
-    client = greenswitch.InboundESL(host="127.0.0.1", port=switch.address[1], password="ClueCon")
-    client.connect()
-    created = []
-    client.register_handle("CHANNEL_CREATE", created.append)
-    client.send("events plain CHANNEL_CREATE")
-    switch.play(Script(alice(), (bob(),)))
-    clock.advance(0.1)
-    assert client.send("api uuid_exists nobody").data == "false"
-    with gevent.Timeout(5):
-        while len(created) < 2:
-            gevent.idle()
-    assert created[0].headers["Caller-Caller-ID-Name"] == "Alice"
-    client.stop()

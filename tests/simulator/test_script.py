@@ -63,34 +63,3 @@ def test_a_fault_that_is_no_sentence_is_refused(switch):
 ])
 def test_a_script_without_a_dialplan_gets_a_usual_one(script, ends):
     assert usual_dialplan(script)[-len(ends):] == ends
-
-
-# Faults
-
-def test_a_leg_without_media_is_not_recorded(switch, clock, tmp_path):
-    call = switch.play(Script(alice(), (bob(),), faults=("no media for 1000",)))
-    clock.advance(0.1)
-    switch.api(f"uuid_setvar {call.legs[0].uuid} execute_on_answer record_session {tmp_path}/a.wav")
-    clock.advance(1)
-    assert not call.legs[0].recorded and call.legs[0].answered
-    assert switch.api(f"uuid_record {call.legs[0].uuid} start {tmp_path}/a.wav") == "-ERR Cannot record session!\n"
-    assert switch.api(f"uuid_record {call.legs[1].uuid} start {tmp_path}/b.wav") == "+OK Success\n"
-
-
-@pytest.mark.parametrize(("fault", "listens"), [("switch killed at 1.0", False), ("switch shut down at 1.0", True)])
-def test_a_switch_dies_in_the_middle_of_a_call(switch, clock, listener, fault, listens):
-    call = switch.play(Script(alice(), (bob(),), faults=(fault,)))
-    clock.advance(3)
-    listener.wait_for_end()
-    assert call.wait(0) and bool(listener.notices) == listens
-    assert ("SHUTDOWN" in [event["Event-Name"] for event in listener.events]) == listens
-
-
-def test_commands_stall_for_a_while(switch, clock, client):
-    switch.play(Script(alice(), (bob(),), faults=("commands stall from 0.5 to 1.5",)))
-    clock.advance(1)
-    client.send("api hostname")
-    clock.advance(0.4)
-    assert client.replies == ["+OK accepted"]
-    clock.advance(0.2)
-    assert client.ask("api version") and client.replies[1] == "fs1.example"

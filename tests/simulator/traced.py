@@ -1,0 +1,122 @@
+"""A scenario of tests/traces, played on the simulator: its calls from scenarios.yaml, its commands from the trace.
+
+The simulated clock shows the trace's time of day, so that a limit in whole seconds strikes where it struck.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from kazoo_rec.simulator.clock import HandClock
+from kazoo_rec.simulator.script import Phone, scripts_of
+from kazoo_rec.simulator.simulator import Simulator
+from tests import traces
+from tests.simulator.conftest import Client
+
+DOCUMENT = yaml.safe_load(Path(__file__).with_name("scenarios.yaml").read_text())
+
+#: Names of events that are not compared, and why.
+NOT_COMPARED = {
+    "MODULE_UNLOAD": "never sent: the simulator has no modules",
+    "CHANNEL_EXECUTE_COMPLETE": "sent, but left out of the traces; `legs` in scenarios.yaml has it",
+}
+
+#: How far, in seconds, an event may be from its time in the trace: a few frames of 20 ms, phones and reader were late.
+CLOSE_S = 0.15
+
+_RECORDINGS = "/var/lib/freeswitch/recordings"
+#: Ports of phones, and the time and uuid of a transfer.
+_ANEW = re.compile(r"(?<=127\.0\.0\.1:)6\d{3}|\d{10}:[0-9a-f-]{36}(?=:)")
+
+
+class Traced:
+    """Both sides of a scenario.
+
+    `real` and `simulated` are the legs in order of their coming, each a list of its events; `whole` are the simulated
+    ones with the events that are not compared. `others` are (real, simulated) names of events that are of no leg,
+    `replies` are (command, real, simulated), with the uuids and paths of the trace.
+    """
+
+    def __init__(self, name: str, directory: Path):
+        lines = list(traces.lines(name))
+        events = [line["event"] for line in lines if "event" in line]
+        self._names = {event["Event-Name"] for event in events} - set(NOT_COMPARED)
+        # An event is read a little after it was made: the one that was read soonest tells the time.
+        self._epoch_us = max(int(line["event"]["Event-Date-Timestamp"]) - round(line["t"] * 1e6)
+                             for line in lines if "event" in line)
+        self.real, real_others = self._legs(events)
+        self.replies = []
+        with Simulator(clock=HandClock(self._epoch_us / 1e6), recordings=directory) as switch:
+            heard = self._play(DOCUMENT["traced"][name], switch, lines, directory)
+        self.simulated, others = self._legs(heard)
+        self.others = real_others, others
+        self.whole = [[event for event in heard if event.get("Unique-ID") == uuid(leg)] for leg in self.simulated]
+        self._places = {uuid(leg): f"leg {place}" for legs in (self.real, self.simulated)
+                        for place, leg in enumerate(legs)} | {_RECORDINGS: "", str(directory): ""}
+
+    def seconds(self, event) -> float:
+        """When it happened, in seconds of the trace."""
+        return (int(event["Event-Date-Timestamp"]) - self._epoch_us) / 1e6
+
+    def plain(self, value) -> str | None:
+        """A header's value without what is another in each run: uuids, directories, ports of phones, transfers."""
+        if value is None:
+            return None
+        return _ANEW.sub("…", _translated("|".join(value) if isinstance(value, list) else value, self._places))
+
+    def _play(self, scenario, switch, lines, directory):
+        """All events that its connections got."""
+        creates = [event for leg in self.real for event in leg if event["Event-Name"] == "CHANNEL_CREATE"]
+        callers = [create for create in creates if "variable_originator" not in create]
+        scripts = scripts_of({"phones": DOCUMENT["phones"], "calls": scenario["calls"]})
+        calls = [switch.play(replace(script, at=self.seconds(create)))
+                 for script, create in zip(scripts, callers, strict=True)]
+        for name, habits in scenario.get("registered", {}).items():
+            switch.phones.add(Phone(**DOCUMENT["phones"][name] | habits))
+        for at in scenario.get("starts_again", ()):
+            switch.clock.at(at, switch.start)
+        clients = {}
+        for line in lines:
+            if "command" not in line:
+                continue
+            command, conn = line["command"], line.get("conn", 1)
+            switch.clock.advance(max(0.0, line["t"] - switch.clock.now))
+            if conn not in clients:
+                clients[conn] = Client(switch.address, None if command.startswith("auth ") else switch.password)
+            legs = [leg.uuid for call in calls for leg in call.legs]
+            own = {uuid(leg): simulated for leg, simulated in zip(self.real, legs, strict=False)}
+            own[_RECORDINGS] = str(directory)
+            reply = clients[conn].ask(_translated(command, own))
+            reply = _translated(reply, {simulated: real for real, simulated in own.items()})
+            self.replies.append((command, line["reply"].rstrip("\n"), reply.rstrip("\n")))
+        switch.clock.advance(8)
+        heard = [event for client in clients.values() for event in (client.events if client.ended else client.heard())]
+        for client in clients.values():
+            client.close()
+        return heard
+
+    def _legs(self, events):
+        """(the events of each leg that was seen coming, the names of events that are of none)."""
+        legs = {}
+        for event in events:
+            if event["Event-Name"] in self._names:
+                legs.setdefault(event.get("Unique-ID"), []).append(event)
+        others = names(legs.pop(None, ()))
+        return [leg for leg in legs.values() if "CREATE" in names(leg)], others
+
+
+def uuid(leg) -> str:
+    return leg[0]["Unique-ID"]
+
+
+def names(leg) -> list[str]:
+    """The names of its events, without CHANNEL_."""
+    return [event["Event-Name"].removeprefix("CHANNEL_") for event in leg]
+
+
+def _translated(text, names):
+    for one, other in names.items():
+        text = text.replace(one, other)
+    return text
