@@ -89,7 +89,7 @@ class Product:
     def __init__(self, directory: Path, switch):
         self._directory, self._switch = directory, switch
         self.receiver = Receiver()
-        self._documents, self.recordings_dir = directory / "documents", directory / "recordings"
+        self.documents, self.recordings_dir = directory / "documents", directory / "recordings"
         self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
         self._seen: set[str] = set()
         self._obeyed = 0
@@ -102,7 +102,7 @@ class Product:
     def start(self):
         config = self._directory / "kazoo_rec.yaml"
         config.write_text(yaml.safe_dump({
-            "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self._documents),
+            "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self.documents),
             "recordings_dir": str(self.recordings_dir), "delivery": {"remove_after_delivery": False},
             "switches": [{"host": self._switch.host, "port": self._switch.port, "password": self._switch.password,
                           "command_connections": 8}]}))
@@ -181,9 +181,9 @@ class Product:
     def _write(self, rules):
         assert rules.keys() <= DOCUMENTS.keys()
         self._obeyed += 1
-        shutil.rmtree(self._documents, ignore_errors=True)
+        shutil.rmtree(self.documents, ignore_errors=True)
         for name, document in DOCUMENTS.items():
-            file = self._documents / f"{name}.yaml"
+            file = self.documents / f"{name}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)
             said = {"call_recording": rules[name]} if name in rules else {}
             file.write_text(yaml.safe_dump({**document, **said, "note": f"written {self._obeyed} times"}))
