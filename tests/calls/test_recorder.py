@@ -56,7 +56,7 @@ def test_an_armed_recording_that_does_not_start_is_looked_for_then_started():
     one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
     one.phone_calls("a", "1000").answer("a", start=False).after(250)
     assert [command.split()[1] for command in one.switch.commands[1:]] == [
-        "uuid_buglist", "uuid_record", "uuid_setvar_multi"]
+        "uuid_buglist", "uuid_record"]
 
 
 def test_what_the_switch_lists_is_not_started_again():
@@ -223,23 +223,12 @@ def test_one_start_at_a_time_is_on_its_way():
     assert len(one.switch.of("uuid_record a start")) == 1
 
 
-def test_a_leg_started_by_command_keeps_its_recordings_too():
+def test_nothing_is_set_on_a_leg_that_other_recordings_go_by():
     one = scene()
-    one.phone_calls("a", "1000")
-    one.answer_unarmed("a")
-    assert one.switch.commands[-1] == (
-        "api uuid_setvar_multi a recording_follow_transfer=false;recording_follow_attxfer=false")
-
-
-def test_a_leg_that_hangs_up_just_after_its_start_is_recorded_for_all_that():
-    one = scene()
-    one.switch.replies = {"setvar_multi a recording_follow": CommandFailed("", "-ERR No such channel!")}
-    one.phone_calls("a", "1000")
-    with one.slow_switch():
-        one.answer_unarmed("a")
-    assert one.row()["state"] == "armed"
-    one.record_start("a", one.row()["id"], fallback_of(one)).hang_up("a")
-    assert one.row()["state"] == "stopped"
+    one.phone_calls("a", "1000").answer_unarmed("a")
+    assert [command.split()[1] for command in one.switch.commands] == ["uuid_setvar_multi", "uuid_record"]
+    names = [part.partition("=")[0] for part in one.switch.commands[0].split(" ", 3)[3].split(";")]
+    assert names == [f"execute_on_answer_{one.row()['id']}"]
 
 
 def test_a_leg_that_hung_up_before_its_start_is_no_failure_of_media():
