@@ -49,6 +49,7 @@ class Recorder:
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
         self._carried: set[str] = set()
+        self._bereft: dict[Recording, int] = {}
         self._now_at = 0
 
     def __len__(self):
@@ -253,12 +254,8 @@ class Recorder:
             return
         self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
                   expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
-        if recording.leg.alive and not recording.at_limit:
-            another = Recording(new_id(), recording.leg, recording.plan, recording.account_id, recording.destination,
-                                recording.settled, directory_of(recording.account_id), recording.source, now_at,
-                                missed=(moved_ms, "a transfer took the recording before it along"))
-            if self._plan(another):
-                self._watch(another, now_at + START_WITHIN_MS)
+        if not recording.at_limit:
+            self._bereft[recording] = now_at + START_WITHIN_MS
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row.
@@ -309,6 +306,11 @@ class Recorder:
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
 
+        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
+            del self._bereft[recording]
+            if recording.leg.alive:  # most end with the transfer
+                self._go_on(recording, now_at)
+
     # -- what came of orders
 
     def found(self, recording, path):
@@ -323,6 +325,13 @@ class Recorder:
             self._end(recording, "failed", reason, cause=cause)
 
     # -- bookkeeping
+
+    def _go_on(self, gone, now_at):
+        another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
+                            directory_of(gone.account_id), gone.source, now_at,
+                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"))
+        if self._plan(another):
+            self._start_soon(another, now_at)
 
     def _begun(self, recording, started_ms):
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None

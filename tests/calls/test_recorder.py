@@ -278,3 +278,49 @@ def test_record_on_bridge_wanted_at_the_bridge_has_its_limit_from_there():
     row = one.row()
     one.record_start("l4", row["id"], f"/rec/{row['master'].removesuffix('.wav')}.f.wav").after(5000)
     assert one.switch.of("uuid_record l4 stop")
+
+
+def carried(one, to="b"):
+    return one.event("MEDIA_BUG_START", to, **{"Media-Bug-Target": path_of(one)})
+
+
+def test_a_recording_that_a_transfer_took_along_is_finished_with_what_its_leg_had():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(2000)
+    carried(one).event("CHANNEL_DESTROY", "a").after(3000)
+    row = one.row()
+    assert (row["state"], row["expected_ms"], [span["kind"] for span in row["spans"]]) == ("stopped", 2000, ["moved"])
+    one.record_stop("b", row["id"], path_of(one))
+    assert one.row() == row and not one.switch.of("uuid_record") and one.removed == []
+
+
+def test_a_leg_that_goes_on_after_a_transfer_took_its_recording_along_gets_another():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(2000)
+    carried(one).after(250)
+    first, second = one.rows.by_id.values()
+    assert one.switch.of("uuid_record") and f"/{second['id']}.f.wav " in one.switch.of("uuid_record")[0]
+    one.record_start("a", second["id"], f"/rec/{second['master'].replace('.wav', '.f.wav')}")
+    (gap,) = second["spans"]
+    assert (first["state"], second["state"], second["partial"]) == ("stopped", "recording", True)
+    assert gap["to_ms"] - gap["from_ms"] == 250
+    assert second["state_reason"] == "0.2 s before it were missed: a transfer took the recording before it along"
+
+
+def test_their_recording_that_a_transfer_took_along_is_none_of_ours():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a")
+    before = list(one.switch.commands)
+    one.event("MEDIA_BUG_START", "b", **{"Media-Bug-Target": f"/theirs/{one.row()['id']}.wav"})
+    one.event("MEDIA_BUG_START", "a", **{"Media-Bug-Target": path_of(one)})
+    assert one.switch.commands == before and one.row()["state"] == "recording"
+
+
+def test_what_another_recorder_says_on_the_leg_does_not_change_ours():
+    one = scene()
+    one.phone_calls("a", "1000")
+    braces = one.switch.commands[0].partition("{")[2].rstrip("}").split(",")
+    ours = dict(pair.split("=") for pair in braces)
+    no = {name for name, value in ours.items() if value in ("false", "0")}
+    assert {"RECORD_STEREO_SWAP", "RECORD_READ_ONLY", "RECORD_WRITE_ONLY", "RECORD_APPEND", "RECORD_BRIDGE_REQ",
+            "RECORD_MIN_SEC", "RECORD_FINAL_TIMEOUT_MS"} <= no
