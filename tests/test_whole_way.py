@@ -231,3 +231,38 @@ def test_an_engine_that_comes_back_closes_what_ended_without_it(site):
     site.roles[0].start()
     row, = site.rows(call)
     assert row["state"] == "recorded" and row["file"] and site.arrived(row)
+
+
+def test_calls_that_the_switch_recovers_after_a_kill_are_recorded_again_and_the_gap_is_told(site):
+    site.start(account=every(site), endpoint={"inbound": every(site)["any"]})
+    call = site.simulator.play(Script(phone(ALICE, hangs_up=4.5), (phone(BOB, answers=0.2),),
+                                      faults=("switch killed at 1.4",)))
+    assert call.wait(20)
+    site.simulator.start()
+    site.connected(2)
+    assert site.simulator.api("sofia recover") == "Recovered 2 call(s)\n"
+    assert call.wait(20)
+    rows = {(row["leg"], bool(row["partial"])): row for row in site.rows(call)}
+    assert set(rows) == {(leg, again) for leg in "AB" for again in (False, True)}
+    for leg in "AB":
+        before, after = rows[leg, False], rows[leg, True]
+        (gap,) = after["spans"]
+        assert before["state"] == after["state"] == "recorded" and before["call_id"] == after["call_id"]
+        assert gap["kind"] == "gap" and after["state_reason"].endswith("the switch was restarted")
+        assert abs(after["duration_ms"] - (after["stopped_ms"] - gap["to_ms"])) <= 60
+        sides = [{ALICE_HZ}, {BOB_HZ}]
+        assert heard(site.arrived(after)) == (sides if leg == "A" else sides[::-1])
+
+
+def test_an_engine_that_starts_in_mid_call_records_the_rest(site):
+    call = site.simulator.play(Script(phone(ALICE, hangs_up=6.0), (phone(BOB, answers=0.2),)))
+    with gevent.Timeout(10):
+        while not [leg for leg in call.legs if leg.partner]:
+            gevent.idle()
+    site.start(account=every(site))
+    assert call.wait(20)
+    row, = site.rows(call)
+    (gap,) = row["spans"]
+    assert (row["state"], gap["from_ms"]) == ("recorded", row["answered_ms"])
+    assert abs(row["duration_ms"] + gap["to_ms"] - gap["from_ms"] - talk_ms(row)) <= 60
+    assert heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]
