@@ -114,7 +114,7 @@ class Recorder:
         if recording.unwanted:
             self._stop_soon(recording, now_at)
         if recording.state == "armed":
-            self._begun(recording, leg.answered_ms)
+            self._begun(recording, leg.answered_ms or self._epoch_ms())
         if recording.on_bridge and leg.bridged_ms is not None:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000

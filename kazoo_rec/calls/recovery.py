@@ -75,7 +75,8 @@ class Recovery:
         """
         known = self._tracker.uuids()
         listed = {row["uuid"]: row for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
-        self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in known])
+        heard_of = self._tracker.uuids()
+        self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
         gone = {uuid for uuid in known - listed.keys() if not self._exists_on(send, uuid)}
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it")

@@ -107,7 +107,8 @@ class Tracker:
         leg = self._legs.get(event.uuid) or self._enter(as_created(event, self._registrations, listed_row))
         if progress.over or not leg.alive:
             return leg
-        if progress.answered_ms and leg.answered_ms is None:
+        heard = any(one.name == "CHANNEL_ANSWER" and one.uuid == leg.uuid for one in self._aside.get(leg.uuid, ()))
+        if progress.answered_ms and leg.answered_ms is None and not heard:  # the event knows what was armed in time
             lost_ms = self._lost_ms.pop(leg.uuid, None)
             leg.missed = (lost_ms, RESTARTED) if lost_ms else (progress.answered_ms, why)
             leg.bypassed = not has_media(event)

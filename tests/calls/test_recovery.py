@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import gevent
 import pytest
@@ -198,6 +199,17 @@ def test_what_happens_while_a_leg_is_asked_about_is_not_lost(site):
         site.scene.bridge("a", "b"))
     site.sweep()
     assert set(site.started()) == {"a", "b"}
+
+
+def test_of_an_answer_that_is_heard_while_a_leg_is_asked_about_the_event_tells_what_was_armed_in_time(site):
+    site.scene.phone_calls("a", "1000").rings("b", "a", "1001")
+    for uuid, partner in (("a", "b"), ("b", "a")):
+        site.leg(uuid, "inbound" if uuid == "a" else "outbound", 0, partner)
+        site.legs[uuid][0][f"variable_execute_on_answer_{site.rows()[uuid]['id']}"] = "record_session"
+        site.meanwhile[uuid] = partial(site.scene.answer_unarmed, uuid)
+    site.sweep()
+    assert set(site.started()) == {"a", "b"}  # at once, not when nothing has come for 250 ms
+    assert not any(row["spans"] for row in site.rows().values())
 
 
 def test_a_leg_that_ends_while_it_is_asked_about_leaves_nothing(site):
