@@ -265,14 +265,15 @@ def test_a_start_that_races_its_arming_leaves_one_recording_and_one_file(site):
     assert len(on_disk(site)) <= 1 and heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]
 
 
-def test_a_recording_that_a_transfer_takes_along_is_whole_when_it_ends(site):
+def test_a_recording_that_a_transfer_takes_along_has_what_its_leg_said_and_no_more(site):
     site.simulator.phones.add(phone(CAROL, answers=0.3))
     site.start(endpoint={"inbound": every(site)["any"]})
     rows = site.play(phone(ALICE, hangs_up=3.0), phone(BOB, answers=0.2),
                      faults=("1001 transfers to 1002 at 1.2, recordings go along",))
-    of_b = next(row for row in rows if row["started_ms"] == min(each["started_ms"] for each in rows))
-    assert whole(of_b, of_b["stopped_ms"] - of_b["started_ms"]) and of_b["duration_ms"] > 2500
-    assert of_b["cause"] == "success-silence" and site.arrived(of_b)
+    of_b, of_c = sorted(rows, key=lambda row: row["started_ms"])
+    assert of_b["state"] == of_c["state"] == "recorded" and abs(of_b["duration_ms"] - 1000) <= 60
+    assert [span["kind"] for span in of_b["spans"]] == ["moved"] and heard(site.arrived(of_b)) == [{BOB_HZ}, {ALICE_HZ}]
+    assert heard(site.arrived(of_c)) == [{CAROL_HZ}, {ALICE_HZ}]
 
 
 def test_a_limit_of_the_switch_in_whole_seconds_never_cuts_below_the_document(site):
@@ -353,3 +354,38 @@ def test_commands_that_stall_delay_no_recording_that_is_armed(site):
     site.start(account=every(site))
     row, = site.play(phone(ALICE, hangs_up=2.0), phone(BOB, answers=0.6), faults=("commands stall from 0.3 to 1.5",))
     assert whole(row, talk_ms(row))
+
+
+def test_calls_that_the_switch_recovers_after_a_kill_are_recorded_again_and_the_gap_is_told(site):
+    site.start(account=every(site), endpoint={"inbound": every(site)["any"]})
+    call = site.simulator.play(Script(phone(ALICE, hangs_up=4.5), (phone(BOB, answers=0.2),),
+                                      faults=("switch killed at 1.4",)))
+    assert call.wait(20)
+    site.simulator.start()
+    site.connected(2)
+    assert site.simulator.api("sofia recover") == "Recovered 2 call(s)\n"
+    assert call.wait(20)
+    rows = {(row["leg"], bool(row["partial"])): row for row in site.rows(call)}
+    assert set(rows) == {(leg, again) for leg in "AB" for again in (False, True)}
+    for leg in "AB":
+        before, after = rows[leg, False], rows[leg, True]
+        (gap,) = after["spans"]
+        assert before["state"] == after["state"] == "recorded" and before["call_id"] == after["call_id"]
+        assert gap["kind"] == "gap" and after["state_reason"].endswith("the switch was restarted")
+        assert abs(after["duration_ms"] - (after["stopped_ms"] - gap["to_ms"])) <= 60
+        sides = [{ALICE_HZ}, {BOB_HZ}]
+        assert heard(site.arrived(after)) == (sides if leg == "A" else sides[::-1])
+
+
+def test_an_engine_that_starts_in_mid_call_records_the_rest(site):
+    call = site.simulator.play(Script(phone(ALICE, hangs_up=6.0), (phone(BOB, answers=0.2),)))
+    with gevent.Timeout(10):
+        while not [leg for leg in call.legs if leg.partner]:
+            gevent.idle()
+    site.start(account=every(site))
+    assert call.wait(20)
+    row, = site.rows(call)
+    (gap,) = row["spans"]
+    assert (row["state"], gap["from_ms"]) == ("recorded", row["answered_ms"])
+    assert abs(row["duration_ms"] + gap["to_ms"] - gap["from_ms"] - talk_ms(row)) <= 60
+    assert heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]

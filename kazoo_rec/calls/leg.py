@@ -25,7 +25,8 @@ class Leg:
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
     of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms`
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
-    is the engine's.
+    is the engine's. `missed` is there while a leg is taken in that is in progress: (since when, why) its talk, had it
+    been recorded, was not.
     """
 
     uuid: str
@@ -42,6 +43,7 @@ class Leg:
     answered_at: int = 0
     bridged_ms: int | None = None
     held_ms: int | None = None
+    missed: tuple[int, str] | None = None
     alive: bool = True
     cause: str = ""
     call: "Call | None" = None

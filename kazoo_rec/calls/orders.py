@@ -97,9 +97,6 @@ class Orders:
                 self._outcome.failed(recording, "no media", refused.reply)
         except (CommandTimeout, NotConnected) as unheard:
             _unheard(recording, unheard)
-        else:
-            # Else a dialplan's `recording_follow_transfer=true` would carry it off to where no command finds it.
-            self._tell(recording, commands.keep_recordings(leg.uuid))
 
     def _verify(self, recording):
         if recording.running or recording.dropped or not recording.leg.alive:

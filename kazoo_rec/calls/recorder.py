@@ -15,6 +15,8 @@ import structlog
 from kazoo_rec.calls.leg import has_media
 from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import Recording, directory_of, new_id
+from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.store.spans import missed
 
 #: How long an armed recording may take to say RECORD_START; 22 ms is the longest seen.
 START_WITHIN_MS = 250
@@ -46,6 +48,8 @@ class Recorder:
         self._orders = Orders(send, files, spawn, self)
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
+        self._carried: set[str] = set()
+        self._bereft: dict[Recording, int] = {}
         self._now_at = 0
 
     def __len__(self):
@@ -60,25 +64,74 @@ class Recorder:
         """Records `leg` for each of `wanted`: (plan, account id, destination, settled)."""
         made = []
         for plan, account_id, destination, settled in wanted:
-            recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id))
-            leg.recordings.append(recording)
-            log.info("recording planned", call_id=leg.uuid, recording_id=recording.id, account=account_id,
-                     leg=plan.leg, reason=plan.reason)
-            if self._observe:
-                continue
-            self._by_id[recording.id] = recording
-            recording.row = self._rows.insert(recording.new_row(self._node, source, self._epoch_ms()))
-            recording.row.rawlink(_row_refused)
-            made.append(recording)
+            recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
+                                  source, now_at, missed=leg.missed)
+            if self._plan(recording):
+                made.append(recording)
         if not made:
             return
         if leg.answered_ms is None:
             if not leg.bypassed:
                 self._orders.arm(leg, made)
+        elif leg.bypassed:
+            for recording in made:
+                self._end(recording, "failed", "no media")
         else:
             for recording in made:
                 self._start_soon(recording, now_at)
             self.heard_partner(leg, now_at)
+
+    def _plan(self, recording):
+        leg, plan = recording.leg, recording.plan
+        leg.recordings.append(recording)
+        log.info("recording planned", call_id=leg.uuid, recording_id=recording.id, account=recording.account_id,
+                 leg=plan.leg, reason=plan.reason)
+        if self._observe:
+            return False
+        self._by_id[recording.id] = recording
+        recording.row = self._rows.insert(recording.new_row(self._node, self._epoch_ms()))
+        recording.row.rawlink(_row_refused)
+        return True
+
+    def resume(self, leg, row, armed, listed, now_at):
+        """Takes up what an engine before this one left: `row` is of `leg`, which is in progress; `armed` says that the
+        leg still has its arming, `listed` are the paths that the switch records to. What has ended is not made again
+        where its end was heard: by its limit, or by somebody."""
+        recording = Recording.of_row(leg, row)
+        paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
+        if row["state"] not in OPEN_STATES or self._observe:
+            if row["cause"]:
+                leg.recordings.append(recording)
+            return
+        if not paths and not (armed and leg.answered_ms is None):
+            return
+        leg.recordings.append(recording)
+        self._by_id[recording.id] = recording
+        log.info("recording taken up again", call_id=leg.uuid, recording_id=recording.id, state=recording.state)
+        if not paths:
+            return
+        recording.running = paths
+        if recording.unwanted:
+            self._stop_soon(recording, now_at)
+        if recording.state == "armed":
+            self._begun(recording, leg.answered_ms or self._epoch_ms())
+        if recording.on_bridge and leg.bridged_ms is not None:
+            since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
+            recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
+            self._watched.add(recording)
+
+    def refresh(self, leg, listed):
+        """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it
+        does) has ended."""
+        for recording in self._live(leg):
+            if recording.state == "recording" and listed.isdisjoint(recording.running):
+                self._end(recording, "stopped", "its end was not heard", stopped_ms=self._epoch_ms(),
+                          spans=recording.spans, partial=bool(missed(recording.spans)))
+
+    @property
+    def starting(self) -> int:
+        """How many starts by command are on their way."""
+        return sum(recording.busy for recording in self._watched)
 
     def renamed(self, leg):
         for recording in self._live(leg):
@@ -96,6 +149,7 @@ class Recorder:
         for recording in self._live(leg):
             if recording.state != "armed" or recording.dropped:
                 continue
+            recording.missed = leg.missed
             if not has_media(event):
                 self._end(recording, "failed", "no media")
             elif event.variable(f"execute_on_answer_{recording.id}"):
@@ -144,6 +198,9 @@ class Recorder:
         recording = self._by_id.get(recording_id)
         path = self._files.relative(event.get("Record-File-Path"))
         stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause")
+        if path in self._carried:
+            self._carried.remove(path)
+            return
         if recording is None:
             if recording_id and path and not self._observe:
                 closed = self._rows.update_open(recording_id, state="stopped", stopped_ms=stopped_ms, cause=cause,
@@ -172,7 +229,33 @@ class Recorder:
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
         else:
-            self._end(recording, "stopped", None, **columns)
+            self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def bug_started(self, event, now_at):
+        """MEDIA_BUG_START: one of ours on a leg that is not its own was taken along by a transfer, as somebody's
+        `recording_follow_transfer=true` on the leg makes the switch do with every recording of it. No command by path
+        reaches it there (switch_ivr_async.c keeps the path of the first leg), and `stop all` would end theirs. So it
+        is finished with what it has until now, and its leg, if it goes on, gets another."""
+        path = self._files.relative(event.get("Media-Bug-Target"))
+        recording = path and self._by_id.get(path.rpartition("/")[2].partition(".")[0])
+        if not recording or event.uuid == recording.leg.uuid or path not in recording.running:
+            return
+        moved_ms = event.time_us // 1000
+        if path in recording.running[1:]:
+            recording.running.remove(path)
+            self._orders.remove(recording, path)
+            return
+        self._carried.add(path)
+        recording.unhold(moved_ms)
+        recording.spans.append({"kind": "moved", "from_ms": moved_ms, "to_ms": moved_ms})
+        if recording.dropped:
+            self._end(recording, "discarded", recording.reason)
+            self._orders.remove(recording, path)
+            return
+        self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
+                  expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
+        if not recording.at_limit:
+            self._bereft[recording] = now_at + START_WITHIN_MS
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row.
@@ -196,21 +279,16 @@ class Recorder:
             self._watched.discard(recording)
 
     def left(self, leg, cause):
-        """The leg is gone, and its recordings with it. One whose RECORD_STOP did not come first may have gone along
-        with a transfer (where somebody set `recording_follow_transfer` after us): it stays open as long as somebody
-        of the call is there, as its file may still grow. No command finds it there; its end will be heard."""
-        heir = leg.call.first()
+        """The leg is gone: no recording of it goes on."""
         for recording in self._live(leg):
-            if recording.running and heir is not None:
-                heir.recordings.append(recording)
-            elif recording.dropped:
+            if recording.dropped:
                 self._end(recording, "discarded", recording.reason)
             elif recording.state == "recording":
                 self._end(recording, "stopped", "RECORD_STOP was not heard", stopped_ms=self._epoch_ms(),
                           spans=recording.spans)
             elif leg.answered_ms is None:
                 self._end(recording, "discarded", f"never answered: {cause}" if cause else "never answered")
-            elif self._now_at - leg.answered_at <= SILENT_LOSS_MS:
+            elif self._now_at - max(leg.answered_at, recording.wanted_at) <= SILENT_LOSS_MS:
                 self._end(recording, "discarded", "ended before it started")
             else:
                 self._end(recording, "failed", "never started: the switch did not obey")
@@ -228,6 +306,11 @@ class Recorder:
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
 
+        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
+            del self._bereft[recording]
+            if recording.leg.alive:  # most end with the transfer
+                self._go_on(recording, now_at)
+
     # -- what came of orders
 
     def found(self, recording, path):
@@ -243,14 +326,24 @@ class Recorder:
 
     # -- bookkeeping
 
+    def _go_on(self, gone, now_at):
+        another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
+                            directory_of(gone.account_id), gone.source, now_at,
+                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"))
+        if self._plan(another):
+            self._start_soon(another, now_at)
+
     def _begun(self, recording, started_ms):
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
+        recording.note_missed()
         if recording.limit_at is None and recording.stop_at is None:
             self._watched.discard(recording)
         if recording.leg.held_ms is not None:
             recording.hold(started_ms)
+        reason = missed(recording.spans)
         self._save(recording, state="recording", answered_ms=recording.leg.answered_ms, started_ms=started_ms,
-                   master=recording.master)
+                   master=recording.master,
+                   **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 
     def _start_soon(self, recording, now_at):

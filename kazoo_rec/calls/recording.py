@@ -4,7 +4,9 @@ import hashlib
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
@@ -12,35 +14,49 @@ from kazoo_rec.policy.decision import Plan
 #: Sample rate of a master in Hz, where no document says one.
 NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
 
+#: A recording takes from its leg's variables whatever its own braces do not say (switch_ivr_async.c,
+#: get_recording_var): what another recorder sets there for itself must not cut, swap, append to or end ours.
+NOT_OF_THE_LEG = {
+    "RECORD_STEREO_SWAP": "false", "RECORD_READ_ONLY": "false", "RECORD_WRITE_ONLY": "false", "RECORD_APPEND": "false",
+    "RECORD_ANSWER_REQ": "false", "RECORD_MIN_SEC": "0", "RECORD_INITIAL_TIMEOUT_MS": "0",
+    "RECORD_FINAL_TIMEOUT_MS": "0", "RECORD_TOGGLE_ON_REPEAT": "false", "RECORD_HANGUP_ON_ERROR": "false",
+    "RECORD_CHECK_BRIDGE": "false",
+}
+
 #: The switch counts whole wall-clock seconds and ends in (limit - 1, limit]: one more, so that none is missing.
 LIMIT_MARGIN_S = 1
 
-#: What a dialplan may have set on the leg for recordings of its own, and ours would obey: one side only, nothing kept
-#: below so many seconds, an end at silence or at a second start, a hang-up when the disk is full
-#: (switch_ivr_async.c, get_recording_var). Said for each of ours, the leg's does not count.
-NOT_OF_THE_LEG = {
-    "RECORD_READ_ONLY": "false", "RECORD_WRITE_ONLY": "false", "RECORD_STEREO_SWAP": "false", "RECORD_APPEND": "false",
-    "RECORD_MIN_SEC": "0", "RECORD_INITIAL_TIMEOUT_MS": "0", "RECORD_FINAL_TIMEOUT_MS": "0",
-    "RECORD_TOGGLE_ON_REPEAT": "false", "RECORD_HANGUP_ON_ERROR": "false",
-}
+
+class Past(NamedTuple):
+    """A plan as its row tells of it."""
+
+    rule: str
+    leg: str
+    settings: Mapping[str, object]
+    origin: Mapping[str, str]
+    reason: str
 
 
 @dataclass(slots=True, eq=False)
 class Recording:
-    """A plan for one leg. Times: `*_ms` the switch's clock since the epoch, `*_at` the engine's own clock in ms.
+    """A plan for one leg; `source` is the network that its call came from. Times: `*_ms` the switch's clock since the
+    epoch, `*_at` the engine's own clock in ms.
 
     `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running`
     holds the paths that the switch has said it records to: one, unless arming and fallback both took. `busy` while a
-    start, or the question whether it needs one, is on its way: two starts at once would make two that run.
+    start, or the question whether it needs one, is on its way: two starts at once would make two that run. `missed`
+    is (since when, why) its leg's talk was not recorded before it.
     """
 
     id: str
     leg: Leg
-    plan: Plan
+    plan: Plan | Past
     account_id: str
     destination: str | None
     settled: bool
     directory: str
+    source: str
+    wanted_at: int
     state: str = "armed"
     reason: str | None = None
     dropped: bool = False
@@ -52,6 +68,7 @@ class Recording:
     hold_from_ms: int | None = None
     spans: list = field(default_factory=list)
     running: list = field(default_factory=list)
+    missed: tuple[int, str] | None = None
     row: object = None
     busy: bool = False
 
@@ -116,17 +133,35 @@ class Recording:
             self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
             self.hold_from_ms = None
 
+    def note_missed(self):
+        """It has started: what was missed until now is a span."""
+        if self.missed is None:
+            return
+        from_ms, why = self.missed
+        if self.on_bridge:
+            from_ms = max(from_ms, self.leg.bridged_ms or self.started_ms)
+        if from_ms < self.started_ms:
+            self.spans.append({"kind": "gap", "from_ms": from_ms, "to_ms": self.started_ms, "why": why})
+
     def expected_ms(self, stopped_ms: int) -> int:
         """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds."""
         begun = self.started_ms
         if self.on_bridge:
             begun = max(begun, self.leg.bridged_ms) if self.leg.bridged_ms else stopped_ms
-        held = sum(max(0, span["to_ms"] - max(span["from_ms"], begun)) for span in self.spans)
+        held = sum(max(0, span["to_ms"] - max(span["from_ms"], begun)) for span in self.spans if span["kind"] == "hold")
         return max(0, stopped_ms - begun - held)
 
-    def new_row(self, node: str, source: str, epoch_ms: int) -> dict:
+    @classmethod
+    def of_row(cls, leg: Leg, row: Mapping) -> "Recording":
+        """One that was begun before this engine was, as far as its row tells."""
+        plan = Past(row["rule"], row["leg"], row["settings"], row["settings_from"], row["reason"])
+        return cls(row["id"], leg, plan, row["account_id"], row["destination"], True, row["master"].rpartition("/")[0],
+                   row["source"], leg.answered_at, state=row["state"], started_ms=row["started_ms"],
+                   spans=list(row["spans"]))
+
+    def new_row(self, node: str, epoch_ms: int) -> dict:
         """The row as it is when the recording is planned."""
-        leg, plan = self.leg, self.plan
+        leg, plan, source = self.leg, self.plan, self.source
         side = "account" if plan.rule.startswith("account.") else "endpoint"
         inbound = plan.rule.endswith(".inbound")
         return {

@@ -1,24 +1,36 @@
 """Puts what we believe beside what the switch has: after each connection, and now and then, as events may be lost."""
 
+from itertools import groupby
+
 import gevent
 import structlog
+from gevent.pool import Pool
 
+from kazoo_rec.calls.midcall import Progress
+from kazoo_rec.errors import CommandFailed, CommandRefused
 from kazoo_rec.switch import commands, replies
 
 #: Seconds between sweeps of a connection that stays up.
 SWEEP_EVERY_S = 300
 
-#: Seconds before one that the switch did not answer is tried again.
+#: Seconds before one that the switch did not answer is tried again, and before one that takes in what the list of
+#: the sweep after a connection did not have yet.
 SWEEP_RETRY_S = 2
 
 #: Seconds within which the event of a leg's end has found its way to us.
 NEWS_WITHIN_S = 5
 
-#: Seconds for the answer whether a leg exists.
+#: Seconds for the answer about one leg.
 ANSWER_WITHIN_S = 5.0
 
 #: Seconds for the list of all legs: 1 KB each.
 LIST_WITHIN_S = 30.0
+
+#: Legs that are asked about at once, and recordings that are started on them: other calls need the switch too.
+LEGS_AT_ONCE = 4
+
+#: Seconds between looks whether there is room for more.
+ROOM_S = 0.01
 
 log = structlog.get_logger()
 
@@ -30,50 +42,121 @@ class Recovery:
       node: the switch's name in the rows.
       tracker, recorder, registrations: the switch's own.
       rows: the store's `recordings`.
-      exists: tells whether a recording's file, relative, is there (`calls.files.Files.exists`).
+      files: `recordings_dir` as this process and as the switch see it (`calls.files.Files`).
       epoch_ms: the wall clock.
+      now_at: the engine's clock.
       observe: write nothing.
     """
 
-    def __init__(self, node, tracker, recorder, registrations, rows, exists, epoch_ms, observe=False):
+    def __init__(self, node, tracker, recorder, registrations, rows, files, epoch_ms, now_at, observe=False):
         self._observe = observe
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
-        self._registrations, self._exists, self._epoch_ms = registrations, exists, epoch_ms
+        self._registrations, self._files, self._epoch_ms, self._now_at = registrations, files, epoch_ms, now_at
+        self._lost_ms = None
 
     def connected(self, send):
         """Takes in who is registered; `sweep` has to follow. `send(command, timeout_s)` asks the switch."""
         self._registrations.load(replies.registrations(send(commands.show_registrations(), LIST_WITHIN_S)))
 
-    def restarted(self):
-        """The switch is another process: nothing of before lives."""
-        self._tracker.keep_only(set(), "the switch was restarted")
+    def lost(self):
+        """The connection has ended."""
+        self._lost_ms = self._epoch_ms()
 
-    def sweep(self, send):
-        """Forgets legs that the switch does not have, and closes rows of which no leg is left.
+    def restarted(self):
+        """The switch is another process: nothing of before lives, unless it is recovered."""
+        self._tracker.restarted(self._lost_ms)
+
+    def sweep(self, send, doubtful: bool):
+        """Takes in legs that are not known, forgets legs that the switch does not have, and closes rows of which no
+        recording is left. `doubtful`: events were missed, and of legs that are known news too.
 
         `show channels` reads a database that is written behind the calls, and may keep a leg for ever that is gone
         (seen when SQLite was busy): it finds whom to ask about, `uuid_exists` is what is believed.
         """
         known = self._tracker.uuids()
-        listed = {row["uuid"] for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
-        gone = {uuid for uuid in known - listed if not self._exists_on(send, uuid)}
+        listed = {row["uuid"]: row for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
+        heard_of = self._tracker.uuids()
+        self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
+        gone = {uuid for uuid in known - listed.keys() if not self._exists_on(send, uuid)}
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it")
         self._close_rows(send)
+
+    # -- legs in progress
+
+    def _take_in(self, send, rows):
+        """A call after the other, callers before the legs that they called: their events wait until it is taken in,
+        and those of other calls do not."""
+        calls = _calls(rows)
+        uuids = [row["uuid"] for call in calls for row in call]
+        if not uuids:
+            return
+        before = self._rows_of(uuids)
+        asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: self._ask_about(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
+        self._tracker.expect(set(uuids))
+        try:
+            for call in calls:
+                answers = [(row, *next(asked)) for row in call]
+                self._take_call(answers, before)
+                while self._recorder.starting >= LEGS_AT_ONCE:
+                    gevent.sleep(ROOM_S)
+        finally:
+            for uuid in uuids:
+                self._tracker.let_go(uuid, self._now_at())
+
+    def _take_call(self, answers, before):
+        taken = []
+        for row, dump, listed in answers:
+            if dump is None:
+                continue
+            known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
+            leg = self._tracker.take(dump, row, now_at, "the engine was not connected")
+            if known:
+                self._recorder.refresh(leg, listed)
+            else:
+                for past in before.get(leg.uuid, ()):
+                    armed = bool(dump.variable(f"execute_on_answer_{past['id']}"))
+                    self._recorder.resume(leg, past, armed, listed, now_at)
+            taken.append((leg, Progress.of(dump).bridged_to))
+        self._tracker.meet(taken, self._now_at())
+        for row, _, _ in answers:
+            self._tracker.let_go(row["uuid"], self._now_at())
+
+    def _ask_about(self, send, uuid):
+        """(dump of a leg, paths of ours that are being recorded on it), (None, nothing) where it has ended."""
+        try:
+            dump = replies.leg(send(commands.dump(uuid), ANSWER_WITHIN_S))
+            return dump, self._recorded(send, uuid)
+        except (CommandFailed, CommandRefused):
+            return None, frozenset()
+
+    def _recorded(self, send, uuid):
+        paths = map(self._files.relative, replies.recorded(send(commands.buglist(uuid), ANSWER_WITHIN_S)))
+        return frozenset(path for path in paths if path)
+
+    def _rows_of(self, uuids):
+        """{leg's uuid: its recordings so far, the oldest first}."""
+        found = {}
+        for row in self._rows.of_calls(self._node, uuids):
+            found.setdefault(row["call_id"], []).append(row)
+        return found
+
+    # -- what is gone
 
     @staticmethod
     def _exists_on(send, uuid):
         return replies.exists(send(commands.exists(uuid), ANSWER_WITHIN_S))
 
     def _close_rows(self, send):
-        """Rows whose leg is gone and its end unheard: their file, if there is one, is what there is of them. One that
-        had started is delivery's to look for: it tells a missing file from a directory that is not mounted."""
+        """Rows of which nothing runs and whose end was not heard: their file, if there is one, is what there is of
+        them. One that had started is delivery's to look for: it tells a missing file from a directory that is not
+        mounted."""
         if self._observe:
             return
         for row in self._rows.open(self._node):
-            if row["id"] in self._recorder or self._exists_on(send, row["call_id"]):
+            if row["id"] in self._recorder or self._runs(send, row):
                 continue
-            paths = [path for path in (row["master"], row["master"].replace(".wav", ".f.wav")) if self._exists(path)]
+            paths = [path for path in _paths(row) if self._files.exists(path)]
             state, reason = "stopped", "its end was not heard"
             if not paths and not row["started_ms"]:
                 state, reason = "discarded", "its end was not heard, and nothing was recorded"
@@ -81,3 +164,24 @@ class Recovery:
                      call_id=row["call_id"], state=state, reason=reason)
             self._rows.update_open(row["id"], state=state, state_reason=reason, master=(paths or [row["master"]])[0],
                                    stopped_ms=self._epoch_ms())
+
+    def _runs(self, send, row):
+        """Whether the switch records it all the same. A leg that was recovered has its old uuid and no recording."""
+        try:
+            return not self._recorded(send, row["call_id"]).isdisjoint(_paths(row))
+        except (CommandFailed, CommandRefused):
+            return False
+
+
+def _paths(row):
+    return row["master"], row["master"].replace(".wav", ".f.wav")
+
+
+def _calls(rows):
+    """Rows of `show channels` by call, callers first in each; those last that no leg of a phone or carrier began."""
+    def call_of(row):
+        return row["call_uuid"] or row["uuid"]
+
+    rows = sorted(rows, key=lambda row: (call_of(row), row["uuid"] != call_of(row)))
+    calls = [list(group) for _, group in groupby(rows, call_of)]
+    return sorted(calls, key=lambda call: all(row["direction"] == "outbound" for row in call))

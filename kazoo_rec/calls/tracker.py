@@ -9,14 +9,20 @@ from logging import DEBUG
 
 import structlog
 
-from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, is_bypassed, is_wideband
+from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband
+from kazoo_rec.calls.midcall import Progress, as_created
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 
 #: What the tracker has to hear of; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
-          "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY", "RECORD_START", "RECORD_STOP")
+          "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY", "RECORD_START", "RECORD_STOP", "MEDIA_BUG_START")
 SUBCLASSES = ("sofia::register", "sofia::unregister", "sofia::expire")
+
+#: How long a recovered leg may take to be bridged again, or has for its media if it is not; 140 ms were seen.
+RECOVERED_WITHIN_MS = 1000
+
+RESTARTED = "the switch was restarted"
 
 #: Legs that were told of as not to be placed; a caller's kind, not its number of calls, should fill the log.
 UNPLACED_KINDS = 1000
@@ -40,12 +46,16 @@ class Tracker:
         self._directory, self._recorder, self._asked = directory, recorder, asked
         self._legs: dict[str, Leg] = {}
         self._unplaced: set[tuple] = set()
+        self._aside: dict[str, list] = {}
+        self._recovered: dict[Leg, int] = {}
+        self._lost_ms: dict[str, int] = {}
         self.unplaced = 0
         self._handlers = {
             "CHANNEL_CREATE": self._created, "CHANNEL_ANSWER": self._answered, "CHANNEL_BRIDGE": self._bridged,
             "CHANNEL_HOLD": self._held, "CHANNEL_UNHOLD": self._unheld, "CHANNEL_UUID": self._renamed,
             "CHANNEL_HANGUP_COMPLETE": self._hung_up, "CHANNEL_DESTROY": self._destroyed,
-            "RECORD_START": self._record_start, "RECORD_STOP": self._record_stop, "CUSTOM": self._custom,
+            "RECORD_START": self._record_start, "RECORD_STOP": self._record_stop,
+            "MEDIA_BUG_START": self._bug_start, "CUSTOM": self._custom,
         }
 
     def __len__(self):
@@ -54,11 +64,16 @@ class Tracker:
     def feed(self, event, now_at):
         """Takes in one event (`switch.events.Event`); `now_at` is the engine's clock in ms, any origin."""
         handler = self._handlers.get(event.name)
-        if handler:
+        if handler and not (self._aside and self._set_aside(event)):
             handler(event, now_at)
 
     def tick(self, now_at):
         self._recorder.tick(now_at)
+        for leg in [leg for leg, due_at in self._recovered.items() if due_at <= now_at]:
+            del self._recovered[leg]
+            if leg.alive and leg.bridged_ms is None:
+                self._ask_alone(leg, now_at)
+            leg.missed = None
 
     def uuids(self) -> set[str]:
         """The legs that are known."""
@@ -76,22 +91,119 @@ class Tracker:
             self._recorder.forget(leg)
             self._remove(leg)
 
+    def restarted(self, lost_ms: int | None):
+        """The switch is another process since `lost_ms` (the wall clock): no leg lives, unless it is recovered."""
+        self._lost_ms = {} if lost_ms is None else {
+            leg.uuid: lost_ms for leg in self._legs.values() if any(one.started_ms for one in leg.recordings)}
+        self.keep_only(set(), RESTARTED)
+
+    # -- legs in progress, of which events were not heard
+
+    def expect(self, uuids: set[str]):
+        """These legs are about to be taken in: their events, and legs that they call, wait until each is let go."""
+        for uuid in uuids:
+            self._aside.setdefault(uuid, [])
+
+    def take(self, event, listed_row, now_at, why) -> Leg | None:
+        """Takes in a leg, or what was missed of one that is known, from its dump (`switch.replies.leg`) and its row of
+        `show channels`; `why` says what kept us from hearing. `meet` has to follow."""
+        progress = Progress.of(event)
+        leg = self._legs.get(event.uuid) or self._enter(as_created(event, self._registrations, listed_row))
+        if progress.over or not leg.alive:
+            return leg
+        heard = any(one.name == "CHANNEL_ANSWER" and one.uuid == leg.uuid for one in self._aside.get(leg.uuid, ()))
+        if progress.answered_ms and leg.answered_ms is None and not heard:  # the event knows what was armed in time
+            lost_ms = self._lost_ms.pop(leg.uuid, None)
+            leg.missed = (lost_ms, RESTARTED) if lost_ms else (progress.answered_ms, why)
+            leg.bypassed = not has_media(event)
+            leg.answered_ms, leg.wideband = progress.answered_ms, is_wideband(event)
+            self._recorder.answered(leg, event, now_at)
+        elif (progress.bridged_ms or 0) > (leg.bridged_ms or 0):
+            leg.missed = (progress.bridged_ms, why)
+        leg.bridged_ms = leg.bridged_ms or progress.bridged_ms
+        if progress.held_ms and leg.held_ms is None:
+            leg.held_ms = progress.held_ms
+            self._recorder.held(leg)
+        elif leg.held_ms and not progress.held_ms:
+            leg.held_ms = None
+            self._recorder.unheld(leg, event.time_us // 1000)
+        return leg
+
+    def meet(self, legs: list[tuple[Leg, str]], now_at):
+        """Asks policy of legs that were taken, each with the uuid of the one that it is bridged to."""
+        for leg, _ in legs:
+            if leg.plumbing or not leg.alive:
+                continue
+            if partner := self._partner(leg):
+                self._ask(partner, leg, now_at)
+            elif not leg.called:
+                self._ask(leg, None, now_at)
+        for leg, uuid in legs:
+            other = self._legs.get(uuid)
+            if other is None or not leg.alive or not other.alive:
+                continue
+            called = leg.originator == other.uuid or (leg.called and not other.called)
+            near, far = (other, leg) if called else (leg, other)
+            self._met(near, far, max(near.bridged_ms or 0, far.bridged_ms or 0), now_at)
+        for leg, _ in legs:
+            if leg.missed:
+                self._ask_alone(leg, now_at)
+            leg.missed = None
+
+    def let_go(self, uuid: str, now_at):
+        """What waited for this leg is heard now."""
+        for event in self._aside.pop(uuid, ()):
+            waiting = self._aside.pop(event.uuid, ()) if event.name == "CHANNEL_CREATE" else ()
+            for one in (event, *waiting):
+                self.feed(one, now_at)
+
+    def _set_aside(self, event):
+        uuids = [event.uuid, *map(event.get, ("Old-Unique-ID", "Bridge-A-Unique-ID", "Bridge-B-Unique-ID"))]
+        if event.name == "CHANNEL_CREATE":
+            uuids += map(event.variable, ("originator", "other_loopback_leg_uuid"))
+        uuid = next((uuid for uuid in uuids if uuid in self._aside), None)
+        if uuid is None:
+            return False
+        self._aside[uuid].append(event)
+        if event.name == "CHANNEL_CREATE":
+            self._aside.setdefault(event.uuid, [])
+        return True
+
     # -- events
 
     def _created(self, event, now_at):
         if event.uuid in self._legs:
             return
+        progress = Progress.of(event)
+        if progress.answered_ms:  # the switch was killed, and has recovered the call (`sofia recover`)
+            leg = self._enter(as_created(event, self._registrations))
+            leg.answered_ms = progress.answered_ms
+            leg.missed = (self._lost_ms.pop(leg.uuid, leg.answered_ms), RESTARTED)
+            self._recovered[leg] = now_at + RECOVERED_WITHIN_MS
+            return
+        leg = self._enter(event)
+        partner = self._partner(leg)
+        if leg.called:
+            self._note_bypass(leg, event, partner)
+        if leg.plumbing:
+            return
+        if partner:
+            self._ask(partner, leg, now_at)
+        elif not leg.called:
+            self._ask(leg, None, now_at)
+
+    def _enter(self, event):
         leg = Leg(
             uuid=event.uuid, originator=event.variable("originator"), identity=Identity("offnet"),
             direction=event.get("Call-Direction"), facts=facts_of(event), wideband=is_wideband(event),
             plumbing=event.get("Channel-Name").startswith("loopback/"),
             other_half=event.variable("other_loopback_leg_uuid"))
         behind = self._legs.get(leg.originator) or self._legs.get(leg.other_half)
-        partner = self._real(behind)
+        partner = self._partner(leg)
         (behind.call if behind else Call(leg.uuid)).add(leg)
         self._legs[leg.uuid] = leg
         if leg.plumbing:
-            return
+            return leg
         directory = self._directory()
         leg.called = partner is not None or (bool(leg.originator) and behind is None)
         if leg.called:
@@ -99,12 +211,7 @@ class Tracker:
         else:
             leg.identity = self._identifier.caller(event, directory)
         self._note_unplaced(leg, event, directory)
-        if leg.called:
-            self._note_bypass(leg, event, partner)
-        if partner:
-            self._ask(partner, leg, now_at)
-        elif not leg.called:
-            self._ask(leg, None, now_at)
+        return leg
 
     def _answered(self, event, now_at):
         leg = self._legs.get(event.uuid)
@@ -113,14 +220,14 @@ class Tracker:
         leg.answered_ms, leg.wideband = event.time_us // 1000, is_wideband(event)
         self._recorder.answered(leg, event, now_at)
         self._recorder.heard_partner(leg, now_at)
-        if not leg.called and not leg.plumbing and not leg.call.has_callee():
-            self._settle(leg, "onnet", now_at)
-            self._ask(leg, None, now_at, destination="onnet")
+        self._ask_alone(leg, now_at)
 
     def _bridged(self, event, now_at):
-        near = self._legs.get(event.get("Bridge-A-Unique-ID") or event.uuid)
-        far = self._legs.get(event.get("Bridge-B-Unique-ID") or event.get("Other-Leg-Unique-ID"))
-        at_ms = event.time_us // 1000
+        self._met(self._legs.get(event.get("Bridge-A-Unique-ID") or event.uuid),
+                  self._legs.get(event.get("Bridge-B-Unique-ID") or event.get("Other-Leg-Unique-ID")),
+                  event.time_us // 1000, now_at)
+
+    def _met(self, near, far, at_ms, now_at):
         for leg in (near, far):
             if leg is not None:
                 leg.bridged_ms = leg.bridged_ms or at_ms
@@ -170,6 +277,9 @@ class Tracker:
     def _record_stop(self, event, _now_at):
         self._recorder.stopped(event)
 
+    def _bug_start(self, event, now_at):
+        self._recorder.bug_started(event, now_at)
+
     def _custom(self, event, _now_at):
         self._registrations.feed(event)
 
@@ -213,6 +323,12 @@ class Tracker:
             if plans:  # what comes from another account comes from offnet, for the account that it reaches
                 source = "offnet" if crosses and leg is b else a.identity.network
                 self._recorder.want(leg, plans, source, now_at)
+
+    def _ask_alone(self, leg, now_at):
+        """Of a caller that is answered with nobody called: it talks to the switch itself."""
+        if leg.alive and leg.answered_ms and not leg.called and not leg.plumbing and not leg.call.has_callee():
+            self._settle(leg, "onnet", now_at)
+            self._ask(leg, None, now_at, destination="onnet")
 
     def _said(self, leg, plan, account, network):
         """Whether this rule has said yes already: for its leg, and an account's A leg rules once in the whole call."""
@@ -259,6 +375,10 @@ class Tracker:
                 self._recorder.bypassed(partner)
 
     # -- looking through loopback legs
+
+    def _partner(self, leg):
+        """The leg that `leg` was called for."""
+        return self._real(self._legs.get(leg.originator) or self._legs.get(leg.other_half))
 
     def _real(self, leg):
         """`leg`, or for plumbing the leg behind it: back over halves and originators; where there is only plumbing

@@ -16,6 +16,7 @@ from kazoo_rec.delivery import target
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
 from kazoo_rec.media import encode, wav
+from kazoo_rec.store.spans import is_moved, missed
 
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
 SHORT_MS, SHORT_SHARE = 200, 0.01
@@ -72,7 +73,9 @@ def _examined(row, master, recordings_dir):
         if not any(path.is_dir() for path in recordings_dir.iterdir()):
             raise FileNotFoundError(errno.ENOENT, "the recordings directory has nothing in it: not mounted?")
         return {"state": "failed", "state_reason": "file empty" if master.exists() else "file missing"}
-    if not found.intact:
+    if is_moved(row["spans"]):
+        found = wav.first(found, row["expected_ms"])
+    elif not found.intact:
         # A file that only the switch's user may write stays as it is: what is delivered is then a copy.
         with suppress(PermissionError):
             found = wav.repair(master)
@@ -80,15 +83,16 @@ def _examined(row, master, recordings_dir):
     if duration_ms < least_s * 1000:
         return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
                 "duration_ms": duration_ms}
-    short = _short(duration_ms, row["expected_ms"])
+    short, gap = _short(duration_ms, row["expected_ms"]), missed(row["spans"])
+    reasons = [gap, f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
     file = _deliverable(row["id"], found, settings)
     with open(file, "rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         size_bytes = opened.tell()
     return {
         "state": "recorded",
-        "state_reason": f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
-        "partial": bool(row["partial"] or short),
+        "state_reason": "; ".join(filter(None, reasons)) or None,
+        "partial": bool(row["partial"] or short or gap),
         "duration_ms": duration_ms,
         "file": str(file.relative_to(recordings_dir)),
         "content_type": CONTENT_TYPES[file.suffix],

@@ -17,6 +17,7 @@ from kazoo_rec.delivery import http, target
 from kazoo_rec.delivery.finish import finish, remove
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
+from kazoo_rec.store.spans import is_moved
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
@@ -153,8 +154,8 @@ class Worker:
         except Exception as error:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
-        if state == "discarded":
-            self._remove(row, "master")
+        if state == "discarded" or (state == "recorded" and is_moved(row["spans"])):
+            self._remove(row, "master")  # of the latter, what was to be kept is in a file of its own
 
     def _upload(self, job):
         outcome = self._attempt(job)

@@ -6,7 +6,7 @@ FreeSWITCH writes the sizes when it closes a file; one that was killed leaves RI
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kazoo_rec.errors import MediaError
@@ -67,6 +67,12 @@ def repair(path: Path) -> Wav:
         os.pwrite(handle, struct.pack("<I", size - 8), 4)
         os.fsync(handle)
         return _probe(file, Path(path))
+
+
+def first(wav: Wav, length_ms: int) -> Wav:
+    """The first `length_ms` of a file that stays as it is: it may still be written."""
+    return replace(wav, data_bytes=min(wav.data_bytes, wav.sample_rate * length_ms // 1000 * wav.frame_bytes),
+                   intact=False)
 
 
 def _probe(file, path):

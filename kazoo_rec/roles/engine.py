@@ -27,6 +27,9 @@ from kazoo_rec.threads import Threads
 #: Seconds between looks at the documents and at what is late.
 TICK_S = 0.05
 
+#: Seconds before it is asked again whether there is a connection for commands.
+POOL_WITHIN_S = 0.1
+
 #: Seconds before a database that could not be read is asked again.
 DATABASE_RETRY_S = 5.0
 
@@ -108,8 +111,8 @@ class _Watch:
         registrations = Registrations()
         recorder = Recorder(switch.name, self._pool.ask, rows, files, epoch_ms, observe=observe)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
-        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files.exists, epoch_ms,
-                                  observe)
+        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
+                                  monotonic_ms, observe)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful = None, Event()
@@ -138,6 +141,7 @@ class _Watch:
     def _down(self, reason):
         if self._stopping:
             return
+        self._recovery.lost()
         log.error("switch lost", switch=self._name, reason=str(reason), legs=len(self.tracker))
 
     def _core_changed(self, _old, _new):
@@ -147,14 +151,15 @@ class _Watch:
         self._doubtful.set()
 
     def _sweep(self):
+        doubtful, wait_s = False, SWEEP_EVERY_S
         while True:
-            wait_s = SWEEP_EVERY_S
+            doubtful |= self._doubtful.wait(wait_s)
+            self._doubtful.clear()
             try:
-                self._recovery.sweep(self._pool.ask)
+                self._recovery.sweep(self._pool.ask, doubtful)
+                doubtful, wait_s = False, SWEEP_RETRY_S if doubtful else SWEEP_EVERY_S
             except NotConnected:  # which the connections tell of
-                wait_s = SWEEP_RETRY_S
+                wait_s = POOL_WITHIN_S
             except (SwitchError, SQLAlchemyError) as unheard:
                 log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
                 wait_s = SWEEP_RETRY_S
-            self._doubtful.wait(wait_s)
-            self._doubtful.clear()

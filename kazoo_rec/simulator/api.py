@@ -9,6 +9,7 @@ from kazoo_rec.simulator.events import date
 from kazoo_rec.simulator.headers import channel_headers
 from kazoo_rec.simulator.leg import new_uuid
 from kazoo_rec.simulator.record_start import parse_variables
+from kazoo_rec.simulator.recover import recover
 from kazoo_rec.simulator.script import Script
 
 VERSION = "1.10.12-release"
@@ -140,7 +141,14 @@ def uptime(seconds: float) -> str:
     return ", ".join(f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts)
 
 
+def _sofia(switch, arguments):
+    if arguments != "recover":
+        return "-USAGE: recover\n"
+    count = recover(switch)
+    return f"Recovered {count} call(s)\n" if count else "No calls to recover.\n"
+
+
 _COMMANDS = {
     "status": _status, "version": _version, "uptime": _uptime, "hostname": _hostname, "global_getvar": _global_getvar,
-    "create_uuid": _create_uuid, "show": _show, "originate": _originate, **CHANNEL_COMMANDS,
+    "create_uuid": _create_uuid, "show": _show, "originate": _originate, "sofia": _sofia, **CHANNEL_COMMANDS,
 }

@@ -79,7 +79,7 @@ def _talk(leg, other):
             leg.pre_answer()
             if other.answered:
                 yield from _answer(leg)
-            _join(leg, other)
+            join(leg, other)
             if other.answered:
                 yield from _update(leg, other)
         while not other.cause or leg.news.has():
@@ -118,7 +118,7 @@ def _answer(leg):
             raise HungUp
 
 
-def _join(leg, other):
+def join(leg, other):
     if other.is_lone_user:
         other.enrol()
     leg.call.settle()

@@ -75,6 +75,11 @@ class Call:
             for recording in leg.recordings:
                 recording.catch_up()
 
+    def enter_again(self, leg):
+        self._alive += 1
+        self._ended.clear()
+        self.switch.enter(leg)
+
     def leave(self, leg):
         self.switch.leave(leg)
         self._alive -= 1

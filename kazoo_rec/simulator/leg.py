@@ -236,6 +236,18 @@ class Leg:
                 process.drop()
         self.call.leave(self)
 
+    def rise(self):
+        """It is recovered after `vanish`: its CHANNEL_CREATE is that of a leg that is answered."""
+        self.cause, self.partner, self.playing_hz, self.is_lone_user = "", None, None, False
+        self.process = self._arming = None
+        self._armed, self.news, self.digits, self.created = [], Mailbox(), Mailbox(), self.clock.now
+        self.profile.times |= {"Channel-Created": self.clock.epoch_us(), "Channel-Bridged": 0}
+        self.variables["recovered"] = "true"
+        self.state, self.answer_state = ("CS_INIT", 2), "answered"
+        self.call.enter_again(self)
+        self.publish("CHANNEL_CREATE")
+        self.state = ("CS_EXCHANGE_MEDIA" if self.originator else "CS_SOFT_EXECUTE", 5)
+
     def stop_recordings(self, cause) -> bool:
         """All of them: every file is closed before a bug is taken off. Whether there was one."""
         going = tuple(self.recordings)

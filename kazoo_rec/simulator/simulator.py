@@ -41,6 +41,7 @@ class Simulator:
         self.password, self.clock, self.hostname = password, clock or WallClock(), hostname
         self.recordings = str(recordings)
         self.address, self.core_uuid, self.commands = listener, "", deque(maxlen=_REMEMBERED_COMMANDS)
+        self.fallen: list = []
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
         self._server, self._connections = None, set()
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
@@ -82,12 +83,14 @@ class Simulator:
             self.clock.after(_SHUTDOWN_S, lambda: self._say_goodbye(connections))
 
     def kill(self):
-        """kill -9: connections end without a word, calls are gone, files stay as they are on disk."""
+        """kill -9: connections end without a word, calls are gone, files stay as they are on disk. `start` and the
+        command `sofia recover` bring calls back that were answered, as with `track-calls`."""
         if self._server is None:
             return
         self._close_server()
         self.cut()
-        for leg in tuple(self.legs.values()):
+        self.fallen = list(self.legs.values())
+        for leg in self.fallen:
             for recording in tuple(leg.recordings):
                 recording.abandon()
             leg.vanish()

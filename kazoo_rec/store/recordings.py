@@ -1,6 +1,7 @@
 """Rows of recordings. A row has one writer at a time: the engine until `stopped`, then delivery."""
 
 from functools import cache
+from operator import itemgetter
 
 from gevent.event import AsyncResult
 from sqlalchemy import bindparam, func, select, update
@@ -9,6 +10,9 @@ from kazoo_rec.store.tables import deliveries, recordings
 
 #: States in which the switch may still be writing the file.
 OPEN_STATES = ("armed", "recording", "paused")
+
+#: Ids that one query asks for.
+IDS_AT_ONCE = 500
 
 _INSERT = recordings.insert()
 
@@ -72,6 +76,16 @@ class Recordings:
     def open(self, node: str) -> list[dict]:
         """What the engine of `node` had armed or running when it was last heard of."""
         return self._many(self._of_state(node, OPEN_STATES))
+
+    def of_calls(self, node: str, call_ids: list[str]) -> list[dict]:
+        """The recordings of these legs, the oldest first: the open ones, and all of calls that one of them began."""
+        found = {row["id"]: row for row in self.open(node)}
+        for first in range(0, len(call_ids), IDS_AT_ONCE):
+            ids = call_ids[first:first + IDS_AT_ONCE]
+            query = select(recordings).where(recordings.c.node == node, recordings.c.interaction_id.in_(ids))
+            found |= {row["id"]: row for row in self._many(query)}
+        wanted = set(call_ids)
+        return sorted((row for row in found.values() if row["call_id"] in wanted), key=itemgetter("created_ms"))
 
     def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
         """The newest recordings first."""

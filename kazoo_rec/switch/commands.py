@@ -22,11 +22,10 @@ _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9._:/@-]*")
 _EVENT = re.compile(r"[A-Z][A-Z_]*")
 _SUBCLASS = re.compile(r"[A-Za-z0-9_.:@/-]{1,128}")
-_STAY = "recording_follow_transfer=false;recording_follow_attxfer=false"
 _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 
-#: uuid_setvar_multi takes 64 assignments, two of which say that recordings do not follow a transfer.
-MOST_ARMINGS = 62
+#: uuid_setvar_multi takes so many assignments.
+MOST_ARMINGS = 64
 #: The switch reads a limit with atoi.
 MOST_SECONDS = 2**31 - 1
 
@@ -49,12 +48,7 @@ def arm(uuid: str, armings: Iterable[Arming]) -> str:
         (f"execute_on_answer_{_recording_id(arming.id)}",
          f"record_session {_path(arming.path)} +{_seconds(arming.limit_s)}{_braces(arming.variables)}")
         for arming in armings
-    ], _STAY)
-
-
-def keep_recordings(uuid: str) -> str:
-    """Recordings of this leg end with it and follow nobody; `arm` says so too."""
-    return f"api uuid_setvar_multi {_uuid(uuid)} {_STAY}"
+    ])
 
 
 def disarm(uuid: str, ids: Iterable[str]) -> str:
@@ -144,10 +138,10 @@ def auth(password: str) -> str:
     return f"auth {password}"
 
 
-def _set(uuid: str, of_recordings: list[tuple[str, str]], further: str = "") -> str:
+def _set(uuid: str, of_recordings: list[tuple[str, str]]) -> str:
     if not 1 <= len(of_recordings) <= MOST_ARMINGS:
-        raise CommandRefused("a leg takes 1 to 62 recordings at once", str(len(of_recordings)))
-    assignments = ";".join(filter(None, (*(f"{name}={value}" for name, value in of_recordings), further)))
+        raise CommandRefused("a leg takes 1 to 64 recordings at once", str(len(of_recordings)))
+    assignments = ";".join(f"{name}={value}" for name, value in of_recordings)
     return f"api uuid_setvar_multi {_uuid(uuid)} {assignments}"
 
 

@@ -36,7 +36,7 @@ class FakeRows:
         self.by_id = {}
 
     def insert(self, row):
-        self.by_id[row["id"]] = dict(row)
+        self.by_id[row["id"]] = {"cause": None, "started_ms": None, **row}
         return done(1)
 
     def update(self, recording_id, **columns):
@@ -48,6 +48,12 @@ class FakeRows:
         if row and row["state"] in ("armed", "recording", "paused"):
             row.update(columns)
         return done(0)
+
+    def open(self, node):
+        return [dict(row) for row in self.by_id.values() if row["state"] in ("armed", "recording", "paused")]
+
+    def of_calls(self, node, call_ids):
+        return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids]
 
 
 class FakeSwitch:

@@ -56,7 +56,7 @@ def test_an_armed_recording_that_does_not_start_is_looked_for_then_started():
     one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
     one.phone_calls("a", "1000").answer("a", start=False).after(250)
     assert [command.split()[1] for command in one.switch.commands[1:]] == [
-        "uuid_buglist", "uuid_record", "uuid_setvar_multi"]
+        "uuid_buglist", "uuid_record"]
 
 
 def test_what_the_switch_lists_is_not_started_again():
@@ -223,23 +223,12 @@ def test_one_start_at_a_time_is_on_its_way():
     assert len(one.switch.of("uuid_record a start")) == 1
 
 
-def test_a_leg_started_by_command_keeps_its_recordings_too():
+def test_nothing_is_set_on_a_leg_that_other_recordings_go_by():
     one = scene()
-    one.phone_calls("a", "1000")
-    one.answer_unarmed("a")
-    assert one.switch.commands[-1] == (
-        "api uuid_setvar_multi a recording_follow_transfer=false;recording_follow_attxfer=false")
-
-
-def test_a_leg_that_hangs_up_just_after_its_start_is_recorded_for_all_that():
-    one = scene()
-    one.switch.replies = {"setvar_multi a recording_follow": CommandFailed("", "-ERR No such channel!")}
-    one.phone_calls("a", "1000")
-    with one.slow_switch():
-        one.answer_unarmed("a")
-    assert one.row()["state"] == "armed"
-    one.record_start("a", one.row()["id"], fallback_of(one)).hang_up("a")
-    assert one.row()["state"] == "stopped"
+    one.phone_calls("a", "1000").answer_unarmed("a")
+    assert [command.split()[1] for command in one.switch.commands] == ["uuid_setvar_multi", "uuid_record"]
+    names = [part.partition("=")[0] for part in one.switch.commands[0].split(" ", 3)[3].split(";")]
+    assert names == [f"execute_on_answer_{one.row()['id']}"]
 
 
 def test_a_leg_that_hung_up_before_its_start_is_no_failure_of_media():
@@ -291,18 +280,48 @@ def test_record_on_bridge_wanted_at_the_bridge_has_its_limit_from_there():
     assert one.switch.of("uuid_record l4 stop")
 
 
-def test_a_recording_whose_leg_is_gone_without_its_stop_stays_open_while_somebody_of_the_call_is_there():
-    one = scene()
-    one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
-    id, path = one.row()["id"], path_of(one)
-    one.event("CHANNEL_HANGUP_COMPLETE", "a", **{"Hangup-Cause": "NORMAL_CLEARING"}).event("CHANNEL_DESTROY", "a")
-    assert one.row()["state"] == "recording"
-    one.record_stop("b", id, path)
-    assert (one.row()["state"], one.row()["cause"], one.row()["call_id"]) == ("stopped", "success-silence", "a")
+def carried(one, to="b"):
+    return one.event("MEDIA_BUG_START", to, **{"Media-Bug-Target": path_of(one)})
 
 
-def test_and_is_closed_with_the_last_of_the_call():
+def test_a_recording_that_a_transfer_took_along_is_finished_with_what_its_leg_had():
     one = scene()
-    one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
-    one.event("CHANNEL_DESTROY", "a").event("CHANNEL_DESTROY", "b")
-    assert (one.row()["state"], one.row()["state_reason"]) == ("stopped", "RECORD_STOP was not heard")
+    one.phone_calls("a", "1000").answer("a").after(2000)
+    carried(one).event("CHANNEL_DESTROY", "a").after(3000)
+    row = one.row()
+    assert (row["state"], row["expected_ms"], [span["kind"] for span in row["spans"]]) == ("stopped", 2000, ["moved"])
+    one.rows.update_open = None  # its end on the other leg is no news, and not that of an unknown recording
+    one.record_stop("b", row["id"], path_of(one))
+    assert one.row() == row and not one.switch.of("uuid_record") and one.removed == []
+
+
+def test_a_leg_that_goes_on_after_a_transfer_took_its_recording_along_gets_another():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a").after(2000)
+    carried(one).after(250)
+    first, second = one.rows.by_id.values()
+    assert one.switch.of("uuid_record") and f"/{second['id']}.f.wav " in one.switch.of("uuid_record")[0]
+    one.record_start("a", second["id"], f"/rec/{second['master'].replace('.wav', '.f.wav')}")
+    (gap,) = second["spans"]
+    assert (first["state"], second["state"], second["partial"]) == ("stopped", "recording", True)
+    assert gap["to_ms"] - gap["from_ms"] == 250
+    assert second["state_reason"] == "0.2 s before it were missed: a transfer took the recording before it along"
+
+
+def test_their_recording_that_a_transfer_took_along_is_none_of_ours():
+    one = scene()
+    one.phone_calls("a", "1000").answer("a")
+    before = list(one.switch.commands)
+    one.event("MEDIA_BUG_START", "b", **{"Media-Bug-Target": f"/theirs/{one.row()['id']}.wav"})
+    one.event("MEDIA_BUG_START", "a", **{"Media-Bug-Target": path_of(one)})
+    assert one.switch.commands == before and one.row()["state"] == "recording"
+
+
+def test_what_another_recorder_says_on_the_leg_does_not_change_ours():
+    one = scene()
+    one.phone_calls("a", "1000")
+    braces = one.switch.commands[0].partition("{")[2].rstrip("}").split(",")
+    ours = dict(pair.split("=") for pair in braces)
+    no = {name for name, value in ours.items() if value in ("false", "0")}
+    assert {"RECORD_STEREO_SWAP", "RECORD_READ_ONLY", "RECORD_WRITE_ONLY", "RECORD_APPEND", "RECORD_BRIDGE_REQ",
+            "RECORD_MIN_SEC", "RECORD_FINAL_TIMEOUT_MS"} <= no

@@ -21,7 +21,8 @@ def stopped_row(recording_id=RECORDING_ID, settings=(), **columns):
         "from_uri": "1001@acme.example", "to_uri": "1002@acme.example", "caller_id_name": "Ann", "state": "stopped",
         "caller_id_number": "1001", "state_reason": None, "master": f"acme/20261121/{recording_id}.wav",
         "started_ms": 1_700_000_000_000, "stopped_ms": 1_700_000_002_000, "expected_ms": 2000,
-        "cause": "success-maxtime", "partial": False, "duration_ms": None, "file": None, **columns,
+        "cause": "success-maxtime", "partial": False, "duration_ms": None, "file": None, "spans": [],
+        **columns,
     }
 
 

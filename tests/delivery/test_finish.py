@@ -141,6 +141,26 @@ def test_what_the_engine_called_partial_stays_so(finished):
     assert finished(partial=True)[0]["partial"] is True
 
 
+GAP = {"kind": "gap", "from_ms": 1_699_999_987_600, "to_ms": 1_700_000_000_000, "why": "the engine was not connected"}
+
+
+def test_what_was_missed_before_a_recording_is_told_whatever_else_is(finished):
+    told = "12.4 s before it were missed: the engine was not connected"
+    row, _, _ = finished(spans=[GAP], state_reason="its end was not heard")
+    assert (row["state"], row["partial"], row["state_reason"]) == ("recorded", True, told)
+    row, _, _ = finished(spans=[GAP], expected_ms=3000)
+    assert row["state_reason"] == f"{told}; partial: 2000 ms of 3000 ms"
+
+
+@pytest.mark.parametrize("settings", [{"channels": "dual"}, {"format": "wav"}, {"format": "mp3"}])
+def test_of_a_file_that_a_transfer_took_along_the_rest_is_nobody_s(finished, tmp_path, settings):
+    moved = {"kind": "moved", "from_ms": 1_700_000_001_200, "to_ms": 1_700_000_001_200}
+    row, _, _ = finished(prepare=unclose, spans=[moved], expected_ms=1200, settings=settings)
+    assert (row["state"], row["partial"], row["duration_ms"]) == ("recorded", False, 1200)
+    assert row["file"] != row["master"]
+    assert 1.2 <= soundfile.info(tmp_path / row["file"]).duration <= 1.45  # an MP3 has frames of its encoder
+
+
 def test_the_file_of_a_killed_switch_is_repaired_and_delivered(finished, tmp_path):
     row, _, _ = finished(prepare=unclose, settings={"channels": "dual"})
     assert (row["state"], row["duration_ms"], row["file"]) == ("recorded", 2000, row["master"])

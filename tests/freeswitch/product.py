@@ -84,10 +84,12 @@ class Product:
     Parameters:
       directory: for everything it writes; the switch must be able to write there.
       switch: `tests.freeswitch.conftest.Switch`.
+      address: (host, port) by which it reaches the switch, the switch's own unless something is in between.
     """
 
-    def __init__(self, directory: Path, switch):
+    def __init__(self, directory: Path, switch, address=None):
         self._directory, self._switch = directory, switch
+        self._address = address or (switch.host, switch.port)
         self.receiver = Receiver()
         self.documents, self.recordings_dir = directory / "documents", directory / "recordings"
         self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
@@ -100,23 +102,39 @@ class Product:
         return {"enabled": True, "format": "wav", "channels": "dual", "url": self.receiver.url, **settings}
 
     def start(self):
+        host, port = self._address
         config = self._directory / "kazoo_rec.yaml"
         config.write_text(yaml.safe_dump({
             "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self.documents),
             "recordings_dir": str(self.recordings_dir), "delivery": {"remove_after_delivery": False},
-            "switches": [{"host": self._switch.host, "port": self._switch.port, "password": self._switch.password,
+            "switches": [{"host": host, "port": port, "password": self._switch.password,
                           "command_connections": 8}]}))
         self._write({})
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "kazoo_rec", "run", "--config", str(config), "--role", "engine,delivery"],
-                stderr=log)
-        self._until_logged("switch connected", since=0)
+        self._log.touch()
+        self.run()
 
     def stop(self):
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(timeout=30)
+        self.halt()
         self.receiver.stop()
+
+    def run(self):
+        """Begins, and waits until the switch is connected; again after `halt`."""
+        since = self._log.stat().st_size
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kazoo_rec", "run", "--config", str(self._directory / "kazoo_rec.yaml"),
+                 "--role", "engine,delivery"], stderr=log)
+        self._until_logged("switch connected", since)
+
+    def halt(self, signal_number=signal.SIGTERM):
+        self._process.send_signal(signal_number)
+        self._process.wait(timeout=30)
+
+    def log_size(self) -> int:
+        return self._log.stat().st_size
+
+    def until_logged(self, line: str, since: int):
+        self._until_logged(line, since)
 
     def obey(self, rules: dict[str, dict]):
         """Puts `call_recording` into documents, named as in DOCUMENTS; all others have none. From now on

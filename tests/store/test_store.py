@@ -57,6 +57,17 @@ def test_late_news_changes_only_what_is_still_open(store):
     assert store.recordings.get("r1")["state"] == "discarded"
 
 
+def test_the_recordings_of_legs_are_those_that_are_open_and_those_of_their_calls(store):
+    for recording_id, columns in (
+            ("ended", {"state": "recorded", "created_ms": 1}), ("open", {"interaction_id": "gone", "created_ms": 2}),
+            ("b", {"call_id": "b", "state": "failed", "created_ms": 3}), ("other leg", {"call_id": "c"}),
+            ("other switch", {"node": "fs2"}), ("last", {"created_ms": 4})):
+        last = store.recordings.insert(row(recording_id, **columns))
+    last.get()
+    legs = [f"leg-{number}" for number in range(1200)]
+    assert [one["id"] for one in store.recordings.of_calls("fs1", ["a", *legs, "b"])] == ["ended", "open", "b", "last"]
+
+
 def test_finishing_adds_the_deliveries_once(store):
     store.recordings.insert(row("r1", state="stopped")).get()
     assert store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get() == 1

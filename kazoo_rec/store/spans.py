@@ -1,0 +1,18 @@
+"""Spans of a recording's time, as its row has them: {"kind", "from_ms", "to_ms"}, ms since the epoch.
+
+hold   its leg was on hold: nothing of it is in the file
+gap    before the recording: talk that should have been recorded and was not; "why" says why
+moved  after the recording: the switch took it along to another leg; what it wrote there is cut off
+"""
+
+from collections.abc import Iterable, Mapping
+
+
+def missed(spans: Iterable[Mapping]) -> str | None:
+    """What of the talk is missing before the recording, in words; None where nothing is."""
+    gap = next((span for span in spans if span["kind"] == "gap"), None)
+    return gap and f"{(gap['to_ms'] - gap['from_ms']) / 1000:.1f} s before it were missed: {gap['why']}"
+
+
+def is_moved(spans: Iterable[Mapping]) -> bool:
+    return any(span["kind"] == "moved" for span in spans)

@@ -1,0 +1,322 @@
+"""Legs in progress: taken in, asked of policy, recorded from then on, and what was missed of them told."""
+
+import json
+import re
+from functools import partial
+
+import gevent
+import pytest
+
+from kazoo_rec.calls.files import Files
+from kazoo_rec.calls.recovery import Recovery
+from kazoo_rec.errors import CommandFailed
+
+from .fakes import ROOT, Scene
+
+ON = {"any": {"any": {"enabled": True}}}
+DOCUMENTS = [("account", "acme", "acme", {"realm": "acme.example", "numbers": ["+15550001001"],
+                                          "call_recording": {"endpoint": ON}}),
+             *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001", "1002"))]
+
+ANSWERED = {"Answer-State": "answered", "Channel-Call-State": "ACTIVE", "Channel-Read-Codec-Name": "PCMU"}
+
+
+class Site:
+    """An engine that comes to a switch on which there are legs; `meanwhile` is run at the first dump of a leg."""
+
+    def __init__(self, monkeypatch, documents=DOCUMENTS):
+        monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0)
+        self.scene = Scene(documents)
+        self.scene.switch.send = self.answer
+        self.legs, self.running, self.asked, self.meanwhile = {}, {}, [], {}
+        self.recorder = self.scene.recorder
+        self.recorder._orders._send = self.answer
+        self.files = Files(ROOT, ROOT, lambda function, args: True)
+        self.recovery = Recovery("fs1", self.scene.tracker, self.recorder, self.scene.registrations, self.scene.rows,
+                                 self.files, lambda: self.scene.epoch_ms, lambda: self.scene.now)
+
+    def leg(self, uuid, direction="inbound", ago_ms=None, partner="", listed=(), **headers):
+        """A leg that was answered so long ago (None: it rings) and is bridged to its partner."""
+        answered_us = 0 if ago_ms is None else (self.scene.epoch_ms - ago_ms) * 1000
+        dump = {"Event-Name": "CHANNEL_DATA", "Unique-ID": uuid, "Call-Direction": direction,
+                "Channel-Name": "sofia/internal/x", "Event-Date-Timestamp": str(self.scene.epoch_ms * 1000),
+                "Caller-Channel-Answered-Time": str(answered_us),
+                "Caller-Channel-Bridged-Time": str(answered_us if partner else 0),
+                **(ANSWERED if answered_us else {}), **({"variable_signal_bond": partner} if partner else {}),
+                **{key if key[0].isupper() else f"variable_{key}": value for key, value in headers.items()}}
+        self.legs[uuid] = dump, {"uuid": uuid, "direction": direction, "call_uuid": "", **dict(listed)}
+        return self
+
+    def talk(self, ago_ms=12_400):
+        """Alice, 1000, has talked with Bob, 1001, for so long."""
+        self.leg("b", "outbound", ago_ms, "a", originator="a", listed={"call_uuid": "a"}, dialed_user="1001",
+                 dialed_domain="acme.example")
+        return self.leg("a", "inbound", ago_ms, "b", sip_authorized="true", sip_auth_username="1000",
+                        sip_auth_realm="acme.example", listed={"call_uuid": "a"}, dialed_user="1001",
+                        dialed_domain="acme.example")
+
+    def answer(self, command, timeout_s):
+        self.asked.append(command)
+        self.scene.switch.commands.append(command)
+        if command == "api show channels as json":
+            rows = [row for _, row in self.legs.values()]
+            return json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})})
+        _, name, uuid, *_ = command.split()
+        if name == "uuid_exists":
+            return "true" if uuid in self.legs else "false"
+        if name == "uuid_dump" and uuid in self.meanwhile:
+            dumped = self.legs[uuid][0]
+            self.meanwhile.pop(uuid)()
+            return json.dumps(dumped)
+        if uuid not in self.legs:
+            raise CommandFailed("the switch refused", "-ERR No such channel!")
+        if name == "uuid_dump":
+            return json.dumps(self.legs[uuid][0])
+        if name == "uuid_buglist":
+            bugs = "".join(f"<function>session_record</function>\n <target>{path}</target>"
+                           for path in self.running.get(uuid, ()))
+            return f"<media-bugs>\n{bugs}</media-bugs>\n"
+        return "+OK\n"
+
+    def sweep(self, doubtful=True):
+        self.recovery.sweep(self.answer, doubtful)
+        return self
+
+    def started(self):
+        """{leg: path} started by command, and RECORD_START of each is heard."""
+        found = {}
+        for command in self.asked:
+            if ours := re.fullmatch(r"api uuid_record (\S+) start (\S+) .*kazoo_rec_id=([0-9a-f-]+),.*", command):
+                found.setdefault(ours[1], []).append(ours[2])
+                self.scene.record_start(ours[1], ours[3], ours[2])
+        return found
+
+    def rows(self):
+        return {row["call_id"]: row for row in self.scene.rows.by_id.values()}
+
+
+@pytest.fixture
+def site(monkeypatch):
+    return Site(monkeypatch)
+
+
+def test_a_talk_in_progress_is_recorded_from_now_on_and_what_was_missed_is_told(site):
+    site.talk(ago_ms=12_400).sweep()
+    assert {leg: len(paths) for leg, paths in site.started().items()} == {"a": 1, "b": 1}
+    rows = site.rows()
+    assert (rows["a"]["rule"], rows["b"]["rule"]) == ("caller.outbound", "callee.inbound")
+    for row in rows.values():
+        assert (row["state"], row["partial"]) == ("recording", True)
+        assert row["state_reason"] == "12.4 s before it were missed: the engine was not connected"
+        assert [(span["kind"], span["to_ms"] - span["from_ms"]) for span in row["spans"]] == [("gap", 12_400)]
+    site.scene.after(3000).hang_up("a").hang_up("b")
+    assert [row["expected_ms"] for row in site.rows().values()] == [3000, 3000]
+    assert all(row["state_reason"].startswith("12.4 s before") for row in site.rows().values())
+
+
+def test_a_second_look_changes_nothing(site):
+    site.talk().sweep()
+    site.running = site.started()
+    asked = len(site.asked)
+    site.sweep().sweep()
+    assert not [command for command in site.asked[asked:] if "uuid_record" in command]
+    assert len(site.rows()) == len(site.scene.rows.by_id) == 2
+
+
+def test_a_leg_that_still_rings_is_armed(site):
+    site.leg("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example")
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
+    assert site.scene.armed("a") and site.scene.armed("b") and not site.started()
+    site.scene.answer("b").answer("a")
+    assert {row["state"] for row in site.rows().values()} == {"recording"}
+    assert not any(row.get("partial") for row in site.rows().values())
+
+
+def test_a_callee_is_who_was_called_and_not_whom_it_calls_now(site):
+    # After a transfer the called leg of 1001 bears the name of its new target.
+    site.leg("b", "outbound", 5000, "c", originator="gone", dialed_user="1002", dialed_domain="acme.example",
+             **{"Channel-Presence-ID": "1001@acme.example"})
+    site.leg("c", "outbound", 2000, "b", originator="b", dialed_user="1002", dialed_domain="acme.example",
+             **{"Channel-Presence-ID": "1002@acme.example"}).sweep()
+    assert {uuid: row["device_id"] for uuid, row in site.rows().items()} == {"b": "dev-1001", "c": "dev-1002"}
+
+
+def test_a_leg_to_the_carrier_is_nobody_s_phone_whatever_its_presence_id_says(site):
+    site.talk()
+    site.legs["b"][0].update({"variable_sip_gateway_name": "carrier", "Channel-Presence-ID": "1001@acme.example"})
+    site.sweep()
+    assert {(row["rule"], row["destination"]) for row in site.rows().values()} == {("caller.outbound", "offnet")}
+
+
+def test_a_number_is_known_though_the_dialplan_has_transferred_its_call(monkeypatch):
+    site = Site(monkeypatch, [("account", "acme", "acme", {
+        "realm": "acme.example", "country": "US", "numbers": ["+15550001001"],
+        "call_recording": {"account": {"inbound": {"offnet": {"enabled": True}}}}})])
+    site.leg("a", ago_ms=1000, listed={"initial_context": "public", "initial_dest": "15550001001"},
+             **{"Caller-Context": "acme.example", "Caller-Destination-Number": "3200"}).sweep()
+    assert site.rows()["a"]["rule"] == "account.inbound"
+
+
+def test_a_recording_that_an_engine_before_began_goes_on_and_is_not_doubled(site, monkeypatch):
+    site.talk().sweep()
+    site.running = site.started()
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, site.running
+    later.sweep()
+    assert not [command for command in later.asked if "uuid_record" in command]
+    assert len(later.rows()) == len(later.scene.rows.by_id) == 2
+    later.scene.after(1000).hang_up("a").hang_up("b")
+    assert {row["state"] for row in later.rows().values()} == {"stopped"}
+    assert all(row["cause"] and row["state_reason"].startswith("12.4 s before") for row in later.rows().values())
+
+
+def test_a_recording_that_was_heard_to_end_is_not_made_again(site, monkeypatch):
+    site.talk().sweep()
+    (path,) = site.started()["a"]
+    site.scene.record_stop("a", site.rows()["a"]["id"], path, "success-maxtime")
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, {"b": site.started()["b"]}
+    later.sweep()
+    assert not [command for command in later.asked if "uuid_record" in command]
+
+
+def test_of_a_recording_that_was_armed_before_a_restart_there_is_still_one(site, monkeypatch):
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.leg("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example").sweep()
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs = site.scene.rows.by_id, site.legs
+    for uuid, row in site.rows().items():
+        later.legs[uuid][0][f"variable_execute_on_answer_{row['id']}"] = "record_session"
+    later.sweep()
+    assert not later.scene.switch.of("setvar") and len(later.scene.rows.by_id) == 2
+    assert {row["state"] for row in later.rows().values()} == {"armed"}
+
+
+def test_what_happens_while_a_leg_is_asked_about_is_not_lost(site):
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.meanwhile["a"] = lambda: (
+        site.scene.rings("b", "a", "1001"), site.scene.answer_unarmed("b"), site.scene.answer_unarmed("a"),
+        site.scene.bridge("a", "b"))
+    site.sweep()
+    assert set(site.started()) == {"a", "b"}
+
+
+def test_of_an_answer_that_is_heard_while_a_leg_is_asked_about_the_event_tells_what_was_armed_in_time(site):
+    site.scene.phone_calls("a", "1000").rings("b", "a", "1001")
+    for uuid, partner in (("a", "b"), ("b", "a")):
+        site.leg(uuid, "inbound" if uuid == "a" else "outbound", 0, partner)
+        site.legs[uuid][0][f"variable_execute_on_answer_{site.rows()[uuid]['id']}"] = "record_session"
+        site.meanwhile[uuid] = partial(site.scene.answer_unarmed, uuid)
+    site.sweep()
+    assert set(site.started()) == {"a", "b"}  # at once, not when nothing has come for 250 ms
+    assert not any(row["spans"] for row in site.rows().values())
+
+
+def test_a_leg_that_ends_while_it_is_asked_about_leaves_nothing(site):
+    site.talk()
+    site.meanwhile["a"] = lambda: site.scene.event("CHANNEL_DESTROY", "a").event("CHANNEL_DESTROY", "b")
+    site.sweep()
+    assert len(site.scene.tracker) == 0 and not {row["state"] for row in site.rows().values()} & {"armed", "recording"}
+
+
+def test_a_leg_that_has_ended_before_it_is_asked_about_is_left_out(site):
+    site.talk()
+    site.meanwhile["a"] = lambda: site.legs.pop("b")
+    site.sweep()
+    assert site.scene.tracker.uuids() == {"a"}
+
+
+def test_other_calls_do_not_wait_for_legs_that_are_taken_in(site):
+    site.talk()
+    armed = []
+
+    def another_call():
+        site.scene.phone_calls("new", "1002").rings("called", "new", "1000")
+        armed.extend(site.scene.armed("called"))
+
+    site.meanwhile["a"] = another_call
+    site.sweep()
+    assert len(armed) == 1
+
+
+def test_an_answer_that_was_not_heard_is_made_good(site):
+    site.scene.phone_calls("a", "1000").rings("b", "a", "1001")
+    for uuid, partner in (("a", "b"), ("b", "a")):
+        site.leg(uuid, "inbound" if uuid == "a" else "outbound", 3000, partner)
+    armed = {uuid: list(site.scene.armed(uuid).values()) for uuid in "ab"}
+    site.running = {"a": armed["a"]}  # of b the arming came too late
+    for uuid in "ab":
+        site.legs[uuid][0][f"variable_execute_on_answer_{site.rows()[uuid]['id']}"] = "record_session"
+    site.sweep()
+    site.scene.after(250)
+    assert set(site.started()) == {"b"}
+    rows = site.rows()
+    assert {row["state"] for row in rows.values()} == {"recording"}
+    assert not rows["a"]["spans"] and rows["b"]["state_reason"].startswith("3.2 s before it were missed")
+
+
+def test_a_leg_s_end_that_was_not_heard_is_found_and_the_recording_closed(site):
+    site.talk().sweep()
+    site.started()
+    site.legs.clear()
+    site.sweep(doubtful=False)
+    assert len(site.scene.tracker) == 0
+    ends = {(row["state"], row["state_reason"]) for row in site.rows().values()}
+    assert ends == {("stopped", "its end was not heard")}
+
+
+def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
+    site.talk().sweep()
+    site.running = {"a": site.started()["a"]}
+    site.sweep()
+    assert (site.rows()["a"]["state"], site.rows()["b"]["state"]) == ("recording", "stopped")
+
+
+def test_recovered_legs_are_recorded_again_and_the_gap_is_told(site):
+    site.talk().sweep()
+    site.started()
+    before = set(site.scene.rows.by_id)
+    site.scene.after(4000)
+    site.recovery.lost()
+    site.scene.after(2000)
+    site.recovery.restarted()
+    for uuid in "ba":  # as they come: the called leg first, answered already
+        dump = dict(site.legs[uuid][0])
+        dump.pop("Caller-Channel-Bridged-Time")
+        site.scene.event("CHANNEL_CREATE", uuid, **{key: value for key, value in dump.items() if key != "Event-Name"})
+    site.scene.after(140).bridge("a", "b")
+    again = {row["call_id"]: row for id, row in site.scene.rows.by_id.items() if id not in before}
+    site.started()
+    assert {uuid: (row["state"], row["rule"]) for uuid, row in again.items()} == {
+        "a": ("recording", "caller.outbound"), "b": ("recording", "callee.inbound")}
+    assert again["a"]["state_reason"] == "2.1 s before it were missed: the switch was restarted"
+    site.running = {uuid: [f"{ROOT}/{row['master']}"] for uuid, row in again.items()}
+    site.sweep()
+    assert {site.scene.rows.by_id[id]["state"] for id in before} == {"stopped"}
+    assert {row["state"] for row in again.values()} == {"recording"}
+
+
+def test_a_recovered_leg_that_talks_to_the_switch_is_recorded_when_it_has_media(site):
+    site.leg("a", ago_ms=5000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    dump = site.legs["a"][0]
+    site.scene.event("CHANNEL_CREATE", "a", **{key: value for key, value in dump.items() if key != "Event-Name"})
+    assert not site.rows()
+    site.scene.after(1000)
+    assert site.rows()["a"]["rule"] == "caller.outbound" and site.started()
+
+
+def test_two_thousand_legs_are_asked_about_a_few_at_a_time(site):
+    busy = most = 0
+
+    def slow(command, timeout_s):
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        gevent.sleep(0)
+        busy -= 1
+        return site.answer(command, timeout_s)
+
+    for number in range(2000):
+        site.leg(f"leg-{number}", ago_ms=1000)
+    site.recovery.sweep(slow, True)
+    assert len(site.scene.tracker) == 2000 and most <= 4
