@@ -15,7 +15,7 @@
     1001 transfers to 1002 at 1.5         blind, by REFER; recordings end with their leg unless its variables say more
     1001 transfers to 1002 at 1.5, recordings go along
 
-Times are seconds after the call began, or so many seconds.
+Times are seconds after the call began, or so many seconds. What concerns the whole switch lasts as long as it does.
 """
 
 import re
