@@ -1,0 +1,60 @@
+"""`kazoo-rec doctor`: what is wrong with a deployment, and what to do about it."""
+
+import json
+import logging
+import signal
+from dataclasses import asdict
+
+import click
+import structlog
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from kazoo_rec.cli.options import config_file
+from kazoo_rec.cli.recordings import PIPE_COLUMNS
+from kazoo_rec.config import load
+from kazoo_rec.doctor.diagnosis import Diagnosis
+from kazoo_rec.doctor.finding import OK, SKIPPED, WARNING, WRONG
+from kazoo_rec.roles import priority
+
+_STYLES = {OK: "green", WARNING: "yellow", WRONG: "bold red", SKIPPED: "dim"}
+
+
+@click.command()
+@config_file
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def doctor(config_file, as_json):
+    """Check a deployment and say, for each thing wrong, what to do.
+
+    Asks every switch, makes a test recording without a phone and removes it again, looks at directories, database,
+    documents, delivery hosts and the legs that are up. It ends no call and touches no recording. Run it as the user
+    of the engine. Exit 0 where nothing is wrong (warnings are allowed), 1 where something is.
+
+    \b
+    Example:
+      kazoo-rec doctor --config /etc/kazoo_rec/kazoo_rec.yaml
+    """
+    config = load(config_file)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does: what was made is removed
+    findings = Diagnosis(config, priority.may_stand_with_the_switch).run()
+    counts = {state: sum(one.state == state for one in findings) for state in _STYLES}
+    if as_json:
+        click.echo(json.dumps({"wrong": counts[WRONG], "warnings": counts[WARNING],
+                               "findings": [asdict(one) for one in findings]}, indent=2))
+    else:
+        _show(findings, len(config.switches) > 1)
+        click.echo(f"{counts[WRONG]} wrong, {counts[WARNING]} warnings, {counts[OK]} ok, {counts[SKIPPED]} skipped")
+    if counts[WRONG]:
+        raise SystemExit(1)
+
+
+def _show(findings, several):
+    switch = [Column("switch", no_wrap=True)] if several else []
+    table = Table(Column("", no_wrap=True), *switch, Column("what", no_wrap=True), "seen", "what to do")
+    for one in findings:
+        cells = [one.state, *([one.switch] if several else []), one.name, one.seen, one.advice]
+        table.add_row(Text(cells[0], _STYLES[one.state]), *map(Text, cells[1:]))
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPE_COLUMNS)).print(table)
