@@ -6,6 +6,7 @@ import signal
 from dataclasses import asdict
 
 import click
+import gevent
 import structlog
 from rich.console import Console
 from rich.table import Column, Table
@@ -37,8 +38,7 @@ def doctor(config_file, as_json):
     """
     config = load(config_file)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does: what was made is removed
-    findings = Diagnosis(config, priority.may_stand_with_the_switch).run()
+    findings = _uninterrupted(Diagnosis(config, priority.may_stand_with_the_switch))
     counts = {state: sum(one.state == state for one in findings) for state in _STYLES}
     if as_json:
         click.echo(json.dumps({"wrong": counts[WRONG], "warnings": counts[WARNING],
@@ -48,6 +48,18 @@ def doctor(config_file, as_json):
         click.echo(f"{counts[WRONG]} wrong, {counts[WARNING]} warnings, {counts[OK]} ok, {counts[SKIPPED]} skipped")
     if counts[WRONG]:
         raise SystemExit(1)
+
+
+def _uninterrupted(diagnosis):
+    """What it finds. A signal ends it where it is, and lets it remove what it made: Python's own KeyboardInterrupt
+    would strike any greenlet, such as the one that reads the switch's answers."""
+    running = gevent.spawn(diagnosis.run)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, running.kill, block=False)
+    findings = running.get()
+    if isinstance(findings, gevent.GreenletExit):
+        raise click.Abort
+    return findings
 
 
 def _show(findings, several):

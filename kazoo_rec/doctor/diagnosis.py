@@ -42,13 +42,14 @@ class Diagnosis:
       mounts: gives /proc/self/mountinfo.
       pause: waits while the switch records.
       clock_us: microseconds since the epoch.
+      check_s: seconds that a check may take.
     """
 
     def __init__(self, config: Config, realtime: Callable[[], bool], *, connect=Connection,
                  mounts: Callable[[], str] = Path("/proc/self/mountinfo").read_text, pause=gevent.sleep,
-                 clock_us: Callable[[], int] = epoch_us):
+                 clock_us: Callable[[], int] = epoch_us, check_s: float = CHECK_S):
         self._config, self._realtime, self._connect, self._mounts = config, realtime, connect, mounts
-        self._pause, self._clock_us = pause, clock_us
+        self._pause, self._clock_us, self._check_s = pause, clock_us, check_s
         self._threads = Threads(THREADS)
         self._store = None
         self._findings: list[Finding] = []
@@ -139,11 +140,12 @@ class Diagnosis:
     def _now_ms(self):
         return self._clock_us() // 1000
 
-    def _note(self, name: str, look: Callable[[], list[Finding]], within_s: float = CHECK_S):
+    def _note(self, name: str, look: Callable[[], list[Finding]], within_s: float | None = None):
         self._findings += self._within(name, look, [], within_s)
 
-    def _within(self, name: str, look: Callable, otherwise, within_s: float = CHECK_S):
+    def _within(self, name: str, look: Callable, otherwise, within_s: float | None = None):
         """What `look` gives, `otherwise` where it fails or takes too long, which then is the finding."""
+        within_s = within_s or self._check_s
         limit = gevent.Timeout(within_s)
         try:
             with limit:

@@ -25,7 +25,7 @@ DAY_MS = 86_400_000
 _MAKE = "install -d -o kazoo_rec -g freeswitch -m 2770 {}, with a group that FreeSWITCH and kazoo_rec share"
 
 
-def rights(directory: RecordingsDir, groups: frozenset[int], mounts: str) -> list[Finding]:
+def rights(directory: RecordingsDir, groups: frozenset[int], mounts: str, access=os.access) -> list[Finding]:
     """Whether FreeSWITCH's group may write, we may read and remove, and nobody else may look. Blocks.
 
     Parameters:
@@ -44,7 +44,7 @@ def rights(directory: RecordingsDir, groups: frozenset[int], mounts: str) -> lis
     mode = stat.S_IMODE(found.st_mode)
     seen = f"{path} is {user_name(found.st_uid)}:{group_name(found.st_gid)} {mode:04o}"
     faults = []
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not access(path, os.R_OK | os.W_OK | os.X_OK):
         faults.append(("we may not read and remove what is in it",
                        f"run it as the engine's user; make that a member of the group {group_name(found.st_gid)}"))
     elif found.st_gid not in groups and os.geteuid():
