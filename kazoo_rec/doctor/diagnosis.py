@@ -109,7 +109,7 @@ class Diagnosis:
             connection.subscribe()
             self._asked(switch, lambda *asked: check(connection.send(*asked)), directory)
         except SwitchError as error:
-            self._findings += [failed("event socket", error, "see event_socket.conf.xml"),
+            self._findings += [on_switch.unreachable(error, switch),
                                skipped("the switch", "nothing more can be asked")]
         finally:
             connection.stop()
@@ -118,12 +118,12 @@ class Diagnosis:
     def _asked(self, switch, ask, directory):
         config = self._config
         self._note("event socket", lambda: on_switch.event_socket(ask, switch))
-        self._note("version", lambda: on_switch.version(ask))
         found, missing = self._within("modules", lambda: on_switch.modules(ask), ([], set()))
         self._findings += found
         if "mod_commands" in missing:
             self._findings.append(skipped("the switch", "nothing more can be asked"))
             return
+        self._note("version", lambda: on_switch.version(ask))
         self._note("clock", lambda: on_switch.clock(ask, self._clock_us))
         self._note("test recording", lambda: trial.trial(ask, config.recordings_dir, missing, self._threads,
                                                          self._pause))

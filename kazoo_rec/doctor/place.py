@@ -26,7 +26,7 @@ _MAKE = "install -d -o kazoo_rec -g freeswitch -m 2770 {}, with a group that Fre
 
 
 def rights(directory: RecordingsDir, groups: frozenset[int], mounts: str, access=os.access) -> list[Finding]:
-    """Whether FreeSWITCH's group may write, we may read and remove, and nobody else may look. Blocks.
+    """Whether FreeSWITCH's group may go in, we may read and remove, and nobody else may look. Blocks.
 
     Parameters:
       groups: of this process.
@@ -50,8 +50,8 @@ def rights(directory: RecordingsDir, groups: frozenset[int], mounts: str, access
     elif found.st_gid not in groups and os.geteuid():
         faults.append((f"we are not in its group {group_name(found.st_gid)}", f"`usermod -aG "
                        f"{group_name(found.st_gid)} {user_name(os.geteuid())}`, then start kazoo-rec again"))
-    if mode & 0o070 != 0o070:
-        faults.append(("its group may not write, so FreeSWITCH cannot record", f"`chmod 2770 {path}`"))
+    if not mode & 0o010:
+        faults.append(("its group may not go into it, so FreeSWITCH cannot record", f"`chmod 2770 {path}`"))
     if not mode & stat.S_ISGID:
         faults.append(("it is not setgid: new files get their maker's own group", f"`chmod 2770 {path}`"))
     if mode & 0o007:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kazoo_rec.config import Switch
 from kazoo_rec.doctor.finding import Finding, ok, warning, wrong
-from kazoo_rec.errors import CommandFailed, ProtocolBroken
+from kazoo_rec.errors import CommandFailed, ProtocolBroken, SwitchError
 from kazoo_rec.switch import commands, replies
 
 #: Sends a command and gives the answer; takes the seconds to wait for it, and raises, as `Pool.ask` does.
@@ -35,6 +35,11 @@ CLOCK_WARNING_S, CLOCK_WRONG_S = 1.0, 5.0
 #: What event_socket.conf.xml comes with, and what is not an address of this host alone.
 SHIPPED_PASSWORD = "ClueCon"
 EVERYWHERE = ("0.0.0.0", "::", "*")
+
+
+def unreachable(error: SwitchError, switch: Switch) -> Finding:
+    return wrong("event socket", f"{switch.host}:{switch.port}: {error.message}: {error.detail}",
+                 error.hint or "look at event_socket.conf.xml")
 
 
 def event_socket(ask: Ask, switch: Switch) -> list[Finding]:

@@ -91,13 +91,18 @@ def _same_place(ask, directory, name):
         return [wrong("same place", f"FreeSWITCH sees no {root}",
                       f"make it, let FreeSWITCH's user reach it, or mount it there; {_SAME_PLACE}")]
     if not sees(f"{root}/."):
-        return [wrong("same place", f"FreeSWITCH may not go into {root}", _join_group(directory))]
+        return [wrong("same place", f"FreeSWITCH may not go into {root}", _join_group(directory, name))]
     return [wrong("same place", f"{root} of FreeSWITCH is not {directory.here} of this host: what is made here is not "
                   "there", _SAME_PLACE)]
 
 
-def _join_group(directory):
-    group = group_name(os.stat(directory.here).st_gid)
+def _join_group(directory, name):
+    """How FreeSWITCH's user gets where it may not go or write: the directory `name`, made as the engine makes them."""
+    root, made = (os.stat(Path(directory.here, *below)).st_gid for below in ((), (name,)))
+    if root != made:
+        return (f"what we make there is of the group {group_name(made)} and not {group_name(root)}: "
+                f"`chmod g+s {directory.here}`")
+    group = group_name(root)
     return (f"FreeSWITCH's user must be in the directory's group: `usermod -aG {group} freeswitch` (or `chgrp "
             f"freeswitch {directory.here}`), then restart FreeSWITCH; see also `directory`")
 
@@ -113,34 +118,38 @@ def _recorded(ask, directory, name, missing, threads, pause):
         try:
             ask(commands.start(leg, path, AT_MOST_S, VARIABLES))
         except CommandFailed as refusal:
-            return [_not_recorded(refusal, directory, missing, threads)]
+            return [_not_recorded(refusal, directory, name, missing, threads)]
         pause(RECORD_S)
+        begun = threads.apply(os.path.exists, (Path(directory.here, name, f"{recording_id}.wav"),))
         with suppress(CommandFailed):  # it ended by itself: its file tells
             ask(commands.stop(leg, path))
     finally:
         with suppress(SwitchError):
             ask(commands.kill(leg))
-    return _examined(Path(directory.here), Path(name, f"{recording_id}.wav"), recording_id, threads)
+    return _examined(Path(directory.here), Path(name, f"{recording_id}.wav"), recording_id, begun, threads)
 
 
 def _no_call(refusal, missing):
     if needed := sorted(missing & {"mod_loopback", "mod_tone_stream", "mod_dptools"}):
-        return warning("test recording", f"no test recording was made: {', '.join(needed)} is not loaded",
+        return warning("test recording", f"no test recording was made without {' and '.join(needed)}",
                        "see `modules`; without it a call from phone to phone has to be the test")
     return warning("test recording", f"no test recording was made, as the test call did not come up: {refusal.reply}",
                    "is FreeSWITCH at its limit of sessions, or paused (`fs_cli -x status`)?")
 
 
-def _not_recorded(refusal, directory, missing, threads):
+def _not_recorded(refusal, directory, name, missing, threads):
     said = f"FreeSWITCH cannot record into {directory.on_switch}: {refusal.reply}"
     if "mod_sndfile" in missing:
         return wrong("test recording", f"{said}, as mod_sndfile is not loaded", "see `modules`")
     if not threads.apply(os.statvfs, (directory.here,)).f_bavail:
         return wrong("test recording", f"{said}, as the disk is full", "make room: see `disk space`")
-    return wrong("test recording", f"{said}, as its user may not write there", _join_group(directory))
+    return wrong("test recording", f"{said}, as its user may not write there", _join_group(directory, name))
 
 
-def _examined(root, master, recording_id, threads):
+def _examined(root, master, recording_id, begun, threads):
+    if begun and not threads.apply(os.path.exists, (root / master,)):
+        return [wrong("test recording", "FreeSWITCH removed it when it ended",
+                      "is RECORD_MIN_SEC set for every leg? see `other recorders`, and FreeSWITCH's log")]
     if not threads.apply(os.path.exists, (root / master,)):
         return [wrong("same place", f"FreeSWITCH says that it recorded, and {root / master} is not there",
                       _SAME_PLACE)]

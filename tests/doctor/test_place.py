@@ -33,7 +33,7 @@ def test_a_directory_as_the_readme_makes_it_is_well(directory):
 
 
 @pytest.mark.parametrize("mode, fault", [
-    (0o2750, "its group may not write"), (0o0770, "it is not setgid"), (0o2775, "everybody on this host may look"),
+    (0o2700, "its group may not go into it"), (0o0770, "it is not setgid"), (0o2775, "everybody on this host may look"),
 ])
 def test_a_mode_that_keeps_somebody_out_or_lets_everybody_in_is_wrong(directory, mode, fault):
     directory.chmod(mode)

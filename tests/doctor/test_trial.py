@@ -126,7 +126,7 @@ def test_no_directory_is_left_to_the_check_of_the_directory(tried):
     assert only(tried.run(), "test recording").state == "skipped"
 
 
-@pytest.mark.parametrize("missing, seen", [((), "NO_ROUTE"), (("mod_loopback",), "mod_loopback is not loaded")])
+@pytest.mark.parametrize("missing, seen", [((), "NO_ROUTE"), (("mod_loopback",), "made without mod_loopback")])
 def test_without_a_test_call_there_is_a_warning(tried, missing, seen):
     tried.switch.says["originate"] = "-ERR NO_ROUTE_DESTINATION\n"
     found = only(tried.run(missing=missing), "test recording")
@@ -137,6 +137,17 @@ def test_a_file_that_is_recorded_elsewhere_is_wrong(tried):
     tried.meanwhile = lambda: tried.file().unlink()
     found = only(tried.run(), "same place")
     assert found.state == "wrong" and "says that it recorded" in found.seen and tried.nothing_is_left()
+
+
+def test_a_file_that_the_switch_removes_is_wrong(tried):
+    def ask(command, *timeout_s):
+        said = tried.ask(command, *timeout_s)
+        if " stop " in command:
+            tried.file().unlink()  # as RECORD_MIN_SEC does
+        return said
+
+    found = only(tried.run(ask), "test recording")
+    assert found.state == "wrong" and "RECORD_MIN_SEC" in found.advice and tried.nothing_is_left()
 
 
 def test_a_file_that_cannot_be_read_is_wrong(tried):
