@@ -17,6 +17,7 @@ from kazoo_rec.cli.recordings import PIPE_COLUMNS
 from kazoo_rec.config import load
 from kazoo_rec.doctor.diagnosis import Diagnosis
 from kazoo_rec.doctor.finding import OK, SKIPPED, WARNING, WRONG
+from kazoo_rec.doctor.finding import several as counted
 from kazoo_rec.roles import priority
 
 _STYLES = {OK: "green", WARNING: "yellow", WRONG: "bold red", SKIPPED: "dim"}
@@ -45,7 +46,8 @@ def doctor(config_file, as_json):
                                "findings": [asdict(one) for one in findings]}, indent=2))
     else:
         _show(findings, len(config.switches) > 1)
-        click.echo(f"{counts[WRONG]} wrong, {counts[WARNING]} warnings, {counts[OK]} ok, {counts[SKIPPED]} skipped")
+        click.echo(f"{counts[WRONG]} wrong, {counted(counts[WARNING], 'warning')}, {counts[OK]} ok, "
+                   f"{counts[SKIPPED]} skipped")
     if counts[WRONG]:
         raise SystemExit(1)
 
@@ -64,9 +66,11 @@ def _uninterrupted(diagnosis):
 
 def _show(findings, several):
     switch = [Column("switch", no_wrap=True)] if several else []
-    table = Table(Column("", no_wrap=True), *switch, Column("what", no_wrap=True), "seen", "what to do")
+    table = Table(Column("", no_wrap=True), *switch, Column("what", no_wrap=True),
+                  Column("seen, and what to do", overflow="fold"))
     for one in findings:
-        cells = [one.state, *([one.switch] if several else []), one.name, one.seen, one.advice]
-        table.add_row(Text(cells[0], _STYLES[one.state]), *map(Text, cells[1:]))
+        cells = [one.switch] if several else []
+        told = f"{one.seen}\n→ {one.advice}" if one.advice else one.seen
+        table.add_row(Text(one.state, _STYLES[one.state]), *map(Text, (*cells, one.name, told)))
     console = Console()
     (console if console.is_terminal else Console(width=PIPE_COLUMNS)).print(table)

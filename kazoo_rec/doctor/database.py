@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from kazoo_rec.doctor.finding import Finding, failed, ok, warning, wrong
+from kazoo_rec.doctor.finding import Finding, failed, ok, several, warning, wrong
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store
 
@@ -68,19 +68,19 @@ def waiting(store: Store, now_ms: int) -> list[Finding]:
     start_it = "is the delivery role running? `kazoo-rec run`, and its log"
     stopped, since_ms = store.recordings.unfinished()
     if stopped and since_ms and now_ms - since_ms > LATE_MS:
-        found.append(wrong(name, f"{stopped} recordings wait to be finished, the first for {_age(now_ms - since_ms)}",
-                           start_it))
+        found.append(wrong(name, f"not finished: {several(stopped, 'recording')}, the first for "
+                           f"{_age(now_ms - since_ms)}", start_it))
     due, made_ms, planned_ms = store.deliveries.waiting()
     if due and now_ms - planned_ms > LATE_MS:
-        found.append(wrong(name, f"{due} uploads are due, the first should have begun {_age(now_ms - planned_ms)} ago",
-                           start_it))
+        found.append(wrong(name, f"late: {several(due, 'upload')}, the first should have begun "
+                           f"{_age(now_ms - planned_ms)} ago", start_it))
     elif due and now_ms - made_ms > REFUSED_MS:
-        found.append(warning(name, f"{due} uploads wait, the first for {_age(now_ms - made_ms)}",
+        found.append(warning(name, f"not taken: {several(due, 'upload')}, the first for {_age(now_ms - made_ms)}",
                              "`kazoo-rec recordings list` has the last error of each; see `delivery hosts`"))
     if given_up := store.deliveries.given_up():
-        found.append(warning(name, f"{given_up} uploads were given up", "`kazoo-rec recordings list` shows which; "
-                             "`kazoo-rec recordings retry ID` takes one up again"))
-    return found or [ok(name, f"{due} uploads wait, none late" if due else "nothing waits")]
+        found.append(warning(name, f"given up: {several(given_up, 'upload')}",
+                             "`kazoo-rec recordings list` shows which, `… retry ID` takes one up again"))
+    return found or [ok(name, f"none late: {several(due, 'upload')} due" if due else "nothing waits")]
 
 
 def _age(ms):

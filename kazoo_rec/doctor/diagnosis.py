@@ -96,10 +96,10 @@ class Diagnosis:
             in_store = self._within(documents.NAME, lambda: self._store.documents.since(0), None)
         if in_store is not None:
             self._findings += documents.stored(in_store, rows)
-        alive = [*(in_store or ()), *({**row, "deleted": False, "seq": 0} for row in rows or ())]
-        urls = dict.fromkeys(documents.urls(alive))
+        read = [{**row, "deleted": False, "seq": 0} for row in rows or ()]
+        urls = dict.fromkeys(documents.urls([row for row in (*(in_store or ()), *read) if not row["deleted"]]))
         self._note(hosts.NAME, lambda: hosts.reachable(urls, self._now_ms() / 1000), HOSTS_S)
-        return Directory().apply(in_store or alive)
+        return Directory().apply(in_store or read)
 
     def _switch(self, switch: Switch, directory: Directory):
         before = len(self._findings)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kazoo_rec.doctor.finding import Finding, ok, warning, wrong
+from kazoo_rec.doctor.finding import Finding, ok, several, warning, wrong
 from kazoo_rec.documents import files
 from kazoo_rec.errors import DocumentError
 
@@ -36,7 +36,7 @@ def stored(in_store: list[dict], rows: list[dict] | None) -> list[Finding]:
         ours = {_key(row): row["body"] for row in rows}
         differ = sum(theirs.get(key) != ours.get(key) for key in theirs.keys() | ours.keys())
         if differ:
-            return [warning(NAME, f"{differ} documents of the directory are not as the engine has them",
+            return [warning(NAME, f"the engine has {several(differ, 'document')} otherwise than the directory",
                             "`kill -HUP` the main process of `kazoo-rec run` (systemctl reload kazoo_rec)")]
     return [ok(NAME, f"the engine goes by {_counted(alive)}")]
 
@@ -64,4 +64,4 @@ def _key(row):
 
 def _counted(rows):
     counts = {kind: sum(row["kind"] == kind for row in rows) for kind in ("account", "user", "device")}
-    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+    return ", ".join(several(count, kind) for kind, count in counts.items())

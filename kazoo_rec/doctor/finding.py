@@ -56,6 +56,10 @@ def shown(value: str) -> str:
     return repr(value[:TEXT_LIMIT])
 
 
+def several(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def printable(text: str) -> str:
     """What is not printable, line breaks and lone surrogates among it, is escaped."""
     return text if text.isprintable() else "".join(

@@ -8,7 +8,7 @@ from kazoo_rec.calls.leg import Leg, has_media
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker, is_placed
 from kazoo_rec.config import RecordingsDir
-from kazoo_rec.doctor.finding import Finding, ok, shown, skipped, warning, wrong
+from kazoo_rec.doctor.finding import Finding, ok, several, shown, skipped, warning, wrong
 from kazoo_rec.doctor.switch import Ask
 from kazoo_rec.doctor.trial import PREFIX
 from kazoo_rec.documents.directory import Directory
@@ -79,11 +79,11 @@ def placed(seen: list[Seen], directory: Directory) -> list[Finding]:
             whose = one.leg.identity
             kinds.setdefault((one.event.variable("sofia_profile_name"), one.event.get("Caller-Context"),
                               whose.account_id, whose.how), []).append(one)
-    found = [warning(PLACED, f"{len(alike)} of {len(seen)} legs belong to no account: {_kind(alike[0])}",
+    found = [warning(PLACED, f"of no account: {_of(alike, seen)}: {_kind(alike[0])}",
                      _what_to_write(alike[0])) for alike in list(kinds.values())[:KINDS]]
     if len(kinds) > KINDS:
         found.append(warning(PLACED, f"and {len(kinds) - KINDS} kinds more", "as above"))
-    return found or [ok(PLACED, f"{len(seen)} legs up, all of known accounts")]
+    return found or [ok(PLACED, f"{several(len(seen), 'leg')} up, of known accounts")]
 
 
 def _kind(one):
@@ -114,10 +114,10 @@ def media_around(seen: list[Seen]) -> list[Finding]:
     around = [one for one in seen if one.leg.bypassed or (_answered(one.event) and not has_media(one.event))
               or one.event.variable("proxy_media") == "true" or one.event.variable("bypass_media") == "true"]
     if not around:
-        return [ok(AROUND, f"none on {len(seen)} legs")]
+        return [ok(AROUND, f"none on {several(len(seen), 'leg')}")]
     first = around[0].event
-    return [warning(AROUND, f"the media of {len(around)} of {len(seen)} legs goes around FreeSWITCH: they cannot be "
-                    f"recorded (profile {shown(first.variable('sofia_profile_name'))}, context "
+    return [warning(AROUND, f"media goes around FreeSWITCH on {_of(around, seen)}, which cannot be recorded "
+                    f"(profile {shown(first.variable('sofia_profile_name'))}, context "
                     f"{shown(first.get('Caller-Context'))})",
                     "take bypass_media and proxy_media out of the dialplan where calls are to be recorded")]
 
@@ -138,16 +138,20 @@ def others(seen: list[Seen], directory: RecordingsDir, is_ours) -> list[Finding]
                     and f"{directory.on_switch.rstrip('/')}/" not in value]
     found = []
     if foreign:
-        found.append(warning(OTHERS, f"{len(foreign)} running recordings are somebody else's: {shown(foreign[0])}",
+        found.append(warning(OTHERS, f"somebody else's: {several(len(foreign), 'recording')}: {shown(foreign[0])}",
                              "they are left alone; end them where they are begun (dialplan, FusionPBX's user_record) "
                              "if kazoo_rec is to be the only recorder"))
     if planned:
-        found.append(warning(OTHERS, f"{len(planned)} legs are told by the dialplan to record: {shown(planned[0])}",
+        found.append(warning(OTHERS, f"the dialplan records {several(len(planned), 'leg')}: {shown(planned[0])}",
                              "it is left alone; take it out if kazoo_rec is to be the only recorder"))
     if unknown:
-        found.append(wrong(OTHERS, f"{len(unknown)} running recordings below our directory are not in our database: "
+        found.append(wrong(OTHERS, f"below our directory and not in our database: {several(len(unknown), 'recording')}: "
                            f"{shown(unknown[0])}", "another engine with another database serves this switch: stop one"))
-    return found or [ok(OTHERS, f"none on {len(seen)} legs")]
+    return found or [ok(OTHERS, f"none on {several(len(seen), 'leg')}")]
+
+
+def _of(some, seen):
+    return f"{len(some)} of {several(len(seen), 'leg')}"
 
 
 def _answered(event):

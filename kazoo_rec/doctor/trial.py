@@ -162,7 +162,7 @@ def _examined(root, master, recording_id, begun, threads):
                               f"(mode {stat.S_IMODE(seen.st_mode):04o}, {user_name(seen.st_uid)}:"
                               f"{group_name(seen.st_gid)})",
                               "FreeSWITCH's umask must let its group read: UMask=0007 or 0022 in its systemd unit, "
-                              "-u and -g as in the README")]
+                              "then restart it")]
     row = {"id": recording_id, "master": str(master), "settings": SETTINGS, "expected_ms": None, "started_ms": 1,
            "cause": None, "partial": False}
     columns = threads.apply(finish.examine, (row, root))

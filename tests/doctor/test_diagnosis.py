@@ -92,6 +92,16 @@ def test_what_is_broken_on_this_host_is_named(deployment, taken_in, monkeypatch)
     assert wrong(deployment.examine()) == {"disk space", "directory", "delivery hosts"}
 
 
+def test_the_host_of_a_document_that_is_gone_is_not_looked_at(deployment, taken_in):
+    deployment.write("acme/users/u", {"call_recording": {"any": {"any": {"url": "http://127.0.0.1:1/"}}}})
+    for _ in range(2):
+        store = deployment.store()
+        store.documents.take_files(files.read(deployment.documents)).get()
+        store.close()
+        (deployment.documents / "acme/users/u.json").unlink(missing_ok=True)
+    assert only(deployment.examine(), "delivery hosts").state == "ok"
+
+
 def test_a_missing_directory_is_said_once(deployment, taken_in):
     deployment.recordings.rmdir()
     found = deployment.examine()

@@ -72,7 +72,7 @@ def test_legs_of_a_realm_that_no_document_has_are_told_of_once_for_their_kind(ca
     for user in ("1", "2"):
         calls.up(Phone(user, "globex.example"), (Phone(f"3{user}", "globex.example", answers=0.02),))
     caller, callee = findings_of(legs.placed(calls.look(), calls.directory), "placed legs", "warning")
-    assert caller.seen.startswith("2 of 4 legs belong to no account: onnet caller")
+    assert caller.seen.startswith("of no account: 2 of 4 legs: onnet caller")
     assert "realm: 'globex.example'" in caller.advice and "realm: 'globex.example'" in callee.advice
 
 
@@ -111,7 +111,7 @@ def test_a_leg_whose_media_goes_around_the_switch_is_told_of(calls, changes):
     calls.up(alice(), dials="1", dialplan=("answer", "park"))
     seen = calls.look(uuid_dump=dumped(calls, **changes))
     found = only(legs.media_around(seen), "bypassed media")
-    assert found.state == "warning" and "1 of 1 legs" in found.seen
+    assert found.state == "warning" and "1 of 1 leg" in found.seen
 
 
 def bugs(*paths):
