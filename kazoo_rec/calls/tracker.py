@@ -30,6 +30,11 @@ UNPLACED_KINDS = 1000
 log = structlog.get_logger()
 
 
+def is_placed(leg: Leg, directory) -> bool:
+    """Whether there is an account for a leg; one that was called beyond the carrier is its caller's matter."""
+    return directory.has_account(leg.identity.account_id) or (leg.called and leg.identity.network == "offnet")
+
+
 class Tracker:
     """The legs of one switch.
 
@@ -74,6 +79,9 @@ class Tracker:
             if leg.alive and leg.bridged_ms is None:
                 self._ask_alone(leg, now_at)
             leg.missed = None
+
+    def leg(self, uuid: str) -> Leg | None:
+        return self._legs.get(uuid)
 
     def uuids(self) -> set[str]:
         """The legs that are known."""
@@ -392,10 +400,10 @@ class Tracker:
         return behind if behind is not None and not behind.plumbing else leg.call.first()
 
     def _note_unplaced(self, leg, event, directory):
-        whose = leg.identity
-        if directory.has_account(whose.account_id) or (leg.called and whose.network == "offnet"):
+        if is_placed(leg, directory):
             return
         self.unplaced += 1
+        whose = leg.identity
         kind = (event.variable("sofia_profile_name"), event.get("Caller-Context"), whose.account_id, whose.how)
         if kind not in self._unplaced and len(self._unplaced) < UNPLACED_KINDS:
             self._unplaced.add(kind)

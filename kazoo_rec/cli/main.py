@@ -8,6 +8,7 @@ from kazoo_rec import __version__
 from kazoo_rec.cli.decide import decide
 from kazoo_rec.cli.demo import demo
 from kazoo_rec.cli.docs import docs
+from kazoo_rec.cli.doctor import doctor
 from kazoo_rec.cli.receive import receive
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.cli.replay import replay
@@ -23,7 +24,7 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, docs, recordings, simulate, receive, trace, replay):
+for command in (demo, run, role, decide, docs, doctor, recordings, simulate, receive, trace, replay):
     cli.add_command(command)
 
 

@@ -27,6 +27,17 @@ def with_the_switch():
                     hint="LimitRTPRIO=1 in its systemd unit, `--ulimit rtprio=1` for a container")
 
 
+def may_stand_with_the_switch() -> bool:
+    """Whether `with_the_switch` would be granted; the calling thread stays where it is."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(WITH_SESSIONS))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, *before)
+    return True
+
+
 def behind_everybody():
     """Lets everything else on the host go first."""
     os.nice(BEHIND_OTHERS)

@@ -1,7 +1,7 @@
 """Rows of deliveries. The row is the job: what is not done is due."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from kazoo_rec.store.tables import deliveries, recordings
 
@@ -33,6 +33,16 @@ class Deliveries:
         """Every delivery of one recording."""
         query = select(deliveries).where(deliveries.c.recording_id == recording_id).order_by(deliveries.c.id)
         return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def waiting(self) -> tuple[int, int | None, int | None]:
+        """How many are due, when (ms) the first of them was made, and for when the first attempt of all is planned."""
+        query = select(func.count(), func.min(deliveries.c.created_ms), func.min(deliveries.c.next_attempt_ms)).where(
+            deliveries.c.state == "due")
+        return self._read(lambda connection: tuple(connection.execute(query).one()))
+
+    def given_up(self) -> int:
+        query = select(func.count()).select_from(deliveries).where(deliveries.c.state == "failed")
+        return self._read(lambda connection: connection.execute(query).scalar_one())
 
     def retry(self, recording_id: str, now_ms: int, give_up_ms: int) -> AsyncResult:
         """Makes the undelivered deliveries of a recording due at once; the result is how many there are."""

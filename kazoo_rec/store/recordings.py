@@ -4,7 +4,7 @@ from functools import cache
 from operator import itemgetter
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from kazoo_rec.store.tables import deliveries, recordings
 
@@ -99,6 +99,22 @@ class Recordings:
     def count_by_state(self) -> dict[str, int]:
         query = select(recordings.c.state, func.count()).group_by(recordings.c.state)
         return self._read(lambda connection: dict(connection.execute(query).tuples().all()))
+
+    def written_since(self, since_ms: int) -> tuple[int, int]:
+        """(recordings, bytes) that were made since then and whose length is known: their masters, which have two
+        channels of 16 bits, and the files to deliver where those are others."""
+        row = recordings.c
+        beside = case((row.file != row.master, row.size_bytes), else_=0)
+        size = func.coalesce(row.duration_ms * row.sample_rate / 250, 0) + func.coalesce(beside, 0)
+        query = select(func.count(), func.coalesce(func.sum(size), 0)).where(
+            row.created_ms >= since_ms, row.duration_ms.is_not(None))
+        count, written = self._read(lambda connection: connection.execute(query).one())
+        return count, int(written)
+
+    def unfinished(self) -> tuple[int, int | None]:
+        """How many are `stopped` and wait for delivery to finish them, and when (ms) the first of them stopped."""
+        query = select(func.count(), func.min(recordings.c.stopped_ms)).where(recordings.c.state == "stopped")
+        return self._read(lambda connection: tuple(connection.execute(query).one()))
 
     @staticmethod
     def _of_state(node, states):

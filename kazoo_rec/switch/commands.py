@@ -22,12 +22,18 @@ _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9._:/@-]*")
 _EVENT = re.compile(r"[A-Z][A-Z_]*")
 _SUBCLASS = re.compile(r"[A-Za-z0-9_.:@/-]{1,128}")
+_MODULE = re.compile(r"mod_[a-z0-9_]{1,60}")
+_CONFIGURATION = re.compile(r"[a-z0-9_]{1,60}\.conf")
+#: Absolute and no `..`; at its end `/.`, which is there for who may go into the directory.
+_PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.@-]*)+(/\.)?")
 _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 
 #: uuid_setvar_multi takes so many assignments.
 MOST_ARMINGS = 64
 #: The switch reads a limit with atoi.
 MOST_SECONDS = 2**31 - 1
+#: `originate` gives up after so many seconds.
+_ORIGINATE_S = 5
 
 
 class Arming(NamedTuple):
@@ -115,6 +121,49 @@ def status() -> str:
 def global_getvar(name: str) -> str:
     """Answers the bare value; `-ERR no reply` where there is none."""
     return f"api global_getvar {_checked(_VARIABLE, name, 'variable name')}"
+
+
+def global_getvars() -> str:
+    """Every global variable: see replies.variables."""
+    return "api global_getvar"
+
+
+def version() -> str:
+    """Answers `FreeSWITCH Version 1.10.12-release~64bit ( 64bit)`."""
+    return "api version"
+
+
+def clock() -> str:
+    """Answers microseconds since 1970, by the switch's own clock (mod_dptools.c, strmicroepoch_api_function)."""
+    return "api strmicroepoch"
+
+
+def module_exists(name: str) -> str:
+    """Answers `true` or `false`."""
+    return f"api module_exists {_checked(_MODULE, name, 'module name')}"
+
+
+def file_exists(path: str) -> str:
+    """Whether the switch sees a file or directory: `true` or `false`. `<directory>/.` asks whether it may go in."""
+    return f"api file_exists {_checked(_PLACE, path, 'path')}"
+
+
+def configuration(name: str) -> str:
+    """A configuration as the switch would load it now, as XML; it has passwords in it."""
+    return f"api xml_locate configuration configuration name {_checked(_CONFIGURATION, name, 'configuration name')}"
+
+
+def originate_loopback(uuid: str, seconds: int) -> str:
+    """A call of two loopback legs, no phone in it: `uuid` hears a tone, says it again from an echo, and hangs up after
+    so many seconds, whoever still listens. No record of it is written (mod_cdr_csv and others, `process_cdr`)."""
+    variables = f"origination_uuid={_uuid(uuid)},originate_timeout={_ORIGINATE_S},process_cdr=false"
+    tone = f"tone_stream://%(1000,0,1000);loops={_seconds(seconds)}"
+    return f"api originate {{{variables}}}loopback/echo/default/inline &playback({tone})"
+
+
+def kill(uuid: str) -> str:
+    """Hang a leg up."""
+    return f"api uuid_kill {_uuid(uuid)}"
 
 
 def subscribe(names: Iterable[str], subclasses: Iterable[str] = ()) -> str:

@@ -127,7 +127,7 @@ class Connection(InboundESL):
         _, answer, _ = next(self._frames)
         if answer != b"+OK accepted":
             raise AccessRefused("FreeSWITCH refuses the password", _shown(answer),
-                                "it is the one in event_socket.conf.xml")
+                                "the right one is in event_socket.conf.xml, ours in `switches` of the configuration")
         self.connected = True
 
     def subscribe(self, names: Iterable[str] = (), subclasses: Iterable[str] = ()):

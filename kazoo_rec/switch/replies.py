@@ -1,12 +1,15 @@
 """What FreeSWITCH answers to commands, as values."""
 
 import re
+from collections.abc import Iterator
+from xml.etree import ElementTree
 
 from kazoo_rec.errors import CommandFailed, ProtocolBroken
 from kazoo_rec.switch.events import Event, parse
 
 #: switch_core_media_bug_enumerate does not escape the path; a path that commands.start accepts needs no escape.
 _RECORDING = re.compile(r"<function>session_record</function>\s*<target>(.*)</target>")
+_VERSION = re.compile(r"\b(\d{1,4})\.(\d{1,4})\.(\d{1,4})")
 
 
 def check(reply: str) -> str:
@@ -37,7 +40,33 @@ def recorded(reply: str) -> list[str]:
 
 
 def exists(reply: str) -> bool:
+    """The answer to `uuid_exists`, `module_exists` and `file_exists`."""
     return check(reply).strip() == "true"
+
+
+def variables(reply: str) -> dict[str, str]:
+    """The global variables in the reply to `global_getvar`, one a line."""
+    return dict(line.partition("=")[::2] for line in check(reply).splitlines() if "=" in line)
+
+
+def version(reply: str) -> tuple[int, int, int] | None:
+    """The numbers in the reply to `version`; None where there are none."""
+    found = _VERSION.search(check(reply))
+    return found and tuple(map(int, found.groups()))
+
+
+def settings(reply: str) -> Iterator[tuple[str, str, str]]:
+    """(profile, name, value) of every parameter in the reply to `xml_locate`; the profile is empty outside of one.
+
+    Raises ProtocolBroken for what is not XML.
+    """
+    try:
+        root = ElementTree.fromstring(check(reply))
+    except ElementTree.ParseError as fault:
+        raise ProtocolBroken("a configuration of the switch is not XML", str(fault)) from None
+    for owner, within in (("", root), *((one.get("name", ""), one) for one in root.iter("profile"))):
+        for one in within.iterfind("settings/param"):
+            yield owner, one.get("name", ""), one.get("value", "")
 
 
 def _rows(reply: str, key: str) -> list[dict[str, str]]:

@@ -38,3 +38,17 @@ def test_delivery_lets_everybody_go_first():
     if least_nice > 9:
         pytest.skip("this process is at the end of the queue already")
     assert asked_of_a_process("priority.behind_everybody(); print(os.nice(0))").split() == [str(least_nice + 10)]
+
+
+def test_to_ask_whether_one_may_changes_nothing():
+    told = asked_of_a_process("print(priority.may_stand_with_the_switch(), os.sched_getscheduler(0)); "
+                              "priority.with_the_switch(); print(os.sched_getscheduler(0))").split()
+    assert told[1] == str(os.SCHED_OTHER) and told[0] == str(told[2] == str(os.SCHED_RR))
+
+
+def test_one_that_may_not_is_told_so(monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    assert not priority.may_stand_with_the_switch()

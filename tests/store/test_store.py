@@ -224,3 +224,27 @@ def test_the_migrations_make_the_tables_that_the_code_has(url):
     migrate(url)
     with create_engine(url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_what_was_written_since_counts_masters_and_files_beside_them(store):
+    """A master is two channels of 16 bits: 10 s at 8 kHz are 320 kB."""
+    made = {"duration_ms": 10_000, "sample_rate": 8000, "state": "recorded"}
+    store.recordings.insert(row("beside", **made, file="acme/x.mp3", size_bytes=80_000, created_ms=5000))
+    store.recordings.insert(row("itself", **made, file="acme/x.wav", size_bytes=320_000, created_ms=5000))
+    store.recordings.insert(row("before", **made, file="acme/x.mp3", size_bytes=80_000, created_ms=4999))
+    store.recordings.insert(row("open", created_ms=6000)).get()
+    assert store.recordings.written_since(5000) == (2, 720_000)
+    assert store.recordings.written_since(7000) == (0, 0)
+
+
+def test_what_waits_is_counted_with_the_time_of_the_first(store):
+    assert store.recordings.unfinished() == (0, None) and store.deliveries.waiting() == (0, None, None)
+    for name, stopped_ms in (("r1", 300), ("r2", 200)):
+        store.recordings.insert(row(name, state="stopped", stopped_ms=stopped_ms)).get()
+    store.recordings.insert(row("r3", state="recorded", stopped_ms=100)).get()
+    assert store.recordings.unfinished() == (2, 200)
+    store.recordings.finish("r1", {"state": "recorded"}, [
+        upload("r1", created_ms=70, next_attempt_ms=900), upload("r1", created_ms=80, next_attempt_ms=800),
+        upload("r1", created_ms=1, next_attempt_ms=1, state="failed"),
+        upload("r1", created_ms=2, next_attempt_ms=2, state="delivered")]).get()
+    assert store.deliveries.waiting() == (2, 70, 800) and store.deliveries.given_up() == 1

@@ -48,11 +48,39 @@ def test_the_rest_as_they_are_sent():
     assert commands.show_registrations() == "api show registrations as json"
     assert commands.status() == "api status"
     assert commands.global_getvar("core_uuid") == "api global_getvar core_uuid"
+    assert commands.global_getvars() == "api global_getvar"
+    assert commands.version() == "api version"
+    assert commands.clock() == "api strmicroepoch"
+    assert commands.module_exists("mod_sndfile") == "api module_exists mod_sndfile"
+    assert commands.file_exists("/r/kazoo_rec_doctor.00") == "api file_exists /r/kazoo_rec_doctor.00"
+    assert commands.file_exists("/r/.") == "api file_exists /r/."
+    assert commands.configuration("sofia.conf") == "api xml_locate configuration configuration name sofia.conf"
+    assert commands.kill(LEG) == f"api uuid_kill {LEG}"
     assert commands.log_critical() == "log crit"
     assert commands.auth("Clue Con:é") == "auth Clue Con:é"
     assert commands.subscribe(["CHANNEL_ANSWER", "RECORD_STOP"], ["a::b", "c::d"]) == (
         "event json CHANNEL_ANSWER RECORD_STOP CUSTOM a::b c::d")
     assert commands.subscribe(["HEARTBEAT"]) == "event json HEARTBEAT"
+
+
+def test_a_call_of_loopback_legs_ends_by_itself():
+    assert commands.originate_loopback(LEG, 15) == (
+        f"api originate {{origination_uuid={LEG},originate_timeout=5,process_cdr=false}}loopback/echo/default/inline "
+        "&playback(tone_stream://%(1000,0,1000);loops=15)")
+
+
+@pytest.mark.parametrize("build", [
+    lambda: commands.originate_loopback("a b", 1), lambda: commands.originate_loopback("a,b=c", 1),
+    lambda: commands.originate_loopback("a}b", 1), lambda: commands.originate_loopback(LEG, "1"),
+    lambda: commands.originate_loopback(LEG, -1), lambda: commands.kill("a b"), lambda: commands.kill("a\nb"),
+    lambda: commands.module_exists("mod_a b"), lambda: commands.module_exists("mod_A"),
+    lambda: commands.file_exists("/a b"), lambda: commands.file_exists("/a/../b"), lambda: commands.file_exists("a"),
+    lambda: commands.file_exists("/a\n"), lambda: commands.configuration("sofia"),
+    lambda: commands.configuration("../sofia.conf"), lambda: commands.configuration("a b.conf"),
+])
+def test_what_a_doctor_asks_holds_no_separator(build):
+    with pytest.raises(CommandRefused):
+        build()
 
 
 @pytest.mark.parametrize("names, subclasses", [

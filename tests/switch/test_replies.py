@@ -71,3 +71,28 @@ def test_a_leg_reads_as_an_event():
 
 def test_existence_is_true_or_not():
     assert replies.exists("true") and not replies.exists("false")
+
+
+@pytest.mark.parametrize("reply, version", [
+    ("FreeSWITCH Version 1.10.12-release~64bit ( 64bit)\n", (1, 10, 12)), ("FreeSWITCH Version unknown\n", None),
+])
+def test_a_version_is_three_numbers(reply, version):
+    assert replies.version(reply) == version
+
+
+def test_global_variables_are_one_a_line():
+    assert replies.variables("hold_music=tone_stream://%(1,2,3);a=b\ncore_uuid=x\n\n") == {
+        "hold_music": "tone_stream://%(1,2,3);a=b", "core_uuid": "x"}
+
+
+def test_settings_are_those_of_each_profile_and_those_outside():
+    reply = """<configuration name="x.conf"><settings><param name="listen-ip" value="::"/></settings><profiles>
+        <profile name="internal"><gateways><gateway><param name="password" value="s"/></gateway></gateways>
+        <settings><param name="context" value="public"></param></settings></profile></profiles></configuration>"""
+    assert list(replies.settings(reply)) == [("", "listen-ip", "::"), ("internal", "context", "public")]
+
+
+@pytest.mark.parametrize("reply", ["can't find anything\n", "<configuration>", ""])
+def test_a_configuration_that_is_no_xml_is_refused(reply):
+    with pytest.raises(ProtocolBroken):
+        list(replies.settings(reply))
