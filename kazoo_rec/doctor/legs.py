@@ -145,7 +145,7 @@ def others(seen: list[Seen], directory: RecordingsDir, is_ours) -> list[Finding]
         found.append(warning(OTHERS, f"the dialplan records {several(len(planned), 'leg')}: {shown(planned[0])}",
                              "it is left alone; take it out if kazoo_rec is to be the only recorder"))
     if unknown:
-        found.append(wrong(OTHERS, f"below our directory and not in our database: {several(len(unknown), 'recording')}: "
+        found.append(wrong(OTHERS, f"below our directory, not in our database: {several(len(unknown), 'recording')}: "
                            f"{shown(unknown[0])}", "another engine with another database serves this switch: stop one"))
     return found or [ok(OTHERS, f"none on {several(len(seen), 'leg')}")]
 

@@ -17,6 +17,7 @@ from kazoo_rec.documents import files
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.switch.connection import Connection
 from tests.doctor.conftest import findings_of, only
+from tests.doctor.test_database import insert
 
 
 def wrong(findings):
@@ -53,6 +54,19 @@ def test_it_commands_nothing_on_legs_of_others(deployment, switch, taken_in):
     assert only(found, "placed legs").state == "ok" and {leg.uuid for leg in call.legs} <= set(switch.legs)
     theirs = [line for line in switch.commands if any(leg.uuid in line for leg in call.legs)]
     assert theirs and all(line.startswith(("uuid_dump", "uuid_buglist")) for line in theirs)
+
+
+def test_a_recording_below_our_directory_is_ours_where_the_database_has_it(deployment, switch, taken_in):
+    recording_id = "202611-0123456789abcdef0123456789abcdef"
+    switch.play(Script(Phone("1000", "acme.example"), dials="1", dialplan=("answer", "park")))
+    switch.says["uuid_buglist"] = ("<function>session_record</function>\n<target>"
+                                   f"{deployment.recordings}/acme/20261121/{recording_id}.wav</target>\n")
+    switch.clock.sleep(0.5)
+    assert wrong(deployment.examine()) == {"other recorders"}
+    store = deployment.store()
+    insert(store, recording_id=recording_id, state="recording")
+    store.close()
+    assert wrong(deployment.examine()) == set()
 
 
 @pytest.mark.parametrize("broken, name, seen", [

@@ -52,6 +52,7 @@ def test_one_that_we_may_not_use_is_wrong(directory):
 def test_one_on_nfs_is_wrong_where_the_innermost_mount_says_so(directory):
     mounts = MOUNT.format("/", "ext4") + MOUNT.format(directory.parent, "nfs4")
     assert "on nfs4" in seen(rights(directory, mounts))
+    assert "on nfs4" in seen(rights(directory, mounts + MOUNT.format("/", "ext4")))
     assert seen(rights(directory, mounts + MOUNT.format(directory, "xfs")), "ok")
     assert seen(rights(directory, mounts.replace(f"{directory.parent} ", f"{directory.parent}/rec ")), "ok")
 

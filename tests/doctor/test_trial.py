@@ -7,6 +7,7 @@ import gevent
 import pytest
 
 from kazoo_rec.config import RecordingsDir
+from kazoo_rec.delivery.receiver import Received
 from kazoo_rec.doctor import trial
 from kazoo_rec.errors import CommandFailed, NotConnected
 from kazoo_rec.switch.connection import Connection
@@ -203,6 +204,12 @@ def test_an_upload_that_fails_is_wrong(tried, monkeypatch):
     monkeypatch.setattr(trial.http, "send", lambda *_: trial.http.Failure("ConnectionRefusedError"))
     found = only(tried.run(), "test delivery")
     assert found.state == "wrong" and "ConnectionRefusedError" in found.seen and tried.nothing_is_left()
+
+
+def test_another_file_than_was_sent_is_wrong(tried, monkeypatch):
+    monkeypatch.setattr(trial.Receiver, "files", [Received("id", "x.mp3", 1, "00" * 32, True)])
+    found = only(tried.run(), "test delivery")
+    assert found.state == "wrong" and "not what was sent" in found.seen and tried.nothing_is_left()
 
 
 def test_whatever_ends_it_the_call_and_the_files_go(tried):
