@@ -87,9 +87,6 @@ class Tracker:
         """The legs that are known."""
         return set(self._legs)
 
-    def leg(self, uuid: str) -> Leg | None:
-        return self._legs.get(uuid)
-
     def keep_only(self, uuids: set[str], cause: str):
         """Forgets every leg that is not in `uuids`: the switch does not have it, and its end was not heard, nor
         perhaps what came before it. What there is of its recordings, their files tell (`recovery.py`)."""
