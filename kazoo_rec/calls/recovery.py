@@ -107,7 +107,7 @@ class Recovery:
     def _take_call(self, answers, before):
         taken = []
         for row, dump, listed in answers:
-            if dump is None:
+            if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
             known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
             leg = self._tracker.take(dump, row, now_at, "the engine was not connected")

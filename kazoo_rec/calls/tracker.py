@@ -109,6 +109,10 @@ class Tracker:
         for uuid in uuids:
             self._aside.setdefault(uuid, [])
 
+    def expects(self, uuid: str) -> bool:
+        """Whether the leg is still to be taken in: not where its beginning was heard after all."""
+        return uuid in self._aside
+
     def take(self, event, listed_row, now_at, why) -> Leg | None:
         """Takes in a leg, or what was missed of one that is known, from its dump (`switch.replies.leg`) and its row of
         `show channels`; `why` says what kept us from hearing. `meet` has to follow."""
@@ -163,6 +167,8 @@ class Tracker:
                 self.feed(one, now_at)
 
     def _set_aside(self, event):
+        if event.name == "CHANNEL_CREATE" and event.uuid not in self._legs:
+            self._aside.pop(event.uuid, None)  # the list was faster than its event: it is heard from its beginning
         uuids = [event.uuid, *map(event.get, ("Old-Unique-ID", "Bridge-A-Unique-ID", "Bridge-B-Unique-ID"))]
         if event.name == "CHANNEL_CREATE":
             uuids += map(event.variable, ("originator", "other_loopback_leg_uuid"))

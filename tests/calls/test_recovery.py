@@ -212,6 +212,19 @@ def test_of_an_answer_that_is_heard_while_a_leg_is_asked_about_the_event_tells_w
     assert not any(row["spans"] for row in site.rows().values())
 
 
+def test_a_leg_whose_beginning_is_heard_after_it_was_listed_does_not_wait(site):
+    scene, armed = site.scene, []
+
+    def begins():
+        scene.phone_calls("a", "1000").rings("b", "a", "1001")
+        armed.extend(one for one in scene.switch.commands if "execute_on_answer" in one)
+
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.meanwhile["a"] = begins
+    site.sweep()
+    assert len(armed) == 2 and len([one for one in scene.switch.commands if "execute_on_answer" in one]) == 2
+
+
 def test_a_leg_that_ends_while_it_is_asked_about_leaves_nothing(site):
     site.talk()
     site.meanwhile["a"] = lambda: site.scene.event("CHANNEL_DESTROY", "a").event("CHANNEL_DESTROY", "b")

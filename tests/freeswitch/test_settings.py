@@ -80,24 +80,6 @@ def test_what_a_dialplan_sets_for_its_own_recordings_changes_none_of_ours(lab, s
     assert_whole(found["acme callee.inbound B 1001"], called.talk_ms, says=[610], hears=[930])
 
 
-def test_a_recording_that_goes_along_with_a_transfer_is_whole_when_it_ends(lab, switch, alice, bob):
-    lab.obey({"acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record()}}})
-    call = alice.call("1001")
-    called = bob.rings().ring()
-    caller, _ = until(lambda: _legs(switch, 2))
-    called.answer()
-    call.answered().hear(1000)
-    assert switch.api(f"uuid_setvar {caller} recording_follow_transfer true") == "+OK"
-    assert switch.api(f"uuid_transfer {caller} -bleg 3200") == "+OK"
-    called.hear(1000)
-    called.hang_up()
-
-    found = lab.recordings()
-    assert states(found) == {"acme caller.outbound A 1000": "recorded"}
-    recording = found["acme caller.outbound A 1000"]
-    assert recording.row["duration_ms"] > 1900 and not recording.row["partial"]
-
-
 def _legs(switch, count):
     """The uuids of the legs that ring, the caller's first; nothing while there are fewer than `count`."""
     rows = json.loads(switch.api("show channels as json")).get("rows", [])
