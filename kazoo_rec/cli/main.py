@@ -12,6 +12,7 @@ from kazoo_rec.cli.receive import receive
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.cli.run import role, run
 from kazoo_rec.cli.simulate import simulate
+from kazoo_rec.cli.token import token
 from kazoo_rec.errors import KazooRecError
 
 
@@ -21,7 +22,7 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, docs, recordings, simulate, receive):
+for command in (demo, run, role, decide, docs, recordings, token, simulate, receive):
     cli.add_command(command)
 
 

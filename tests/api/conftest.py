@@ -1,0 +1,84 @@
+"""The API over a real store, asked through Falcon's test client."""
+
+import pytest
+from falcon.testing import TestClient
+
+from kazoo_rec.api import tokens
+from kazoo_rec.api.app import make_app
+from kazoo_rec.store import Store
+from kazoo_rec.store.migrations import migrate
+from kazoo_rec.threads import Threads
+
+ACME = {"name": "Acme", "realm": "acme.example", "country": "US", "numbers": ["+15550001001"]}
+
+
+class Clock:
+    """Seconds, and milliseconds since the epoch, that pass when told to."""
+
+    def __init__(self):
+        self.now_s = 1_795_221_338.0
+
+    def __call__(self):
+        return self.now_s
+
+    def ms(self):
+        return int(self.now_s * 1000)
+
+
+class Client:
+    """Asks as the holder of `token`."""
+
+    def __init__(self, app, token=None):
+        self._http, self.token = TestClient(app), token
+
+    def __call__(self, method, path, data=None, headers=None, **more):
+        headers = {**({"X-Auth-Token": self.token} if self.token else {}), **(headers or {})}
+        if data is not None:
+            more["json"] = {"data": data}
+        return self._http.simulate_request(method, path, headers=headers, **more)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    migrate(url)
+    opened = Store(url, clock_ms=clock.ms)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def app(store, clock):
+    threads = Threads(1)
+    yield make_app(store, "fs1", threads.apply, clock, clock.ms)
+    threads.kill()
+
+
+@pytest.fixture
+def client(app, store):
+    """`client(role, account, user)`: a client with a token of its own; `client()` has none."""
+
+    def make(role=None, account=None, user=None, **limits):
+        if role is None:
+            return Client(app)
+        secret, row = tokens.make(role, account, user, "test", None, **limits)
+        store.access.add_token(row).get()
+        return Client(app, secret)
+
+    return make
+
+
+@pytest.fixture
+def root(client):
+    return client("superadmin")
+
+
+@pytest.fixture
+def acme(root):
+    """The id of an account."""
+    return root("PUT", "/v2/accounts", ACME).json["data"]["id"]
