@@ -125,7 +125,7 @@ def test_two_patches_at_once_both_come_through(root, users):
 
 
 def test_what_comes_from_a_file_is_the_files(root, store):
-    store.documents.take_files([{"kind": "account", "account_id": "filed", "id": "filed", "body": {"realm": "f.example"},
+    store.documents.take_files([{"kind": "account", "account_id": "filed", "id": "filed", "body": {},
                                  "source": "filed/account.yaml"}]).get()
     shown = root("GET", "/v2/accounts/filed").json["data"]
     assert shown["_read_only"] == {"source": "filed/account.yaml"}
