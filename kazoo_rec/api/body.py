@@ -30,7 +30,7 @@ def envelope_of(request) -> dict:
         body = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
         if deeper_than(MAX_DEPTH, body):
             raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
-        _check_texts(body)
+        _check_values(body)
     except RecursionError:
         raise _broken(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as broken:  # json.JSONDecodeError and UnicodeDecodeError are such
@@ -57,16 +57,19 @@ def _constant(name):
     raise ValueError(f"{name} is no JSON")
 
 
-def _check_texts(value):
-    """No NUL, which databases and C programs end a text at; no lone surrogate, which is in no encoding."""
+def _check_values(value):
+    """No NUL, which databases and C programs end a text at; no lone surrogate, which is in no encoding; no number that
+    most readers of JSON do not have (RFC 8259, 6)."""
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text has a NUL character")
         value.encode()
+    elif isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number is out of range")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _check_texts(key)
-            _check_texts(inner)
+            _check_values(key)
+            _check_values(inner)
     elif isinstance(value, list):
         for inner in value:
-            _check_texts(inner)
+            _check_values(inner)

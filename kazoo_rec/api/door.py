@@ -35,7 +35,7 @@ class Door:
         request.context.node, request.context.token = self._node, None
 
     def process_resource(self, request, _response, resource, params):
-        if not all(_ID.fullmatch(params.get(name, "x")) for name in ("account_id", "document_id")):
+        if not all(_ID.fullmatch(params[name]) for name in params if name != "schema"):
             raise not_found()
         roles = getattr(resource, "roles", None)
         if roles is None:

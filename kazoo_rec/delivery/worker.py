@@ -14,12 +14,15 @@ import structlog
 from gevent.event import Event
 
 from kazoo_rec.delivery import http, target
-from kazoo_rec.delivery.finish import finish, remove
+from kazoo_rec.delivery.finish import all_of, finish, remove
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
+
+#: Recordings whose audio is removed at once.
+DELETE_AT_ONCE = 20
 
 #: Seconds to wait when the store cannot be read.
 STORE_RETRY_S = 2.0
@@ -75,6 +78,7 @@ class Worker:
         """Takes up what there is room for, and does not wait for it. Raises what the store raises on reading."""
         self._take_stopped()
         self._take_due()
+        self._take_to_delete()
 
     def join(self):
         """Waits until everything that was taken up has ended."""
@@ -108,6 +112,10 @@ class Worker:
                 busy[job["host"]] += 1
                 if busy[job["host"]] <= per_host:
                     self._begin(job, job["host"], self._upload)
+
+    def _take_to_delete(self):
+        for row in self._free(DELETE_AT_ONCE, partial(self._store.recordings.to_delete, self._node)):
+            self._begin(row, None, self._delete)
 
     def _busy(self):
         return Counter(host for _, host in self._at_work.values())
@@ -156,6 +164,13 @@ class Worker:
         if state == "discarded":
             self._remove(row, "master")
 
+    def _delete(self, row):
+        """The audio first, then the row says so: killed in between, it is done again."""
+        master = self._recordings_dir / row["master"]
+        self._pool.apply(lambda: remove(*all_of(row["id"], master)))
+        self._store.recordings.update(row["id"], state="deleted", file=None).get()
+        log.info("recording deleted", recording_id=row["id"], call_id=row["call_id"], by=row["deleted_by"])
+
     def _upload(self, job):
         outcome = self._attempt(job)
         now_ms, attempts, recording = self._clock_ms(), job["attempts"] + 1, job["recording"]
@@ -165,7 +180,7 @@ class Worker:
                 job["id"], state="delivered", attempts=attempts, status=outcome.status, etag=outcome.etag,
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
             told.info("recording delivered", status=outcome.status)
-            if proved and self._settings.remove_after_delivery:
+            if proved and self._settings.remove_after_delivery and not self._held(recording):
                 self._remove(recording, "file", "master")
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
@@ -178,6 +193,9 @@ class Worker:
             told.error("delivery given up", error=outcome.text, hint="`kazoo-rec recordings retry` takes it up again")
         else:
             told.warning("delivery failed", error=outcome.text, next_attempt_ms=next_ms)
+
+    def _held(self, recording):
+        return self._store.recordings.get(recording["id"])["legal_hold"]
 
     def _attempt(self, job):
         recording = job["recording"]

@@ -1,6 +1,7 @@
 """The api: serves HTTP."""
 
 import socket
+from pathlib import Path
 
 from gevent.pywsgi import WSGIServer
 
@@ -9,8 +10,8 @@ from kazoo_rec.config import Config
 from kazoo_rec.store import Store
 from kazoo_rec.threads import Threads
 
-#: Threads that validate documents and hash passwords.
-THREADS = 2
+#: Threads that validate documents, hash passwords, encode and read files.
+THREADS = 4
 
 
 class Api:
@@ -30,8 +31,11 @@ class Api:
         # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
         # answer on a kept connection waits 44 ms for the acknowledgement of the head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._server = WSGIServer(listener, make_app(self._store, self._config.node, self._threads.apply), log=None)
+        self._server = WSGIServer(listener, self._app(), log=None)
         self._server.start()
+
+    def _app(self):
+        return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply)
 
     def stop(self):
         if self._server is not None:

@@ -82,10 +82,15 @@ recordings = Table(
     Column("sha256", Text),
     Column("channels", Integer),
     Column("sample_rate", Integer),
+    Column("label", Text),
+    Column("legal_hold", Boolean, nullable=False, default=False),
+    Column("delete_requested_ms", BigInteger),
+    Column("deleted_by", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Index("recordings_by_state", "node", "state", "stopped_ms"),
-    Index("recordings_by_account", "account_id", "created_ms"),
+    Index("recordings_of_account", "account_id", "created_ms", "id"),
+    Index("recordings_to_delete", "node", "delete_requested_ms"),
     Index("recordings_by_interaction", "interaction_id"),
 )
 

@@ -29,18 +29,20 @@ def globex(root):
 
 
 @pytest.mark.parametrize("role", ["admin", "listener", "user"])
-def test_no_account_sees_anothers_anything(app, client, root, acme, globex, role):
+def test_no_account_sees_anothers_anything(app, client, root, acme, globex, recording, role):
     made = {kind: root("PUT", f"/v2/accounts/{acme}/{kind}", data).json["data"]["id"] for kind, data in {
         "users": {"username": "ann"}, "devices": {"sip": {"username": "1000"}},
         "callflows": {"flow": {"module": "user"}}}.items()}
+    recorded = recording(acme)["id"]
     stranger, asked = client(role, globex, "ann"), 0
     for template, methods in routes(app):
         if "{account_id}" not in template:
             continue
         kind = template.split("/")[4] if template.count("/") > 3 else ""
         for identifier in ([made[kind], "0" * 32] if "{document_id}" in template else [""]):
-            path = template.format(account_id=acme, document_id=identifier)
-            nowhere = template.format(account_id="0" * 32, document_id=identifier)
+            ids = {"document_id": identifier, "recording_id": recorded}
+            path = template.format(account_id=acme, **ids)
+            nowhere = template.format(account_id="0" * 32, **ids)
             for method in methods:
                 answers = [stranger(method, one, {"username": "x"} if method != "GET" else None)
                            for one in (path, nowhere)]
@@ -57,7 +59,7 @@ def test_without_a_token_nothing_of_an_account_is_served(app, client, acme):
     nobody = client()
     for template, methods in routes(app):
         if "/accounts" in template:
-            path = template.format(account_id=acme, document_id="x")
+            path = template.format(account_id=acme, document_id="x", recording_id="x")
             answer = nobody(methods[0], path, {} if methods[0] != "GET" else None)
             assert answer.status_code in (401, 429), path
             assert answer.json["message"] in ("invalid_credentials", "too_many_requests")

@@ -21,7 +21,8 @@ def stopped_row(recording_id=RECORDING_ID, settings=(), **columns):
         "from_uri": "1001@acme.example", "to_uri": "1002@acme.example", "caller_id_name": "Ann", "state": "stopped",
         "caller_id_number": "1001", "state_reason": None, "master": f"acme/20261121/{recording_id}.wav",
         "started_ms": 1_700_000_000_000, "stopped_ms": 1_700_000_002_000, "expected_ms": 2000,
-        "cause": "success-maxtime", "partial": False, "duration_ms": None, "file": None, **columns,
+        "cause": "success-maxtime", "partial": False, "duration_ms": None, "file": None, "legal_hold": False,
+        "delete_requested_ms": None, "deleted_by": None, **columns,
     }
 
 
@@ -77,6 +78,13 @@ class Recordings:
         if self._store.reading:
             self._store.reading("stopped")
         return found[:limit]
+
+    def to_delete(self, node, limit):
+        return [dict(row) for row in self._store.rows.values() if row["node"] == node
+                and row["delete_requested_ms"] is not None and row["state"] != "deleted"][:limit]
+
+    def get(self, recording_id):
+        return dict(self._store.rows[recording_id])
 
     def update(self, recording_id, **columns):
         return self._store.write(lambda: self._store.rows[recording_id].update(columns) or 1)

@@ -106,6 +106,31 @@ def test_files_go_after_the_delivery_only_if_the_settings_say_so(site, remove):
     assert (site.file().exists(), mp3.exists()) == (not remove, not remove)
 
 
+def test_files_on_legal_hold_stay_after_the_delivery(site):
+    site.settings = {"remove_after_delivery": True}
+    with Customer() as customer:
+        site.due(customer.url)
+        site.store.rows[RECORDING_ID]["legal_hold"] = True
+        site.step()
+    assert len(customer.requests) == 1 and site.file().exists()
+
+
+def test_what_is_to_be_deleted_leaves_no_file_and_says_so(site):
+    site.stopped(None, settings={"format": "mp3"})
+    site.step()
+    others = site.directory / "acme" / "20261121" / "202611-ffffffffffffffffffffffffffffffff.wav"
+    others.touch()
+    for name in (f"{RECORDING_ID}.f.wav", f"{RECORDING_ID}.dual.mp3"):
+        site.file().with_name(name).touch()
+    site.store.rows[RECORDING_ID]["delete_requested_ms"] = 1
+    site.store.refusals = [OSError("the database is locked")]
+    site.step()
+    assert site.store.rows[RECORDING_ID]["state"] == "recorded"
+    site.step(later_s=3600)
+    assert (site.store.rows[RECORDING_ID]["state"], site.store.rows[RECORDING_ID]["file"]) == ("deleted", None)
+    assert list(site.file().parent.iterdir()) == [others]
+
+
 def test_files_stay_until_the_proof_is_durable(site):
     site.settings = {"remove_after_delivery": True}
     with Customer() as customer:

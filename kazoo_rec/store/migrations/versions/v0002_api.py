@@ -1,4 +1,4 @@
-"""For the API: times of documents, tokens, credentials, the audit log, which engine has read what."""
+"""For the API: times of documents, deletion of recordings, tokens, the audit log, engines."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,13 @@ def upgrade():
     for column in ("created_ms", "modified_ms"):
         op.add_column("documents", sa.Column(column, sa.BigInteger(), nullable=False, server_default="0"))
     op.create_index("documents_of_account", "documents", ["account_id", "kind", "id"], unique=False)
+    for column in (sa.Column("label", sa.Text()),
+                   sa.Column("legal_hold", sa.Boolean(), nullable=False, server_default=sa.false()),
+                   sa.Column("delete_requested_ms", sa.BigInteger()), sa.Column("deleted_by", sa.Text())):
+        op.add_column("recordings", column)
+    op.drop_index("recordings_by_account", "recordings")
+    op.create_index("recordings_of_account", "recordings", ["account_id", "created_ms", "id"], unique=False)
+    op.create_index("recordings_to_delete", "recordings", ["node", "delete_requested_ms"], unique=False)
     op.create_table(
         "engines",
         sa.Column("name", sa.Text(), primary_key=True),
@@ -62,6 +69,12 @@ def downgrade():
     for table in ("audit", "credentials", "tokens", "engines"):
         op.drop_table(table)
     op.drop_index("documents_of_account", "documents")
+    for index in ("recordings_to_delete", "recordings_of_account"):
+        op.drop_index(index, "recordings")
+    op.create_index("recordings_by_account", "recordings", ["account_id", "created_ms"], unique=False)
+    with op.batch_alter_table("recordings") as recordings:
+        for column in ("label", "legal_hold", "delete_requested_ms", "deleted_by"):
+            recordings.drop_column(column)
     with op.batch_alter_table("documents") as documents:
         documents.drop_column("created_ms")
         documents.drop_column("modified_ms")

@@ -1,0 +1,142 @@
+"""The audio of a recording over HTTP: which presentation, which part of it, never half a file."""
+
+import re
+from pathlib import Path
+
+import falcon
+
+from kazoo_rec.api.envelope import ApiError, invalid, not_found
+from kazoo_rec.errors import MediaError
+from kazoo_rec.media import encode, wav
+from kazoo_rec.media.peaks import peaks
+from kazoo_rec.store.recordings import OPEN_STATES
+
+FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
+TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+
+#: Read and sent at once.
+BLOCK_BYTES = 256 * 1024
+
+
+class Sound:
+    """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread."""
+
+    def __init__(self, recordings_dir: Path, run):
+        self._recordings_dir, self._run = recordings_dir, run
+
+    @staticmethod
+    def is_wanted(request) -> bool:
+        """Whether the client asks for audio and not for JSON. Raises ApiError where it asks for what is not made."""
+        said = request.get_param("accept")
+        if said is not None and said not in (*FORMATS, falcon.MEDIA_JSON):
+            raise ApiError(406, "not_acceptable", {"message": "not acceptable", "target": sorted(FORMATS)})
+        return said in FORMATS if said else request.client_prefers((falcon.MEDIA_JSON, *FORMATS)) in FORMATS
+
+    def play(self, request, response, row):
+        """Fills the response with the file, or the part that Range asks for."""
+        form = FORMATS[request.get_param("accept") or request.client_prefers(tuple(FORMATS))]
+        channels = _one_of(request, "channels", ("mono", "dual"), row["settings"]["channels"])
+        track = _one_of(request, "track", ("both", "inbound", "outbound"), row["settings"]["track"])
+        path = self._run(self._presentation, (row, form, channels, track))
+        response.set_header("Accept-Ranges", "bytes")
+        response.set_header("X-Request-ID", request.context.request_id)
+        response.set_header("Vary", "Accept")
+        response.cache_control = ["private", "no-cache"]
+        inline = request.get_param("inline") == "true"
+        response.set_header("Content-Disposition", f'{"inline" if inline else "attachment"}; filename="{path.name}"')
+        etag = f'"{row["sha256"][:32]}-{form}-{channels}-{track}"'
+        response.set_header("ETag", etag)
+        if etag in (request.get_header("If-None-Match") or ""):
+            response.status = 304
+            return
+        response.content_type = TYPES[form]
+        self._send(request, response, path, etag)
+
+    def peaks(self, row, points):
+        """See `media.peaks`."""
+        return self._run(self._of_master, (row, lambda master: peaks(master, points)))
+
+    def _send(self, request, response, path, etag):
+        file = self._run(open, (path, "rb"))
+        size = path.stat().st_size
+        part = _range(request.get_header("Range"), size)
+        if part is not None and request.get_header("If-Range") in (None, etag):
+            first, last = part
+            if first > last:
+                file.close()
+                response.status, response.content_type = 416, falcon.MEDIA_JSON
+                response.set_header("Content-Range", f"bytes */{size}")
+                return
+            response.status = 206
+            response.set_header("Content-Range", f"bytes {first}-{last}/{size}")
+        else:
+            first, last = 0, size - 1
+        response.content_length = last - first + 1
+        response.stream = _blocks(file, first, last, self._run)
+
+    def _presentation(self, row, form, channels, track):
+        """The file that is asked for; made where it is not what was delivered. Blocks."""
+        def made(master):
+            known = wav.probe(master)
+            count = encode.channels_of(known, channels, track)
+            kind = track if track != "both" else "dual" if count == 2 else "mono"
+            target = master.with_name(f"{row['id']}.{kind}.{form}")
+            if not target.exists():
+                make = encode.to_mp3 if form == "mp3" else encode.to_wav
+                make(known, target, channels, track)
+            return target
+
+        settings = row["settings"]
+        if row["file"] and (form, channels, track) == (settings["format"], settings["channels"], settings["track"]):
+            file = self._recordings_dir / row["file"]
+            if _playable(row) and file.exists():
+                return file
+        return self._of_master(row, made)
+
+    def _of_master(self, row, make):
+        if not _playable(row):
+            raise not_found(row["id"])
+        try:
+            return make(self._recordings_dir / row["master"])
+        except (FileNotFoundError, MediaError):
+            raise ApiError(404, "bad_identifier", {
+                "message": "the audio is not here: it was removed after its delivery, or its disk is not mounted",
+                "state": row["state"]}) from None
+
+
+def _playable(row):
+    if row["state"] in (*OPEN_STATES, "stopped"):
+        raise ApiError(409, "conflict", {"message": "the recording is not finished", "state": row["state"]})
+    return row["state"] == "recorded"
+
+
+def _one_of(request, name, allowed, otherwise):
+    said = request.get_param(name, default=otherwise)
+    if said not in allowed:
+        raise invalid(name, "enum", "Value not found in enumerated list of values", target=list(allowed))
+    return said
+
+
+def _range(said, size):
+    """(first, last) byte; None for no Range, several or one that cannot be read: the whole is right then (RFC 9110,
+    14.2). first > last where there is nothing of it."""
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", said or "")
+    if not found or found[0] == "bytes=-":
+        return None
+    first, last = found.groups()
+    if not first:
+        return (max(0, size - int(last)), size - 1) if int(last) else (size, size - 1)
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last), size - 1) if last else size - 1
+
+
+def _blocks(file, first, last, run):
+    try:
+        file.seek(first)
+        left = last - first + 1
+        while left and (block := run(file.read, (min(left, BLOCK_BYTES),))):
+            left -= len(block)
+            yield block
+    finally:
+        file.close()
