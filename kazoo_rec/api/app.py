@@ -9,6 +9,7 @@ from kazoo_rec.api.audit import Audit
 from kazoo_rec.api.documents import KINDS, Document, Documents, Editor
 from kazoo_rec.api.door import Door
 from kazoo_rec.api.envelope import ApiError, fail, fail_as_falcon, fail_unforeseen
+from kazoo_rec.api.links import Link, Linked, Links
 from kazoo_rec.api.login import ApiAuth, UserAuth
 from kazoo_rec.api.recordings import Explain, Peaks, Recording, Recordings
 from kazoo_rec.api.schemas import Schema, Schemas
@@ -39,6 +40,9 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
     app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
     app.add_route(recording, Recording(store, sound))
+    app.add_route(f"{recording}/links", Links(store, clock_ms))
+    app.add_route(f"{recording}/links/{{link_id}}", Link(store))
+    app.add_route("/v2/links/{secret}", Linked(store, sound, throttle, clock_ms))
     app.add_route(f"{recording}/peaks", Peaks(store, sound))
     app.add_route(f"{recording}/explain", Explain(store))
     for name, kind in KINDS.items():

@@ -63,8 +63,7 @@ class Door:
 
     def _token(self, request):
         address = request.remote_addr
-        if (wait_s := self._throttle.wait_s(address)) > 0:
-            raise ApiError(429, "too_many_requests", {"message": "too many failures"}, retry_after_s=int(wait_s) + 1)
+        self._throttle.check(address)
         hashed = tokens.hash_of(_secret(request))
         token = self._access.token(hashed) if hashed else None
         if token is None:

@@ -18,9 +18,7 @@ class Login:
         self._store, self._throttle, self._run, self._clock_ms = store, throttle, run, clock_ms
 
     def on_put(self, request, response):
-        wait_s = self._throttle.wait_s(request.remote_addr)
-        if wait_s > 0:
-            raise ApiError(429, "too_many_requests", {"message": "too many failures"}, retry_after_s=int(wait_s) + 1)
+        self._throttle.check(request.remote_addr)
         found = self._whose(data_of(request))
         if found is None:
             self._throttle.failed(request.remote_addr)

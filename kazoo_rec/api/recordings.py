@@ -58,7 +58,7 @@ class Recording:
     def on_get(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
         if self._sound.is_wanted(request):
-            self._sound.play(request, response, row)
+            self._sound.play_as_asked(request, response, row)
         else:
             told = {**shown(row), "deliveries": [_delivery(one) for one in self._store.deliveries.of(row["id"])]}
             succeed(request, response, told, revision=row["updated_ms"])

@@ -14,6 +14,8 @@ from kazoo_rec.store.recordings import OPEN_STATES
 FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
+CHOICES = {"format": ["mp3", "wav"], "channels": ["mono", "dual"], "track": ["both", "inbound", "outbound"]}
+
 #: Read and sent at once.
 BLOCK_BYTES = 256 * 1024
 
@@ -32,11 +34,14 @@ class Sound:
             raise ApiError(406, "not_acceptable", {"message": "not acceptable", "target": sorted(FORMATS)})
         return said in FORMATS if said else request.client_prefers((falcon.MEDIA_JSON, *FORMATS)) in FORMATS
 
-    def play(self, request, response, row):
-        """Fills the response with the file, or the part that Range asks for."""
+    def play_as_asked(self, request, response, row):
+        """As `play`, in the presentation that the request names; else that of the recording's settings."""
         form = FORMATS[request.get_param("accept") or request.client_prefers(tuple(FORMATS))]
-        channels = _one_of(request, "channels", ("mono", "dual"), row["settings"]["channels"])
-        track = _one_of(request, "track", ("both", "inbound", "outbound"), row["settings"]["track"])
+        channels, track = (one_of(name, request.get_param(name), row) for name in ("channels", "track"))
+        self.play(request, response, row, form, channels, track)
+
+    def play(self, request, response, row, form, channels, track):
+        """Fills the response with the file, or the part that Range asks for."""
         path = self._run(self._presentation, (row, form, channels, track))
         response.set_header("Accept-Ranges", "bytes")
         response.set_header("X-Request-ID", request.context.request_id)
@@ -110,10 +115,12 @@ def _playable(row):
     return row["state"] == "recorded"
 
 
-def _one_of(request, name, allowed, otherwise):
-    said = request.get_param(name, default=otherwise)
-    if said not in allowed:
-        raise invalid(name, "enum", "Value not found in enumerated list of values", target=list(allowed))
+def one_of(name: str, said: str | None, row: dict) -> str:
+    """What was said of `name` (format, channels or track), else the setting of the recording. Raises ApiError where
+    there is no such."""
+    said = row["settings"][name] if said is None else said
+    if said not in CHOICES[name]:
+        raise invalid(name, "enum", "Value not found in enumerated list of values", target=CHOICES[name])
     return said
 
 

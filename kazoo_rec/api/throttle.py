@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+from kazoo_rec.api.envelope import ApiError
+
 #: Failures in a row that an address has free, and seconds after which one is forgiven.
 FREE, FORGIVEN_S = 10, 6.0
 
@@ -19,6 +21,11 @@ class Throttle:
     def wait_s(self, address: str) -> float:
         """Seconds until this address is listened to again; 0 where it is."""
         return max(0.0, (self._left(address) - FREE + 1) * FORGIVEN_S)
+
+    def check(self, address: str):
+        """Raises ApiError (429) where this address has to wait."""
+        if (wait_s := self.wait_s(address)) > 0:
+            raise ApiError(429, "too_many_requests", {"message": "too many failures"}, retry_after_s=int(wait_s) + 1)
 
     def failed(self, address: str):
         """One more failure of this address."""

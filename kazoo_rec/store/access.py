@@ -4,7 +4,7 @@ from gevent.event import AsyncResult
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from kazoo_rec.store.tables import audit, credentials, tokens
+from kazoo_rec.store.tables import audit, credentials, links, tokens
 
 _TOKEN = select(tokens).where(
     tokens.c.hash == bindparam("hash"), tokens.c.revoked_ms.is_(None),
@@ -37,6 +37,27 @@ class Access:
         """The result is 1, or 0 where there is no such token or it was revoked before."""
         statement = update(tokens).where(tokens.c.id == token_id, tokens.c.revoked_ms.is_(None)).values(
             revoked_ms=self._clock_ms())
+        return self._submit(lambda connection: connection.execute(statement).rowcount)
+
+    def add_link(self, row: dict) -> AsyncResult:
+        """`row` has the table's columns, but `created_ms`."""
+        values = {"created_ms": self._clock_ms(), **row}
+        return self._submit(lambda connection: connection.execute(links.insert(), values).rowcount)
+
+    def link(self, hashed: str) -> dict | None:
+        """The link with this hash, whether it still plays or not."""
+        rows = self._many(select(links).where(links.c.hash == hashed))
+        return rows[0] if rows else None
+
+    def links(self, recording_id: str) -> list[dict]:
+        """Every link that was made to a recording, the newest first."""
+        return self._many(select(links).where(links.c.recording_id == recording_id).order_by(
+            links.c.created_ms.desc(), links.c.id))
+
+    def revoke_link(self, recording_id: str, link_id: str) -> AsyncResult:
+        """The result is 0 where there is no such link or it was revoked before."""
+        statement = update(links).where(links.c.id == link_id, links.c.recording_id == recording_id,
+                                        links.c.revoked_ms.is_(None)).values(revoked_ms=self._clock_ms())
         return self._submit(lambda connection: connection.execute(statement).rowcount)
 
     def set_credentials(self, account_id: str, user_id: str, hashes: dict[str, str]) -> AsyncResult:

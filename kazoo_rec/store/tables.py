@@ -141,6 +141,22 @@ tokens = Table(
     Column("revoked_ms", BigInteger),
 )
 
+#: URLs that play one recording, in one presentation, without a token; `hash` as in `tokens`.
+links = Table(
+    "links", metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("account_id", Text, nullable=False),
+    Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False, index=True),
+    Column("format", Text, nullable=False),
+    Column("channels", Text, nullable=False),
+    Column("track", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
 #: What users log in with: scrypt of Kazoo's credentials hash, salted by account, so that one computation finds whose.
 credentials = Table(
     "credentials", metadata,

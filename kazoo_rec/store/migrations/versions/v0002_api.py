@@ -39,6 +39,21 @@ def upgrade():
         sa.Column("revoked_ms", sa.BigInteger()),
     )
     op.create_table(
+        "links",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("hash", sa.Text(), nullable=False, unique=True),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("recording_id", sa.Text(), sa.ForeignKey("recordings.id"), nullable=False),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("channels", sa.Text(), nullable=False),
+        sa.Column("track", sa.Text(), nullable=False),
+        sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_ms", sa.BigInteger()),
+    )
+    op.create_index("ix_links_recording_id", "links", ["recording_id"], unique=False)
+    op.create_table(
         "credentials",
         sa.Column("account_id", sa.Text(), primary_key=True),
         sa.Column("user_id", sa.Text(), primary_key=True),
@@ -66,7 +81,7 @@ def upgrade():
 
 
 def downgrade():
-    for table in ("audit", "credentials", "tokens", "engines"):
+    for table in ("audit", "credentials", "links", "tokens", "engines"):
         op.drop_table(table)
     op.drop_index("documents_of_account", "documents")
     for index in ("recordings_to_delete", "recordings_of_account"):
