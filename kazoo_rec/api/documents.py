@@ -153,7 +153,7 @@ class Editor:
 
     def _write(self, place, data, before):
         kind, account_id, document_id = place
-        body = self._run(checked, (kind, {**data, "id": document_id}))
+        body = {**self._run(checked, (kind, data)), "id": document_id}
         body.pop("_read_only", None)
         secrets = self._secrets(account_id, body, before) if kind == "user" else None
         row = {"kind": kind, "account_id": account_id, "id": document_id, "body": body}

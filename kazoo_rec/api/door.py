@@ -7,7 +7,7 @@ import structlog
 from gevent import Timeout
 
 from kazoo_rec.api import tokens
-from kazoo_rec.api.envelope import ApiError, not_found
+from kazoo_rec.api.envelope import ApiError, invalid, not_found
 
 #: Seconds within which the audit log takes an entry; an answer that it did not take is not given.
 AUDIT_WITHIN_S = 5.0
@@ -37,6 +37,9 @@ class Door:
     def process_resource(self, request, _response, resource, params):
         if not all(_ID.fullmatch(params[name]) for name in params if name != "schema"):
             raise not_found()
+        for name, said in request.params.items():
+            if isinstance(said, list):
+                raise invalid(name, "error", "Value must be given once")
         roles = getattr(resource, "roles", None)
         if roles is None:
             return

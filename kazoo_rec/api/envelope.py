@@ -40,6 +40,12 @@ def succeed(request, response, data, status: int = 200, revision: int | None = N
     _fill(request, response, status, {"data": data, "status": "success", **more})
 
 
+def succeed_bare(request, response, body):
+    """For what has a form of its own: no envelope."""
+    response.set_header("X-Request-ID", request.context.request_id)
+    response.content_type, response.data = falcon.MEDIA_JSON, orjson.dumps(body)
+
+
 def fail(request, response, error: ApiError, _parameters=None):
     """An error handler of Falcon's."""
     if error.retry_after_s is not None:

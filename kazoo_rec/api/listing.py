@@ -44,12 +44,8 @@ def filter_of(request):
     filter_KEY, filter_not_KEY (a value, or a JSON list of them; dots go into objects), has_key, key_missing, has_value,
     value_missing, created_from, created_to, modified_from, modified_to (Gregorian seconds).
     """
-    conditions = []
-    for name, said in request.params.items():
-        for value in said if isinstance(said, list) else [said]:
-            condition = _condition(name, value)
-            if condition is not None:
-                conditions.append(condition)
+    said = (_condition(name, value) for name, value in request.params.items())
+    conditions = [condition for condition in said if condition is not None]
     return lambda row: all(condition(row) for condition in conditions)
 
 

@@ -57,8 +57,9 @@ class Recording:
 
     def on_get(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
-        if self._sound.is_wanted(request):
-            self._sound.play_as_asked(request, response, row)
+        presentation = self._sound.asked_of(request, row)
+        if presentation is not None:
+            self._sound.play(request, response, row, *presentation)
         else:
             told = {**shown(row), "deliveries": [_delivery(one) for one in self._store.deliveries.of(row["id"])]}
             succeed(request, response, told, revision=row["updated_ms"])
@@ -168,25 +169,24 @@ def _delivery(row):
 def _conditions(request):
     conditions, kept = [], COLUMNS.delete_requested_ms.is_(None)
     heard = COLUMNS.state.not_in(UNHEARD)
-    for name, said in request.params.items():
-        for value in said if isinstance(said, list) else [said]:
-            if name == "filter_state" and value == "deleted":
-                heard, kept = COLUMNS.delete_requested_ms.is_not(None), true()
-            elif name == "filter_state":
-                heard = COLUMNS.state == value
-            elif name.startswith("filter_"):
-                if name[7:] not in FILTERS:
-                    raise invalid(name, "error", "Value must be one of the filters", target=sorted(FILTERS))
-                conditions.append(FILTERS[name[7:]] == value)
-            elif name in ("created_from", "created_to"):
-                at_ms = (_whole(name, value) - GREGORIAN_S) * 1000
-                conditions.append(COLUMNS.created_ms >= at_ms if name == "created_from" else
-                                  COLUMNS.created_ms < at_ms + 1000)
-            elif name == "min_duration_s":
-                conditions.append(COLUMNS.duration_ms >= _whole(name, value) * 1000)
-            elif name in ("number", "q"):
-                conditions.append(or_(*(column.contains(value, autoescape=True)
-                                        for column in (NUMBERS if name == "number" else TEXTS))))
+    for name, value in request.params.items():
+        if name == "filter_state" and value == "deleted":
+            heard, kept = COLUMNS.delete_requested_ms.is_not(None), true()
+        elif name == "filter_state":
+            heard = COLUMNS.state == value
+        elif name.startswith("filter_"):
+            if name[7:] not in FILTERS:
+                raise invalid(name, "error", "Value must be one of the filters", target=sorted(FILTERS))
+            conditions.append(FILTERS[name[7:]] == value)
+        elif name in ("created_from", "created_to"):
+            at_ms = (_whole(name, value) - GREGORIAN_S) * 1000
+            conditions.append(COLUMNS.created_ms >= at_ms if name == "created_from" else
+                              COLUMNS.created_ms < at_ms + 1000)
+        elif name == "min_duration_s":
+            conditions.append(COLUMNS.duration_ms >= _whole(name, value) * 1000)
+        elif name in ("number", "q"):
+            conditions.append(or_(*(column.contains(value, autoescape=True)
+                                    for column in (NUMBERS if name == "number" else TEXTS))))
     return [*conditions, heard, kept]
 
 

@@ -27,18 +27,17 @@ class Sound:
         self._recordings_dir, self._run = recordings_dir, run
 
     @staticmethod
-    def is_wanted(request) -> bool:
-        """Whether the client asks for audio and not for JSON. Raises ApiError where it asks for what is not made."""
+    def asked_of(request, row) -> tuple[str, str, str] | None:
+        """(format, channels, track) that a request names, else those of the recording's settings; None where it wants
+        JSON. Raises ApiError for what is not made."""
         said = request.get_param("accept")
         if said is not None and said not in (*FORMATS, falcon.MEDIA_JSON):
             raise ApiError(406, "not_acceptable", {"message": "not acceptable", "target": sorted(FORMATS)})
-        return said in FORMATS if said else request.client_prefers((falcon.MEDIA_JSON, *FORMATS)) in FORMATS
-
-    def play_as_asked(self, request, response, row):
-        """As `play`, in the presentation that the request names; else that of the recording's settings."""
-        form = FORMATS[request.get_param("accept") or request.client_prefers(tuple(FORMATS))]
+        if request.get_param("inline", default="false") not in ("true", "false"):
+            raise invalid("inline", "enum", "Value not found in enumerated list of values", target=["true", "false"])
         channels, track = (one_of(name, request.get_param(name), row) for name in ("channels", "track"))
-        self.play(request, response, row, form, channels, track)
+        form = FORMATS.get(said or request.client_prefers((falcon.MEDIA_JSON, *FORMATS)))
+        return form and (form, channels, track)
 
     def play(self, request, response, row, form, channels, track):
         """Fills the response with the file, or the part that Range asks for."""

@@ -194,7 +194,7 @@ class TestLists:
     def test_filters(self, names, params, found):
         assert names(**params) == found
 
-    @pytest.mark.parametrize("params", [{"page_size": "0"}, {"page_size": "x"}, {"start_key": "%%%"},
+    @pytest.mark.parametrize("params", [{"page_size": "0"}, {"page_size": "x"}, {"start_key": "%%%"}, {"a": ["1", "2"]},
                                         {"created_from": "soon"}])
     def test_what_is_no_page_is_refused(self, root, users, params):
         assert root("GET", users, params=params).status_code == 400
