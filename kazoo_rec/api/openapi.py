@@ -184,8 +184,8 @@ def _sounding(operation):
 
 def _silent(operation):
     """As `operation`, for HEAD: no body."""
-    answers = _sounding(operation)["responses"]
-    return {**operation, "responses": {code: {"description": answer["description"]} for code, answer in answers.items()}}
+    answers = _sounding(operation)["responses"].items()
+    return {**operation, "responses": {code: {"description": answer["description"]} for code, answer in answers}}
 
 
 def _linked(summary):
