@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import falcon
+from gevent.lock import BoundedSemaphore
 
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
 from kazoo_rec.errors import MediaError
@@ -25,6 +27,7 @@ class Sound:
 
     def __init__(self, recordings_dir: Path, run):
         self._recordings_dir, self._run = recordings_dir, run
+        self._making = WeakValueDictionary()  # a presentation → the lock of who makes it: the others wait for his
 
     @staticmethod
     def asked_of(request, row) -> tuple[str, str, str] | None:
@@ -41,7 +44,8 @@ class Sound:
 
     def play(self, request, response, row, form, channels, track):
         """Fills the response with the file, or the part that Range asks for."""
-        path = self._run(self._presentation, (row, form, channels, track))
+        with self._making.setdefault((row["id"], form, channels, track), BoundedSemaphore()):
+            path = self._run(self._presentation, (row, form, channels, track))
         response.set_header("Accept-Ranges", "bytes")
         response.set_header("X-Request-ID", request.context.request_id)
         response.set_header("Vary", "Accept")

@@ -162,12 +162,11 @@ class Worker:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
         if state == "discarded":
-            self._remove(row, "master")
+            self._remove(row)
 
     def _delete(self, row):
         """The audio first, then the row says so: killed in between, it is done again."""
-        master = self._recordings_dir / row["master"]
-        self._pool.apply(lambda: remove(*all_of(row["id"], master)))
+        self._remove_all(row)
         self._store.recordings.update(row["id"], state="deleted", file=None).get()
         log.info("recording deleted", recording_id=row["id"], call_id=row["call_id"], by=row["deleted_by"])
 
@@ -181,15 +180,17 @@ class Worker:
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
             told.info("recording delivered", status=outcome.status)
             if proved and self._settings.remove_after_delivery and not self._held(recording):
-                self._remove(recording, "file", "master")
+                self._remove(recording)
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         wait_ms = max(self._back_off_ms(attempts), (outcome.retry_after_s or 0) * 1000)
         next_ms = round(min(now_ms + wait_ms, job["give_up_ms"]))
-        self._store.deliveries.update(
+        changed = self._store.deliveries.update_due(
             job["id"], state="failed" if over else "due", attempts=attempts, status=outcome.status,
             last_error=outcome.text, next_attempt_ms=next_ms).get()
-        if over:
+        if not changed:
+            told.info("delivery ended meanwhile, its recording was deleted")
+        elif over:
             told.error("delivery given up", error=outcome.text, hint="`kazoo-rec recordings retry` takes it up again")
         else:
             told.warning("delivery failed", error=outcome.text, next_attempt_ms=next_ms)
@@ -208,9 +209,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error
             return http.Failure(http.explain(error))
 
-    def _remove(self, recording, *columns):
+    def _remove_all(self, recording):
+        master = self._recordings_dir / recording["master"]
+        self._pool.apply(lambda: remove(*all_of(recording["id"], master)))
+
+    def _remove(self, recording):
         try:
-            self._pool.apply(remove, [self._recordings_dir / recording[column] for column in columns])
+            self._remove_all(recording)
         except OSError as error:
             log.error("cannot remove a file that is done with", recording_id=recording["id"], error=http.explain(error),
                       hint="its directory has to be writable for this user")

@@ -55,7 +55,7 @@ def store(tmp_path, clock):
 
 @pytest.fixture
 def app(store, clock, tmp_path):
-    threads = Threads(1)
+    threads = Threads(4)
     yield make_app(store, "fs1", tmp_path / "recordings", threads.apply, clock, clock.ms)
     threads.kill()
 

@@ -2,10 +2,12 @@
 
 import io
 
+import gevent
 import numpy as np
 import pytest
 import soundfile
 
+from kazoo_rec.api import sound
 from tests.api.conftest import ACME
 from tests.media.sounds import HEARD, SAID, tones
 
@@ -142,6 +144,19 @@ class TestSound:
         assert (again.status_code, again.content) == (304, b"")
         other = root("GET", one, params={"accept": "audio/mpeg", "channels": "mono"}, headers={"If-None-Match": etag})
         assert other.status_code == 200
+
+    def test_two_first_plays_at_once_make_one_file(self, root, one, monkeypatch):
+        made, encoded = [], sound.encode.to_mp3
+
+        def count(master, target, *presentation):
+            made.append(target)
+            encoded(master, target, *presentation)
+
+        monkeypatch.setattr(sound.encode, "to_mp3", count)
+        plays = [gevent.spawn(root, "GET", one, params={"accept": "audio/mpeg"}) for _ in range(3)]
+        answers = [play.get(timeout=20) for play in plays]
+        assert {answer.status_code for answer in answers} == {200} and len(made) == 1
+        assert len({answer.content for answer in answers}) == 1
 
     def test_head_tells_and_does_not_send(self, root, one):
         params = {"accept": "audio/wav", "inline": "true"}

@@ -124,6 +124,11 @@ class Deliveries:
 
         return self._store.write(change)
 
+    def update_due(self, delivery_id, **columns):
+        if self._store.uploads.get(delivery_id, {}).get("state") != "due":
+            return self._store.write(lambda: 0)
+        return self.update(delivery_id, **columns)
+
 
 class Customer:
     """A customer's web server. `answers` are (status, headers) for the next requests; then it says 200.

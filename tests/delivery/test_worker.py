@@ -106,6 +106,26 @@ def test_files_go_after_the_delivery_only_if_the_settings_say_so(site, remove):
     assert (site.file().exists(), mp3.exists()) == (not remove, not remove)
 
 
+def test_what_was_made_to_be_played_goes_with_the_files_after_the_delivery(site):
+    site.settings = {"remove_after_delivery": True}
+    with Customer() as customer:
+        site.due(customer.url)
+        played = site.file().with_suffix(".mono.mp3")
+        played.touch()
+        site.step()
+    assert not played.exists()
+
+
+def test_an_upload_that_fails_after_the_recording_was_deleted_is_not_due_again(site):
+    def delete(_number):
+        upload.update(state="failed", last_error="the recording was deleted")
+
+    with Customer([("500 Error", {})], before=delete) as customer:
+        upload = site.due(customer.url)
+        site.step()
+    assert (upload["state"], upload["last_error"]) == ("failed", "the recording was deleted")
+
+
 def test_files_on_legal_hold_stay_after_the_delivery(site):
     site.settings = {"remove_after_delivery": True}
     with Customer() as customer:
