@@ -112,7 +112,7 @@ class Editor:
 
     def create(self, request, response, place, data):
         """A new document, 201."""
-        row = self._write(place, data, None)
+        row = self._write(request.context.token, place, data, None)
         response.set_header("Location", f"{request.path.rstrip('/')}/{row['id']}")
         self._answer(request, response, row, 201)
 
@@ -127,7 +127,7 @@ class Editor:
             if said is not None and said != str(row["seq"]):
                 break
             try:
-                written = self._write(place, make(row["body"]), row)
+                written = self._write(request.context.token, place, make(row["body"]), row)
                 return self._answer(request, response, written, 200)
             except DocumentChanged:
                 continue
@@ -151,10 +151,11 @@ class Editor:
         row["body"] = {**row["body"], "_read_only": {"deleted": True}}
         self._answer(request, response, row, 200)
 
-    def _write(self, place, data, before):
+    def _write(self, token, place, data, before):
         kind, account_id, document_id = place
         body = {**self._run(checked, (kind, data)), "id": document_id}
         body.pop("_read_only", None)
+        _check_rights(token, kind, body, before)
         secrets = self._secrets(account_id, body, before) if kind == "user" else None
         row = {"kind": kind, "account_id": account_id, "id": document_id, "body": body}
         try:
@@ -226,9 +227,21 @@ def _summary(row):
     return {name: whole[name] for name in SUMMARY if name in whole}
 
 
+def _check_rights(token, kind, body, before):
+    """Raises ApiError where an account's own admin would say whose calls are whose: with them, another's would be
+    recorded for him."""
+    said = body if kind == "account" else body.get("sip") or {}
+    earlier = before["body"] if before else {}
+    known = earlier if kind == "account" else earlier.get("sip") or {}
+    names = {"account": ("realm", "numbers", "name"), "device": ("realm",)}.get(kind, ())
+    changed = [name for name in names if said.get(name) != known.get(name)]
+    if changed and token["role"] != "superadmin":
+        raise ApiError(403, "forbidden", {"message": f"{', '.join(changed)}: only a superadmin says this"})
+
+
 def _check_clashes(row, rivals):
     for clash in clashes([*rivals, row]):
-        if clash["row"] is row:
+        if clash["row"] is row or clash["rival"] is row:
             taken = " is taken" if clash["rival"] else ""
             raise invalid(clash["field"] or "id", "unique" if clash["rival"] else "not_found",
                           clash["message"] + taken)

@@ -1,7 +1,7 @@
 """Documents of accounts, users, devices and callflows, each with the `seq` of its last change."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
@@ -117,14 +117,17 @@ def _expect(connection, row, seq):
 
 
 def _rivals(connection, row):
-    """What could clash with a document: for accounts each other, for a device also its owner and whoever has its SIP
-    user, for what is in an account that account."""
+    """What could clash with a document: for accounts each other and devices of their realm; for a device accounts, its
+    owner and whoever has its SIP user; for what else is in an account that account."""
     same = documents.c.account_id == row["account_id"]
     which = documents.c.kind == "account"
     if row["kind"] == "device":
         username = (row["body"].get("sip") or {}).get("username")
         which = or_(which, same & (documents.c.kind == "user") & (documents.c.id == row["body"].get("owner_id")),
                     (documents.c.kind == "device") & (documents.c.body["sip"]["username"].as_string() == username))
+    elif row["kind"] == "account" and row["body"].get("realm"):
+        realm = func.lower(documents.c.body["sip"]["realm"].as_string())
+        which = or_(which, (documents.c.kind == "device") & (realm == row["body"]["realm"].lower()))
     elif row["kind"] == "callflow":
         which = same & documents.c.kind.in_(("account", "callflow"))
     elif row["kind"] == "user":

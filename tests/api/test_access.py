@@ -69,7 +69,7 @@ def test_without_a_token_nothing_of_an_account_is_served(app, client, acme):
     ("admin", "GET", 200), ("admin", "PATCH", 200), ("admin", "DELETE", 403), ("user", "PATCH", 403),
     ("listener", "GET", 403), ("listener", "PATCH", 403)])
 def test_what_a_role_may_do_with_its_account(client, acme, role, method, status):
-    answer = client(role, acme, "ann")(method, f"/v2/accounts/{acme}", {"name": "x"} if method == "PATCH" else None)
+    answer = client(role, acme, "ann")(method, f"/v2/accounts/{acme}", {"note": "x"} if method == "PATCH" else None)
     assert answer.status_code == status
 
 
@@ -121,7 +121,7 @@ class TestTokens:
         ({"paths": ["/v2/accounts/*"]}, "GET", "/users", False), ({"paths": []}, "GET", "", False)])
     def test_its_own_restrictions_hold(self, client, acme, limits, method, path, let_through):
         answer = client("admin", acme, **limits)(method, f"/v2/accounts/{acme}{path}",
-                                                 {"name": "x"} if method == "PATCH" else None)
+                                                 {"note": "x"} if method == "PATCH" else None)
         assert answer.status_code == (200 if let_through else 403)
 
 

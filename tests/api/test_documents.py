@@ -152,6 +152,22 @@ def test_a_realm_and_a_number_are_of_one_account(root, acme, data, field):
     assert refused.status_code == 400 and "unique" in refused.json["data"][field]
 
 
+@pytest.mark.parametrize(("path", "data"), [
+    ("", {"numbers": ["+442071838750"]}), ("", {"realm": "globex.example"}), ("", {"name": "Globex"}),
+    ("/devices", {"sip": {"username": "1000", "realm": "globex.example"}})])
+def test_an_account_s_own_admin_takes_no_calls_of_others(client, acme, path, data):
+    admin, method = client("admin", acme), "PUT" if path else "PATCH"
+    assert admin(method, f"/v2/accounts/{acme}{path}", data).status_code == 403
+    assert admin("PATCH", f"/v2/accounts/{acme}", {"call_recording": {"any": {"any": {"enabled": True}}}}).json["data"]
+
+
+def test_an_account_does_not_take_a_realm_that_anothers_device_has(root, acme):
+    globex = root("PUT", "/v2/accounts", {"name": "Globex"}).json["data"]["id"]
+    root("PUT", f"/v2/accounts/{globex}/devices", {"sip": {"username": "1000", "realm": "New.acme.example"}})
+    refused = root("PATCH", f"/v2/accounts/{acme}", {"realm": "new.ACME.example"})
+    assert refused.status_code == 400 and "unique" in refused.json["data"]["sip.realm"]
+
+
 def test_a_device_has_an_owner_that_is_there(root, acme):
     refused = root("PUT", f"/v2/accounts/{acme}/devices", {"owner_id": "nobody"})
     assert refused.status_code == 400 and "owner_id" in refused.json["data"]
