@@ -26,6 +26,21 @@ class DocumentError(KazooRecError):
         self.faults = faults
 
 
+class DocumentChanged(KazooRecError):
+    """Somebody else changed the document meanwhile."""
+
+    def __init__(self, document_id: str):
+        super().__init__("the document was changed meanwhile", document_id, "read it again, then change it")
+
+
+class DocumentFromFile(KazooRecError):
+    """The document came from a file, which alone may change it; `file` is its name in the directory of documents."""
+
+    def __init__(self, file: str):
+        super().__init__("the document comes from a file", file, "change the file, then send SIGHUP")
+        self.file = file
+
+
 class SwitchError(KazooRecError):
     """Something between us and FreeSWITCH failed."""
 

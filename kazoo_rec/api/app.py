@@ -1,12 +1,55 @@
-"""The Falcon application."""
+"""The Falcon application: which resource answers which path."""
+
+import time
+from pathlib import Path
 
 import falcon
 
+from kazoo_rec.api.audit import Audit
+from kazoo_rec.api.documents import KINDS, Document, Documents, Editor
+from kazoo_rec.api.door import Door
+from kazoo_rec.api.envelope import ApiError, fail, fail_as_falcon, fail_unforeseen
+from kazoo_rec.api.links import Link, Linked, Links
+from kazoo_rec.api.login import ApiAuth, UserAuth
+from kazoo_rec.api.openapi import OpenApi
+from kazoo_rec.api.recordings import Explain, Peaks, Recording, Recordings
+from kazoo_rec.api.schemas import Schema, Schemas
+from kazoo_rec.api.sound import Sound
+from kazoo_rec.api.throttle import Throttle
+from kazoo_rec.store import epoch_ms
 
-def make_app(store) -> falcon.App:
-    """The WSGI application over a `Store`."""
-    app = falcon.App()
+
+def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms) -> falcon.App:
+    """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds."""
+    throttle = Throttle(clock)
+    app = falcon.App(middleware=[Door(store.access, throttle, node)])
+    app.add_error_handler(Exception, fail_unforeseen)
+    app.add_error_handler(ApiError, fail)
+    app.add_error_handler(falcon.HTTPError, fail_as_falcon)
+    app.req_options.auto_parse_qs_csv = False
+    app.req_options.strip_url_path_trailing_slash = True
+    editor = Editor(store, run)
     app.add_route("/healthz", Health(store))
+    app.add_route("/v2/openapi.json", OpenApi())
+    app.add_route("/v2/api_auth", ApiAuth(store, throttle, run, clock_ms))
+    app.add_route("/v2/user_auth", UserAuth(store, throttle, run, clock_ms))
+    app.add_route("/v2/schemas", Schemas())
+    app.add_route("/v2/schemas/{schema}", Schema())
+    app.add_route("/v2/accounts", Documents("account", store, editor))
+    app.add_route("/v2/accounts/{account_id}", Document("account", store, editor))
+    app.add_route("/v2/accounts/{account_id}/audit", Audit(store))
+    sound, recording = Sound(recordings_dir, run), "/v2/accounts/{account_id}/recordings/{recording_id}"
+    app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
+    app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
+    app.add_route(recording, Recording(store, sound))
+    app.add_route(f"{recording}/links", Links(store, clock_ms))
+    app.add_route(f"{recording}/links/{{link_id}}", Link(store))
+    app.add_route("/v2/links/{secret}", Linked(store, sound, throttle, clock_ms))
+    app.add_route(f"{recording}/peaks", Peaks(store, sound))
+    app.add_route(f"{recording}/explain", Explain(store))
+    for name, kind in KINDS.items():
+        app.add_route(f"/v2/accounts/{{account_id}}/{name}", Documents(kind, store, editor))
+        app.add_route(f"/v2/accounts/{{account_id}}/{name}/{{document_id}}", Document(kind, store, editor))
     return app
 
 

@@ -14,6 +14,7 @@ from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.cli.replay import replay
 from kazoo_rec.cli.run import role, run
 from kazoo_rec.cli.simulate import simulate
+from kazoo_rec.cli.token import token
 from kazoo_rec.cli.trace import trace
 from kazoo_rec.errors import KazooRecError
 
@@ -24,7 +25,7 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, docs, doctor, recordings, simulate, receive, trace, replay):
+for command in (demo, run, role, decide, docs, doctor, recordings, token, simulate, receive, trace, replay):
     cli.add_command(command)
 
 

@@ -61,6 +61,11 @@ def remove(*paths: Path):
             path.unlink()
 
 
+def all_of(recording_id: str, master: Path) -> list[Path]:
+    """Every file that there is of a recording: the master, what was armed, and what was made of them."""
+    return sorted({master, *master.parent.glob(f"{recording_id}.*")})
+
+
 def _examined(row, master, recordings_dir):
     settings = row["settings"]
     try:

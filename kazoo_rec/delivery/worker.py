@@ -14,13 +14,16 @@ import structlog
 from gevent.event import Event
 
 from kazoo_rec.delivery import http, target
-from kazoo_rec.delivery.finish import finish, remove
+from kazoo_rec.delivery.finish import all_of, finish, remove
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
 from kazoo_rec.store.spans import is_moved
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
+
+#: Recordings whose audio is removed at once.
+DELETE_AT_ONCE = 20
 
 #: Seconds to wait when the store cannot be read.
 STORE_RETRY_S = 2.0
@@ -76,6 +79,7 @@ class Worker:
         """Takes up what there is room for, and does not wait for it. Raises what the store raises on reading."""
         self._take_stopped()
         self._take_due()
+        self._take_to_delete()
 
     def join(self):
         """Waits until everything that was taken up has ended."""
@@ -109,6 +113,10 @@ class Worker:
                 busy[job["host"]] += 1
                 if busy[job["host"]] <= per_host:
                     self._begin(job, job["host"], self._upload)
+
+    def _take_to_delete(self):
+        for row in self._free(DELETE_AT_ONCE, partial(self._store.recordings.to_delete, self._node)):
+            self._begin(row, None, self._delete)
 
     def _busy(self):
         return Counter(host for _, host in self._at_work.values())
@@ -154,8 +162,17 @@ class Worker:
         except Exception as error:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
-        if state == "discarded" or (state == "recorded" and is_moved(row["spans"])):
-            self._remove(row, "master")  # of the latter, what was to be kept is in a file of its own
+        if state == "discarded":
+            self._try_to_remove(row, partial(self._remove_all, row))
+        elif state == "recorded" and is_moved(row["spans"]):
+            master = self._recordings_dir / row["master"]  # what was to be kept has a file of its own
+            self._try_to_remove(row, lambda: self._pool.apply(remove, (master,)))
+
+    def _delete(self, row):
+        """The audio first, then the row says so: killed in between, it is done again."""
+        self._remove_all(row)
+        self._store.recordings.update(row["id"], state="deleted", file=None).get()
+        log.info("recording deleted", recording_id=row["id"], call_id=row["call_id"], by=row["deleted_by"])
 
     def _upload(self, job):
         outcome = self._attempt(job)
@@ -166,19 +183,24 @@ class Worker:
                 job["id"], state="delivered", attempts=attempts, status=outcome.status, etag=outcome.etag,
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
             told.info("recording delivered", status=outcome.status)
-            if proved and self._settings.remove_after_delivery:
-                self._remove(recording, "file", "master")
+            if proved and self._settings.remove_after_delivery and not self._held(recording):
+                self._try_to_remove(recording, partial(self._remove_all, recording))
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         wait_ms = max(self._back_off_ms(attempts), (outcome.retry_after_s or 0) * 1000)
         next_ms = round(min(now_ms + wait_ms, job["give_up_ms"]))
-        self._store.deliveries.update(
+        changed = self._store.deliveries.update_due(
             job["id"], state="failed" if over else "due", attempts=attempts, status=outcome.status,
             last_error=outcome.text, next_attempt_ms=next_ms).get()
-        if over:
+        if not changed:
+            told.info("delivery ended meanwhile, its recording was deleted")
+        elif over:
             told.error("delivery given up", error=outcome.text, hint="`kazoo-rec recordings retry` takes it up again")
         else:
             told.warning("delivery failed", error=outcome.text, next_attempt_ms=next_ms)
+
+    def _held(self, recording):
+        return self._store.recordings.get(recording["id"])["legal_hold"]
 
     def _attempt(self, job):
         recording = job["recording"]
@@ -191,9 +213,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error
             return http.Failure(http.explain(error))
 
-    def _remove(self, recording, *columns):
+    def _remove_all(self, recording):
+        master = self._recordings_dir / recording["master"]
+        self._pool.apply(lambda: remove(*all_of(recording["id"], master)))
+
+    def _try_to_remove(self, recording, remove_some):
         try:
-            self._pool.apply(remove, [self._recordings_dir / recording[column] for column in columns])
+            remove_some()
         except OSError as error:
             log.error("cannot remove a file that is done with", recording_id=recording["id"], error=http.explain(error),
                       hint="its directory has to be writable for this user")

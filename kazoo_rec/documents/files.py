@@ -3,6 +3,7 @@
     <account id>/account.yaml
     <account id>/users/<user id>.yaml
     <account id>/devices/<device id>.yaml
+    <account id>/callflows/<callflow id>.yaml
 
 Ids come from the names, and an `id` in the file must agree.
 """
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from kazoo_rec.documents.directory import e164
+from kazoo_rec.documents.clashes import clashes
 from kazoo_rec.documents.schema import check
 from kazoo_rec.errors import DocumentError
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_KINDS = {"users": "user", "devices": "device"}
+_KINDS = {"users": "user", "devices": "device", "callflows": "callflow"}
 _TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "bool", "null")}
 _SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -58,8 +59,9 @@ def read(directory: Path) -> list[dict]:
         name = file.relative_to(directory).as_posix()
         place = _place(file.relative_to(directory))
         if place is None:
-            faults.append({"path": name, "message": "is none of <account>/account, <account>/users/<user> and "
-                           "<account>/devices/<device>, ending in .json, .yaml or .yml; ids are [A-Za-z0-9_-]{1,64}"})
+            faults.append({"path": name, "message": "is none of <account>/account, <account>/users/<user>, "
+                           "<account>/devices/<device> and <account>/callflows/<callflow>, ending in .json, .yaml or "
+                           ".yml; ids are [A-Za-z0-9_-]{1,64}"})
             continue
         kind, account_id, document_id = place
         try:
@@ -76,7 +78,7 @@ def read(directory: Path) -> list[dict]:
         faults += [{"path": f"{name}: {fault['path']}" if fault["path"] else name, "message": fault["message"]}
                    for fault in found]
         rows.append({"kind": kind, "account_id": account_id, "id": document_id, "body": body, "source": name})
-    faults += [] if faults else _clashes(rows)
+    faults += [] if faults else map(_told, clashes(rows))
     if faults:
         raise DocumentError(f"the documents in {directory} have {len(faults)} fault(s)", faults)
     return rows
@@ -111,37 +113,7 @@ def _place(path: Path):
     return None
 
 
-def _clashes(rows) -> list[dict]:
-    """Documents that cannot both be right: two of one id, a user's owner unknown, a realm or a SIP user twice."""
-    faults, first = [], {}
-    accounts = {row["id"]: row["body"] for row in rows if row["kind"] == "account"}
-    realms = {body["realm"].lower(): account for account, body in accounts.items() if body.get("realm")}
-    users = {(row["account_id"], row["id"]) for row in rows if row["kind"] == "user"}
-
-    def claim(what, value, row, field):
-        other = first.setdefault((what, value), row)
-        if other is not row:
-            faults.append({"path": f"{row['source']}: {field}" if field else row["source"],
-                           "message": f"{what} {value!r} is {other['source']}'s already"})
-
-    for row in rows:
-        body, account = row["body"], row["account_id"]
-        claim("the id", (row["kind"], account, row["id"]), row, "")
-        if account not in accounts:
-            faults.append({"path": row["source"], "message": f"there is no {account}/account file"})
-        if row["kind"] == "account" and body.get("realm"):
-            claim("the realm", body["realm"].lower(), row, "realm")
-        if row["kind"] == "account":
-            for number in body.get("numbers") or ():
-                claim("the number", e164(number, body.get("country")), row, "numbers")
-        if row["kind"] == "device":
-            sip, owner = body.get("sip") or {}, body.get("owner_id")
-            realm = (sip.get("realm") or accounts.get(account, {}).get("realm") or "").lower()
-            if sip.get("username"):
-                claim("the SIP user", f"{sip['username']}@{realm}", row, "sip.username")
-            if realms.get(realm, account) != account:
-                faults.append({"path": f"{row['source']}: sip.realm",
-                               "message": f"{realm!r} is account {realms[realm]}'s"})
-            if owner and (account, owner) not in users:
-                faults.append({"path": f"{row['source']}: owner_id", "message": f"there is no user {owner!r}"})
-    return faults
+def _told(clash) -> dict:
+    source, field, message, rival = clash["row"]["source"], clash["field"], clash["message"], clash["rival"]
+    return {"path": f"{source}: {field}" if field else source,
+            "message": f"{message} is {rival['source']}'s already" if rival else message}

@@ -22,6 +22,7 @@ SCHEMAS = {
     "account": "accounts.json",
     "user": "users.json",
     "device": "devices.json",
+    "callflow": "callflows.json",
     "call_recording": "call_recording.json",
     "config": "config.json",
 }
@@ -48,14 +49,20 @@ def check(kind: str, document: object) -> tuple[object, list[dict]]:
     Corrected is what has a false type and one plain meaning ("30" and 30.0 become 30, "true" becomes true), as
     Crossbar does; a member that is null says nothing and is dropped.
     """
-    if _deeper_than(MAX_DEPTH, document):
+    if deeper_than(MAX_DEPTH, document):
         return document, [{"path": "", "message": f"is nested deeper than {MAX_DEPTH} levels"}]
+    document, errors = validated(kind, document)
+    faults = dict.fromkeys(fault for error in errors for fault in _faults(error))
+    return document, [{"path": path, "message": message} for path, message in faults]
+
+
+def validated(kind: str, document: object) -> tuple[object, list[ValidationError]]:
+    """As `check`, for a document that is not too deep, with jsonschema's own errors."""
     document = _without_nulls(document)
     errors = _errors(kind, document)
     while [error for error in errors if _correct(document, error)]:
         errors = _errors(kind, document)
-    faults = dict.fromkeys(fault for error in errors for fault in _faults(error))
-    return document, [{"path": path, "message": message} for path, message in faults]
+    return document, errors
 
 
 def quoted(value: object) -> str:
@@ -150,7 +157,8 @@ def _expected(schema: Mapping) -> str:
     return text
 
 
-def _deeper_than(levels: int, document: object) -> bool:
+def deeper_than(levels: int, document: object) -> bool:
+    """Whether objects and lists lie more than so many levels inside each other; not by recursion."""
     reached = [document]
     for _ in range(levels):
         reached = [inner for outer in reached for inner in _members(outer)]

@@ -5,6 +5,7 @@ the length of a call.
 """
 
 import os
+import uuid
 import wave
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,9 +81,10 @@ def _one_channel(frames, track):
 @contextmanager
 def _published(target):
     """A file that appears under its name when it is complete and on the disk; on an error nothing is left of it."""
-    part = target.with_name(f"{target.name}.part")
+    # A name of its own: another process may be making the same file.
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(part, "wb") as file:
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,12 +1,17 @@
 """The api: serves HTTP."""
 
 import socket
+from pathlib import Path
 
 from gevent.pywsgi import WSGIServer
 
 from kazoo_rec.api.app import make_app
 from kazoo_rec.config import Config
 from kazoo_rec.store import Store
+from kazoo_rec.threads import Threads
+
+#: Threads that validate documents, hash passwords, encode and read files.
+THREADS = 4
 
 
 class Api:
@@ -15,6 +20,7 @@ class Api:
     def __init__(self, config: Config):
         self._config = config
         self._store = self._server = None
+        self._threads = Threads(THREADS)
 
     def start(self):
         """Raises StoreError where the database is another version's, OSError where the address is taken."""
@@ -25,11 +31,15 @@ class Api:
         # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
         # answer on a kept connection waits 44 ms for the acknowledgement of the head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._server = WSGIServer(listener, make_app(self._store), log=None)
+        self._server = WSGIServer(listener, self._app(), log=None)
         self._server.start()
+
+    def _app(self):
+        return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply)
 
     def stop(self):
         if self._server is not None:
             self._server.stop(timeout=5)
         if self._store is not None:
             self._store.close()
+        self._threads.kill()

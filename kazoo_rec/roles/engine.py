@@ -19,6 +19,7 @@ from kazoo_rec.config import Config, Switch
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import NotConnected, SwitchError
 from kazoo_rec.store import Store, epoch_ms
+from kazoo_rec.store.engines import SEEN_EVERY_MS
 from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.link import Link
 from kazoo_rec.switch.pool import Pool
@@ -54,6 +55,7 @@ class Engine:
         self._greenlets: list = []
         self._store = None
         self._watches: list[_Watch] = []
+        self._said = (0, -1)  # when, and up to which `seq`
 
     def start(self):
         """Raises StoreError where the database is another version's."""
@@ -73,6 +75,8 @@ class Engine:
         for watch in self._watches:
             watch.stop()
         if self._store is not None:
+            if not self._observe:
+                self._store.engines.leave(self._config.node)
             self._store.close()
         self._threads.kill()
 
@@ -87,10 +91,17 @@ class Engine:
         while True:
             try:
                 self._read_documents()
+                self._say_what_is_obeyed()
                 gevent.sleep(TICK_S)
             except SQLAlchemyError as refused:
                 log.error("the documents cannot be read: those of before stay in force", reason=str(refused))
                 gevent.sleep(DATABASE_RETRY_S)
+
+    def _say_what_is_obeyed(self):
+        now = monotonic_ms(), self.directory.seq
+        if not self._observe and (now[1] != self._said[1] or now[0] - self._said[0] >= SEEN_EVERY_MS):
+            self._said = now
+            self._store.engines.say(self._config.node, self.directory.seq)
 
     def _read_documents(self):
         rows = self._store.documents.since(self.directory.seq)

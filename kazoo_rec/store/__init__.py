@@ -8,8 +8,10 @@ import time
 from sqlalchemy.engine import make_url
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.access import Access
 from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
+from kazoo_rec.store.engines import Engines
 from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.recordings import Recordings
 from kazoo_rec.store.sqlite import reading, writing
@@ -42,7 +44,9 @@ class Store:
         self._writing = writing(url)
         self._writer = Writer(self._writing, f"{make_url(url).database}.lock", self._writes)
         submit = self._writer.submit
-        self.documents = Documents(self._read, submit)
+        self.documents = Documents(self._read, submit, clock_ms)
+        self.access = Access(self._read, submit, clock_ms)
+        self.engines = Engines(self._read, submit, clock_ms)
         self.recordings = Recordings(self._read, submit, clock_ms)
         self.deliveries = Deliveries(self._read, submit)
 

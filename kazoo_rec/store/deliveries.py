@@ -5,6 +5,8 @@ from sqlalchemy import func, select, update
 
 from kazoo_rec.store.tables import deliveries, recordings
 
+_KEPT = recordings.c.delete_requested_ms.is_(None)
+
 
 class Deliveries:
     """What is to be sent, when next, and the proof of what arrived."""
@@ -19,7 +21,7 @@ class Deliveries:
         """
         query = (select(deliveries, recordings)
                  .join(recordings, recordings.c.id == deliveries.c.recording_id)
-                 .where(deliveries.c.node == node, deliveries.c.state == "due",
+                 .where(deliveries.c.node == node, deliveries.c.state == "due", _KEPT,
                         deliveries.c.next_attempt_ms <= now_ms, deliveries.c.host.not_in(list(skip_hosts)))
                  .order_by(deliveries.c.next_attempt_ms).limit(limit))
         return self._read(lambda connection: [_joined(row) for row in connection.execute(query)])
@@ -27,6 +29,12 @@ class Deliveries:
     def update(self, delivery_id: int, **columns) -> AsyncResult:
         """Changes columns of one delivery; the result is the number of rows changed."""
         change = update(deliveries).where(deliveries.c.id == delivery_id).values(**columns)
+        return self._submit(lambda connection: connection.execute(change).rowcount)
+
+    def update_due(self, delivery_id: int, **columns) -> AsyncResult:
+        """As `update`, only while the delivery is due: a deletion of its recording ends it meanwhile."""
+        change = (update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state == "due")
+                  .values(**columns))
         return self._submit(lambda connection: connection.execute(change).rowcount)
 
     def of(self, recording_id: str) -> list[dict]:
@@ -45,9 +53,11 @@ class Deliveries:
         return self._read(lambda connection: connection.execute(query).scalar_one())
 
     def retry(self, recording_id: str, now_ms: int, give_up_ms: int) -> AsyncResult:
-        """Makes the undelivered deliveries of a recording due at once; the result is how many there are."""
+        """Makes the undelivered deliveries of a recording due at once, unless it is deleted; the result is how many
+        there are."""
+        kept = select(recordings.c.id).where(recordings.c.id == recording_id, _KEPT)
         change = (update(deliveries)
-                  .where(deliveries.c.recording_id == recording_id, deliveries.c.state != "delivered")
+                  .where(deliveries.c.recording_id.in_(kept), deliveries.c.state != "delivered")
                   .values(state="due", attempts=0, next_attempt_ms=now_ms, give_up_ms=give_up_ms))
         return self._submit(lambda connection: connection.execute(change).rowcount)
 

@@ -1,9 +1,10 @@
-"""Documents of accounts, users and devices, each with the `seq` of its last change."""
+"""Documents of accounts, users, devices and callflows, each with the `seq` of its last change."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from kazoo_rec.errors import DocumentChanged, DocumentFromFile
 from kazoo_rec.store.tables import change, documents
 
 #: Asked many times a second, so made once.
@@ -11,10 +12,10 @@ _SINCE = select(documents).where(documents.c.seq > bindparam("last")).order_by(d
 
 
 class Documents:
-    """Reads what changed, and takes in what a directory of files holds."""
+    """Reads what changed, takes in what a directory of files holds, and changes one at a time."""
 
-    def __init__(self, read, submit):
-        self._read, self._submit = read, submit
+    def __init__(self, read, submit, clock_ms):
+        self._read, self._submit, self._clock_ms = read, submit, clock_ms
 
     def since(self, seq: int) -> list[dict]:
         """Every document whose last change is above `seq`, tombstones (`deleted`) included, in order of change."""
@@ -36,8 +37,56 @@ class Documents:
                    if row["source"] is not None and key not in wanted]
 
         def write(connection):
-            _put(connection, changed + removed)
+            _put(connection, changed + removed, self._clock_ms())
             return len(changed), len(removed)
+
+        return self._submit(write)
+
+    def get(self, kind: str, account_id: str, document_id: str) -> dict | None:
+        """A document as a row, or None where there is none."""
+        query = _one(kind, account_id, document_id)
+        return self._read(lambda connection: _row(connection.execute(query).mappings().first()))
+
+    def page(self, kind: str, account_id: str | None, after: str | None, limit: int) -> list[dict]:
+        """Documents of a kind, of one account or (account_id None) of all, in order of their ids, from behind
+        `after`."""
+        query = select(documents).where(documents.c.kind == kind, documents.c.deleted.is_(False))
+        if account_id is not None:
+            query = query.where(documents.c.account_id == account_id)
+        if after is not None:
+            query = query.where(documents.c.id > after)
+        query = query.order_by(documents.c.id).limit(limit)
+        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+    def put(self, row: dict, seq: int | None, check) -> AsyncResult:
+        """Writes one document; the result is its row, with the new `seq`.
+
+        `row` has kind, account_id, id and body. `seq` is that of the document that it was made from, None for a new
+        one. `check(row, rivals)` is called in the transaction with all that the row could clash with; what it raises
+        is raised, and nothing is written. Raises DocumentChanged where `seq` is no longer the document's, and
+        DocumentFromFile where a file has it.
+        """
+        def write(connection):
+            _expect(connection, row, seq)
+            check(row, _rivals(connection, row))
+            _put(connection, [{**row, "source": None, "deleted": False}], self._clock_ms())
+            return _row(connection.execute(_one(row["kind"], row["account_id"], row["id"])).mappings().one())
+
+        return self._submit(write)
+
+    def remove(self, kind: str, account_id: str, document_id: str, seq: int) -> AsyncResult:
+        """Deletes one document, and with an account all documents of it. Raises as `put`."""
+        def write(connection):
+            row = {"kind": kind, "account_id": account_id, "id": document_id}
+            _expect(connection, row, seq)
+            which = documents.c.account_id == account_id
+            if kind != "account":
+                which &= (documents.c.kind == kind) & (documents.c.id == document_id)
+            gone = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings().all()
+            if files := [one["source"] for one in gone if one["source"] is not None]:
+                raise DocumentFromFile(files[0])
+            _put(connection, [{**one, "deleted": True} for one in gone], self._clock_ms())
+            return len(gone)
 
         return self._submit(write)
 
@@ -50,7 +99,44 @@ def _same(known, row):
     return known["body"] == row["body"] and known["source"] == row["source"]
 
 
-def _put(connection, rows):
+def _row(found):
+    return None if found is None else dict(found)
+
+
+def _one(kind, account_id, document_id):
+    return select(documents).where(documents.c.kind == kind, documents.c.account_id == account_id,
+                                   documents.c.id == document_id, documents.c.deleted.is_(False))
+
+
+def _expect(connection, row, seq):
+    known = connection.execute(_one(row["kind"], row["account_id"], row["id"])).mappings().first()
+    if (known and known["seq"]) != seq:
+        raise DocumentChanged(row["id"])
+    if known and known["source"] is not None:
+        raise DocumentFromFile(known["source"])
+
+
+def _rivals(connection, row):
+    """What could clash with a document: for accounts each other and devices of their realm; for a device accounts, its
+    owner and whoever has its SIP user; for what else is in an account that account."""
+    same = documents.c.account_id == row["account_id"]
+    which = documents.c.kind == "account"
+    if row["kind"] == "device":
+        username = (row["body"].get("sip") or {}).get("username")
+        which = or_(which, same & (documents.c.kind == "user") & (documents.c.id == row["body"].get("owner_id")),
+                    (documents.c.kind == "device") & (documents.c.body["sip"]["username"].as_string() == username))
+    elif row["kind"] == "account" and row["body"].get("realm"):
+        realm = func.lower(documents.c.body["sip"]["realm"].as_string())
+        which = or_(which, (documents.c.kind == "device") & (realm == row["body"]["realm"].lower()))
+    elif row["kind"] == "callflow":
+        which = same & documents.c.kind.in_(("account", "callflow"))
+    elif row["kind"] == "user":
+        which = same & which
+    found = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings()
+    return [dict(one) for one in found if _key(one) != _key(row)]
+
+
+def _put(connection, rows, now_ms):
     if not rows:
         return
     connection.execute(update(change).values(seq=change.c.seq + len(rows)))
@@ -58,5 +144,6 @@ def _put(connection, rows):
     upsert = insert(documents)
     connection.execute(upsert.on_conflict_do_update(
         index_elements=["kind", "account_id", "id"],
-        set_={name: upsert.excluded[name] for name in ("body", "source", "deleted", "seq")}),
-        [{**row, "seq": seq} for seq, row in enumerate(rows, first)])
+        set_={name: upsert.excluded[name] for name in ("body", "source", "deleted", "seq", "modified_ms")}),
+        [{**row, "created_ms": row.get("created_ms") or now_ms, "modified_ms": now_ms, "seq": seq}
+         for seq, row in enumerate(rows, first)])

@@ -4,7 +4,7 @@ from functools import cache
 from operator import itemgetter
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import bindparam, case, func, select, tuple_, update
 
 from kazoo_rec.store.tables import deliveries, recordings
 
@@ -14,7 +14,12 @@ OPEN_STATES = ("armed", "recording", "paused")
 #: Ids that one query asks for.
 IDS_AT_ONCE = 500
 
+#: States that do not change any more by themselves.
+FINISHED_STATES = ("recorded", "discarded", "failed")
+
 _INSERT = recordings.insert()
+
+_KEPT = recordings.c.delete_requested_ms.is_(None)
 
 
 @cache
@@ -86,6 +91,45 @@ class Recordings:
             found |= {row["id"]: row for row in self._many(query)}
         wanted = set(call_ids)
         return sorted((row for row in found.values() if row["call_id"] in wanted), key=itemgetter("created_ms"))
+
+    def page(self, account_id: str, conditions: list, before: tuple[int, str] | None, limit: int) -> list[dict]:
+        """Recordings of an account, the newest first, from behind (created_ms, id); a page deep in the list costs what
+        the first does. `conditions` are SQLAlchemy's, over `tables.recordings`."""
+        query = select(recordings).where(recordings.c.account_id == account_id, *conditions)
+        if before is not None:
+            query = query.where(tuple_(recordings.c.created_ms, recordings.c.id) < tuple_(*before))
+        return self._many(query.order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit))
+
+    def hold(self, recording_id: str, legal_hold: bool) -> AsyncResult:
+        """Keeps a recording from being deleted, or lets it; the result is 0 where it is deleted already."""
+        statement = (update(recordings).where(recordings.c.id == recording_id, _KEPT)
+                     .values(legal_hold=legal_hold, updated_ms=self._clock_ms()))
+        return self._submit(lambda connection: connection.execute(statement).rowcount)
+
+    def request_delete(self, recording_id: str, who: str) -> AsyncResult:
+        """Has delivery remove the audio, and nothing more be sent of it; the result is 0 where it is on legal hold, not
+        finished, or deleted already."""
+        now_ms = self._clock_ms()
+        request = (update(recordings).where(
+            recordings.c.id == recording_id, _KEPT, recordings.c.legal_hold.is_(False),
+            recordings.c.state.in_(FINISHED_STATES))
+            .values(delete_requested_ms=now_ms, deleted_by=who, updated_ms=now_ms))
+        cancel = (update(deliveries).where(deliveries.c.recording_id == recording_id, deliveries.c.state == "due")
+                  .values(state="failed", last_error="the recording was deleted"))
+
+        def write(connection):
+            requested = connection.execute(request).rowcount
+            if requested:
+                connection.execute(cancel)
+            return requested
+
+        return self._submit(write)
+
+    def to_delete(self, node: str, limit: int) -> list[dict]:
+        """What delivery has to remove the audio of on `node`."""
+        return self._many(select(recordings).where(
+            recordings.c.node == node, recordings.c.delete_requested_ms.is_not(None), recordings.c.state != "deleted")
+            .order_by(recordings.c.delete_requested_ms).limit(limit))
 
     def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
         """The newest recordings first."""

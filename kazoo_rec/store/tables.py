@@ -34,6 +34,9 @@ documents = Table(
     Column("source", Text),
     Column("deleted", Boolean, nullable=False, default=False),
     Column("seq", BigInteger, nullable=False, index=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("modified_ms", BigInteger, nullable=False),
+    Index("documents_of_account", "account_id", "kind", "id"),
 )
 
 recordings = Table(
@@ -79,10 +82,15 @@ recordings = Table(
     Column("sha256", Text),
     Column("channels", Integer),
     Column("sample_rate", Integer),
+    Column("label", Text),
+    Column("legal_hold", Boolean, nullable=False, default=False),
+    Column("delete_requested_ms", BigInteger),
+    Column("deleted_by", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Index("recordings_by_state", "node", "state", "stopped_ms"),
-    Index("recordings_by_account", "account_id", "created_ms"),
+    Index("recordings_of_account", "account_id", "created_ms", "id"),
+    Index("recordings_to_delete", "node", "delete_requested_ms"),
     Index("recordings_by_interaction", "interaction_id"),
 )
 
@@ -107,4 +115,70 @@ deliveries = Table(
     Column("proof_sha256", Text),
     Column("delivered_ms", BigInteger),
     Index("deliveries_due", "node", "state", "next_attempt_ms"),
+)
+
+#: Engines that run, each with the `seq` up to which it has read the documents.
+engines = Table(
+    "engines", metadata,
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+)
+
+#: `hash` is SHA-256 of the token itself, which is kept nowhere. `methods` and `paths` None: all that the role may.
+tokens = Table(
+    "tokens", metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("account_id", Text),
+    Column("user_id", Text),
+    Column("methods", JSON),
+    Column("paths", JSON),
+    Column("made_by", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+#: URLs that play one recording, in one presentation, without a token; `hash` as in `tokens`.
+links = Table(
+    "links", metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("account_id", Text, nullable=False),
+    Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False, index=True),
+    Column("format", Text, nullable=False),
+    Column("channels", Text, nullable=False),
+    Column("track", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
+#: What users log in with: scrypt of Kazoo's credentials hash, salted by account, so that one computation finds whose.
+credentials = Table(
+    "credentials", metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("method", Text, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Index("credentials_by_hash", "account_id", "hash"),
+)
+
+#: Only added to; the database refuses to change or delete a row.
+audit = Table(
+    "audit", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("account_id", Text),
+    Column("who", Text, nullable=False),
+    Column("user_id", Text),
+    Column("remote", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Index("audit_of_account", "account_id", "id"),
 )

@@ -103,6 +103,30 @@ def test_it_records_reads_documents_again_on_sighup_and_ends_on_ctrl_c(program, 
     assert "Traceback" not in running.log.read_text() and "level=error" not in running.log.read_text()
 
 
+def test_a_patch_over_http_is_obeyed_by_the_next_call(program, simulator, tmp_path):
+    running = program()
+    config = str(tmp_path / "kazoo_rec.yaml")
+    made = subprocess.run([sys.executable, "-m", "kazoo_rec", "token", "create", "--role", "superadmin", "--config",
+                           config], capture_output=True, text=True, check=True)
+    http = requests.Session()
+    http.headers["X-Auth-Token"] = made.stdout.strip()
+    root = f"http://127.0.0.1:{running.port}/v2/accounts"
+
+    def tell(method, path, data):
+        answer = http.request(method, f"{root}{path}", json={"data": data}, timeout=20).json()
+        assert answer["status"] == "success" and "not_yet_obeyed_by" not in answer, answer
+        return answer["data"]["id"]
+
+    _until(lambda: http.get(root, timeout=20).status_code == 200)
+    account = tell("PUT", "", {"realm": "globex.example"})
+    user = tell("PUT", f"/{account}/users", {"username": "ann"})
+    tell("PUT", f"/{account}/devices", {"owner_id": user, "sip": {"username": "2000"}})
+    tell("PATCH", f"/{account}/users/{user}", {"call_recording": {"outbound": {"onnet": {"enabled": True}}}})
+    script = Script(Phone("2000", "globex.example", hangs_up=0.6), (Phone("2001", "globex.example", answers=0.2),))
+    assert simulator.play(script).wait(20)
+    _until(lambda: states(tmp_path) == ["recorded"])
+
+
 def test_observing_says_what_would_be_recorded_and_why_not(program, simulator, account, tmp_path):
     account(True)
     running = program("--observe")

@@ -22,7 +22,7 @@ def stopped_row(recording_id=RECORDING_ID, settings=(), **columns):
         "caller_id_number": "1001", "state_reason": None, "master": f"acme/20261121/{recording_id}.wav",
         "started_ms": 1_700_000_000_000, "stopped_ms": 1_700_000_002_000, "expected_ms": 2000,
         "cause": "success-maxtime", "partial": False, "duration_ms": None, "file": None, "spans": [],
-        **columns,
+        "legal_hold": False, "delete_requested_ms": None, "deleted_by": None, **columns,
     }
 
 
@@ -79,6 +79,13 @@ class Recordings:
             self._store.reading("stopped")
         return found[:limit]
 
+    def to_delete(self, node, limit):
+        return [dict(row) for row in self._store.rows.values() if row["node"] == node
+                and row["delete_requested_ms"] is not None and row["state"] != "deleted"][:limit]
+
+    def get(self, recording_id):
+        return dict(self._store.rows[recording_id])
+
     def update(self, recording_id, **columns):
         return self._store.write(lambda: self._store.rows[recording_id].update(columns) or 1)
 
@@ -116,6 +123,11 @@ class Deliveries:
             return 1
 
         return self._store.write(change)
+
+    def update_due(self, delivery_id, **columns):
+        if self._store.uploads.get(delivery_id, {}).get("state") != "due":
+            return self._store.write(lambda: 0)
+        return self.update(delivery_id, **columns)
 
 
 class Customer:

@@ -106,6 +106,51 @@ def test_files_go_after_the_delivery_only_if_the_settings_say_so(site, remove):
     assert (site.file().exists(), mp3.exists()) == (not remove, not remove)
 
 
+def test_what_was_made_to_be_played_goes_with_the_files_after_the_delivery(site):
+    site.settings = {"remove_after_delivery": True}
+    with Customer() as customer:
+        site.due(customer.url)
+        played = site.file().with_suffix(".mono.mp3")
+        played.touch()
+        site.step()
+    assert not played.exists()
+
+
+def test_an_upload_that_fails_after_the_recording_was_deleted_is_not_due_again(site):
+    def delete(_number):
+        upload.update(state="failed", last_error="the recording was deleted")
+
+    with Customer([("500 Error", {})], before=delete) as customer:
+        upload = site.due(customer.url)
+        site.step()
+    assert (upload["state"], upload["last_error"]) == ("failed", "the recording was deleted")
+
+
+def test_files_on_legal_hold_stay_after_the_delivery(site):
+    site.settings = {"remove_after_delivery": True}
+    with Customer() as customer:
+        site.due(customer.url)
+        site.store.rows[RECORDING_ID]["legal_hold"] = True
+        site.step()
+    assert len(customer.requests) == 1 and site.file().exists()
+
+
+def test_what_is_to_be_deleted_leaves_no_file_and_says_so(site):
+    site.stopped(None, settings={"format": "mp3"})
+    site.step()
+    others = site.directory / "acme" / "20261121" / "202611-ffffffffffffffffffffffffffffffff.wav"
+    others.touch()
+    for name in (f"{RECORDING_ID}.f.wav", f"{RECORDING_ID}.dual.mp3"):
+        site.file().with_name(name).touch()
+    site.store.rows[RECORDING_ID]["delete_requested_ms"] = 1
+    site.store.refusals = [OSError("the database is locked")]
+    site.step()
+    assert site.store.rows[RECORDING_ID]["state"] == "recorded"
+    site.step(later_s=3600)
+    assert (site.store.rows[RECORDING_ID]["state"], site.store.rows[RECORDING_ID]["file"]) == ("deleted", None)
+    assert list(site.file().parent.iterdir()) == [others]
+
+
 def test_files_stay_until_the_proof_is_durable(site):
     site.settings = {"remove_after_delivery": True}
     with Customer() as customer:

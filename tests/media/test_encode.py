@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from kazoo_rec.errors import MediaError
-from kazoo_rec.media.encode import channels_of, to_mp3, to_wav
+from kazoo_rec.media.encode import _published, channels_of, to_mp3, to_wav
 from kazoo_rec.media.wav import probe
 
 from .sounds import HEARD, SAID, tone, tones, unclose, write_talk, write_wav
@@ -84,10 +84,19 @@ def test_of_a_master_that_becomes_shorter_nothing_is_published(tmp_path):
 def test_an_older_file_of_the_same_name_gives_way(tmp_path):
     master = probe(write_talk(tmp_path / "master.wav", seconds=1.0))
     (tmp_path / "delivered.wav").write_bytes(b"older")
-    (tmp_path / "delivered.wav.part").write_bytes(b"of a kill")
     to_wav(master, tmp_path / "delivered.wav", "mono", "both")
     assert probe(tmp_path / "delivered.wav").duration_ms == 1000
-    assert not (tmp_path / "delivered.wav.part").exists()
+
+
+def test_two_that_make_one_file_at_once_do_not_write_into_each_other(tmp_path):
+    master = probe(write_talk(tmp_path / "master.wav", seconds=1.0))
+    target = tmp_path / "delivered"
+    with _published(target) as first:
+        first.write(b"half")
+        to_wav(master, target, "dual", "both")
+        assert probe(target).duration_ms == 1000
+    assert target.read_bytes() == b"half"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["delivered", "master.wav"]
 
 
 def test_half_an_hour_takes_little_memory(tmp_path):

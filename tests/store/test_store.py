@@ -93,6 +93,18 @@ def test_a_failed_delivery_is_taken_up_again(store):
         ("due", 2000), ("delivered", 1000)]
 
 
+def test_nothing_of_a_recording_that_is_to_be_deleted_is_due(store):
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get()
+    [job] = store.deliveries.due("fs1", 1000, 10)
+    store.recordings.request_delete("r1", "root").get()
+    assert store.deliveries.update_due(job["id"], state="due", next_attempt_ms=0).get() == 0
+    assert store.deliveries.retry("r1", 0, 9000).get() == 0
+    assert store.deliveries.of("r1")[0]["state"] == "failed"
+    store.deliveries.update(job["id"], state="due").get()
+    assert store.deliveries.due("fs1", 1000, 10) == []
+
+
 def test_documents_change_only_where_they_differ(store):
     def taken(**bodies):
         return store.documents.take_files([

@@ -1,0 +1,75 @@
+"""What a client sends: one JSON object, nothing in it that two readers could take for two things."""
+
+import json
+
+from kazoo_rec.api.envelope import ApiError, invalid
+from kazoo_rec.documents.schema import MAX_DEPTH, deeper_than
+
+#: No document comes near.
+LARGEST_BODY_BYTES = 1024 * 1024
+
+
+def data_of(request) -> dict:
+    """The `data` object of the body. Raises ApiError (400, 411, 413) for everything else."""
+    data = envelope_of(request).get("data")
+    if not isinstance(data, dict):
+        raise invalid("data", "type" if data is not None else "required", "Value did not match type(s): object"
+                      if data is not None else "Field is required but missing", target="object")
+    return data
+
+
+def envelope_of(request) -> dict:
+    """The body, an object."""
+    length = request.content_length
+    if length is None:
+        raise ApiError(411, "length_required", {"message": "the body needs a Content-Length"})
+    if length > LARGEST_BODY_BYTES:
+        raise ApiError(413, "payload_too_large", {"message": f"a body has at most {LARGEST_BODY_BYTES} bytes"})
+    try:
+        text = request.bounded_stream.read(LARGEST_BODY_BYTES).decode("utf-8")
+        body = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        if deeper_than(MAX_DEPTH, body):
+            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+        _check_values(body)
+    except RecursionError:
+        raise _broken(f"is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as broken:  # json.JSONDecodeError and UnicodeDecodeError are such
+        raise _broken(str(broken)) from None
+    if not isinstance(body, dict):
+        raise invalid("json", "type", "Value did not match type(s): object", target="object")
+    return body
+
+
+def _broken(why):
+    return invalid("json", "invalid", f"Invalid JSON: {why[:200]}", target="body")
+
+
+def _object(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {twice[:60]!r} is there twice")
+    return found
+
+
+def _constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check_values(value):
+    """No NUL, which databases and C programs end a text at; no lone surrogate, which is in no encoding; no number that
+    most readers of JSON do not have (RFC 8259, 6)."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text has a NUL character")
+        value.encode()
+    elif isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number is out of range")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_values(key)
+            _check_values(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_values(inner)

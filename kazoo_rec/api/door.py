@@ -1,0 +1,87 @@
+"""Who comes in, and what they did: a token before every resource, a line in the audit log after."""
+
+import re
+import uuid
+
+import structlog
+from gevent import Timeout
+
+from kazoo_rec.api import tokens
+from kazoo_rec.api.envelope import ApiError, invalid, not_found
+
+#: Seconds within which the audit log takes an entry; an answer that it did not take is not given.
+AUDIT_WITHIN_S = 5.0
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+log = structlog.get_logger()
+
+
+class Door:
+    """Falcon middleware.
+
+    A resource says in `roles` who may use which of its methods, {"GET": {"admin", "user"}}: superadmins may use all;
+    a method that is not in it is for superadmins alone; a resource without `roles` is open to everybody. Whoever has
+    an account's token sees nothing of another account, not even that it exists.
+
+    Parameters: the store's `access`, `Throttle`, `node` for the envelopes.
+    """
+
+    def __init__(self, access, throttle, node: str):
+        self._access, self._throttle, self._node = access, throttle, node
+
+    def process_request(self, request, _response):
+        request.context.request_id = uuid.uuid4().hex
+        request.context.node, request.context.token = self._node, None
+
+    def process_resource(self, request, _response, resource, params):
+        if not all(_ID.fullmatch(params[name]) for name in params if name != "schema"):
+            raise not_found()
+        for name, said in request.params.items():
+            if isinstance(said, list):
+                raise invalid(name, "error", "Value must be given once")
+        roles = getattr(resource, "roles", None)
+        if roles is None:
+            return
+        token = request.context.token = self._token(request)
+        account_id = params.get("account_id")
+        if token["role"] != "superadmin":
+            if account_id is not None and account_id != token["account_id"]:
+                raise not_found(account_id)
+            if token["role"] not in roles.get(request.method, ()):
+                raise ApiError(403, "forbidden", {"message": "the token does not allow this"})
+        if not tokens.admits(token, request.method, request.path):
+            raise ApiError(403, "forbidden", {"message": "the token's restrictions do not allow this"})
+
+    def process_response(self, request, response, resource, _succeeded):
+        token = request.context.token
+        if token is None:
+            return
+        entry = {"account_id": token["account_id"] or _account_of(request.path), "who": token["id"],
+                 "user_id": token["user_id"], "remote": request.remote_addr, "method": request.method,
+                 "path": request.path[:2048], "status": int(response.status_code),
+                 "request_id": request.context.request_id}
+        with Timeout(AUDIT_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the audit log is not there"})):
+            self._access.note(entry).get()
+
+    def _token(self, request):
+        address = request.remote_addr
+        self._throttle.check(address)
+        hashed = tokens.hash_of(_secret(request))
+        token = self._access.token(hashed) if hashed else None
+        if token is None:
+            self._throttle.failed(address)
+            log.warning("a request without a valid token", remote=address, path=request.path[:200])
+            raise ApiError(401, "invalid_credentials", {"message": "invalid credentials"})
+        return token
+
+
+def _secret(request) -> str:
+    """X-Auth-Token, else `auth_token` in the query, else a Bearer."""
+    bearer = re.fullmatch(r"[Bb]earer +(\S+)", request.get_header("Authorization") or "")
+    return (request.get_header("X-Auth-Token") or request.get_param("auth_token") or (bearer[1] if bearer else ""))
+
+
+def _account_of(path):
+    found = re.match(r"/v2/accounts/([A-Za-z0-9_-]{1,64})(/|$)", path)
+    return found and found[1]

@@ -1,0 +1,91 @@
+"""Links: URLs that play one recording in one presentation, without a token, for some days at most."""
+
+from kazoo_rec.api import tokens
+from kazoo_rec.api.body import data_of
+from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
+from kazoo_rec.api.recordings import found
+from kazoo_rec.api.sound import CHOICES, one_of
+
+#: Seconds that a link may play at most.
+LONGEST_S = 7 * 86_400
+
+PLAYERS = {"admin", "user", "listener"}
+
+
+class Links:
+    """Of one recording."""
+
+    def __init__(self, store, clock_ms):
+        self._store, self._clock_ms = store, clock_ms
+        self.roles = {"GET": {"admin"}, "POST": PLAYERS}
+
+    def on_get(self, request, response, account_id, recording_id):
+        row = found(self._store, request, account_id, recording_id)
+        succeed(request, response, [_shown(link) for link in self._store.access.links(row["id"])])
+
+    def on_post(self, request, response, account_id, recording_id):
+        data = data_of(request)
+        row = found(self._store, request, account_id, recording_id)
+        unknown = set(data) - {"expires_in_s", *CHOICES}
+        if unknown:
+            raise ApiError(400, "validation error", {name: {"additionalProperties": {
+                "message": "Strict checking of data is enabled; only include schema-defined properties"}}
+                for name in sorted(unknown)})
+        span_s = data.get("expires_in_s", 3600)
+        if type(span_s) is not int or not 1 <= span_s <= LONGEST_S:
+            raise invalid("expires_in_s", "error", f"Value must be from 1 to {LONGEST_S}", target=LONGEST_S)
+        secret, token = tokens.make("listener", account_id, None, "", None)
+        link = {"id": token["id"], "hash": token["hash"], "account_id": account_id, "recording_id": row["id"],
+                **{name: one_of(name, data.get(name), row) for name in CHOICES},
+                "made_by": request.context.token["id"], "expires_ms": self._clock_ms() + span_s * 1000}
+        self._store.access.add_link(link).get()
+        succeed(request, response, {**_shown(link), "url": f"{request.prefix}/v2/links/{secret}"}, 201)
+
+
+class Link:
+    """One, to be revoked."""
+
+    def __init__(self, store):
+        self._store, self.roles = store, {"DELETE": {"admin"}}
+
+    def on_delete(self, request, response, account_id, recording_id, link_id):
+        row = found(self._store, request, account_id, recording_id)
+        if not self._store.access.revoke_link(row["id"], link_id).get():
+            raise not_found(link_id)
+        succeed(request, response, {"id": link_id, "revoked": True})
+
+
+class Linked:
+    """What a link plays. Every use, and every attempt after its end, is in the account's audit log."""
+
+    def __init__(self, store, sound, throttle, clock_ms):
+        self._store, self._sound, self._throttle, self._clock_ms = store, sound, throttle, clock_ms
+
+    def on_get(self, request, response, secret):
+        self._throttle.check(request.remote_addr)
+        hashed = tokens.hash_of(secret)
+        link = self._store.access.link(hashed) if hashed else None
+        if link is None:
+            self._throttle.failed(request.remote_addr)
+            raise not_found()
+        over = ("revoked" if link["revoked_ms"] is not None else
+                "expired" if link["expires_ms"] <= self._clock_ms() else None)
+        row = self._store.recordings.get(link["recording_id"])
+        deleted = row["delete_requested_ms"] is not None
+        self._store.access.note({
+            "account_id": link["account_id"], "who": f"link {link['id']}", "user_id": None,
+            "remote": request.remote_addr, "method": request.method, "path": f"recordings/{row['id']}",
+            "status": 403 if over else 404 if deleted else 200, "request_id": request.context.request_id}).get()
+        if over:
+            raise ApiError(403, "forbidden", {"message": f"the link has {over}" if over == "expired" else
+                                              "the link was revoked"})
+        if deleted:
+            raise not_found()
+        self._sound.play(request, response, row, link["format"], link["channels"], link["track"])
+
+    on_head = on_get
+
+
+def _shown(link):
+    names = ("id", "format", "channels", "track", "made_by", "created_ms", "expires_ms", "revoked_ms")
+    return {name: link.get(name) for name in names}

@@ -1,0 +1,39 @@
+"""Which engines run, and up to which change of the documents each has read."""
+
+from gevent.event import AsyncResult
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from kazoo_rec.store.tables import engines
+
+#: An engine says that it runs this often, and is taken for gone when it has not for three times as long.
+SEEN_EVERY_MS = 2_000
+GONE_AFTER_MS = 3 * SEEN_EVERY_MS
+
+_upsert = insert(engines)
+_SAY = _upsert.on_conflict_do_update(
+    index_elements=["name"], set_={name: _upsert.excluded[name] for name in ("seq", "seen_ms")})
+_BEHIND = (select(engines.c.name).where(engines.c.seq < bindparam("seq"), engines.c.seen_ms > bindparam("since_ms"))
+           .order_by(engines.c.name))
+
+
+class Engines:
+    """`read(fn)` runs a query, `submit(fn)` a write (both as `Store` gives them)."""
+
+    def __init__(self, read, submit, clock_ms):
+        self._read, self._submit, self._clock_ms = read, submit, clock_ms
+
+    def say(self, name: str, seq: int) -> AsyncResult:
+        """This engine runs, and obeys the documents up to `seq`."""
+        row = {"name": name, "seq": seq, "seen_ms": self._clock_ms()}
+        return self._submit(lambda connection: connection.execute(_SAY, row).rowcount)
+
+    def leave(self, name: str) -> AsyncResult:
+        """This engine ends."""
+        statement = delete(engines).where(engines.c.name == name)
+        return self._submit(lambda connection: connection.execute(statement).rowcount)
+
+    def behind(self, seq: int) -> list[str]:
+        """Names of the engines that run and do not yet obey the documents up to `seq`."""
+        values = {"seq": seq, "since_ms": self._clock_ms() - GONE_AFTER_MS}
+        return self._read(lambda connection: list(connection.execute(_BEHIND, values).scalars()))

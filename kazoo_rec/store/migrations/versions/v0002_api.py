@@ -1,0 +1,95 @@
+"""For the API: times of documents, deletion of recordings, tokens, the audit log, engines."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    for column in ("created_ms", "modified_ms"):
+        op.add_column("documents", sa.Column(column, sa.BigInteger(), nullable=False, server_default="0"))
+    op.create_index("documents_of_account", "documents", ["account_id", "kind", "id"], unique=False)
+    for column in (sa.Column("label", sa.Text()),
+                   sa.Column("legal_hold", sa.Boolean(), nullable=False, server_default=sa.false()),
+                   sa.Column("delete_requested_ms", sa.BigInteger()), sa.Column("deleted_by", sa.Text())):
+        op.add_column("recordings", column)
+    op.drop_index("recordings_by_account", "recordings")
+    op.create_index("recordings_of_account", "recordings", ["account_id", "created_ms", "id"], unique=False)
+    op.create_index("recordings_to_delete", "recordings", ["node", "delete_requested_ms"], unique=False)
+    op.create_table(
+        "engines",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("hash", sa.Text(), nullable=False, unique=True),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text()),
+        sa.Column("user_id", sa.Text()),
+        sa.Column("methods", sa.JSON()),
+        sa.Column("paths", sa.JSON()),
+        sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger()),
+        sa.Column("revoked_ms", sa.BigInteger()),
+    )
+    op.create_table(
+        "links",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("hash", sa.Text(), nullable=False, unique=True),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("recording_id", sa.Text(), sa.ForeignKey("recordings.id"), nullable=False),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("channels", sa.Text(), nullable=False),
+        sa.Column("track", sa.Text(), nullable=False),
+        sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_ms", sa.BigInteger()),
+    )
+    op.create_index("ix_links_recording_id", "links", ["recording_id"], unique=False)
+    op.create_table(
+        "credentials",
+        sa.Column("account_id", sa.Text(), primary_key=True),
+        sa.Column("user_id", sa.Text(), primary_key=True),
+        sa.Column("method", sa.Text(), primary_key=True),
+        sa.Column("hash", sa.Text(), nullable=False),
+    )
+    op.create_index("credentials_by_hash", "credentials", ["account_id", "hash"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("account_id", sa.Text()),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text()),
+        sa.Column("remote", sa.Text(), nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+    )
+    op.create_index("audit_of_account", "audit", ["account_id", "id"], unique=False)
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
+                   "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END")
+
+
+def downgrade():
+    for table in ("audit", "credentials", "links", "tokens", "engines"):
+        op.drop_table(table)
+    op.drop_index("documents_of_account", "documents")
+    for index in ("recordings_to_delete", "recordings_of_account"):
+        op.drop_index(index, "recordings")
+    op.create_index("recordings_by_account", "recordings", ["account_id", "created_ms"], unique=False)
+    with op.batch_alter_table("recordings") as recordings:
+        for column in ("label", "legal_hold", "delete_requested_ms", "deleted_by"):
+            recordings.drop_column(column)
+    with op.batch_alter_table("documents") as documents:
+        documents.drop_column("created_ms")
+        documents.drop_column("modified_ms")

@@ -1,0 +1,234 @@
+"""Who gets in, how far, and what is written down of it."""
+
+import re
+
+import pytest
+import sqlalchemy
+
+from kazoo_rec.api import tokens
+from tests.api.conftest import ACME
+
+#: Every path of the API that is an account's; the walk fails for one that is not asked for here.
+METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+
+
+def routes(app):
+    """(path template, methods) of every route."""
+    def walk(nodes):
+        for node in nodes:
+            if node.resource is not None:
+                yield node.uri_template, [name for name in METHODS if node.method_map
+                                          and getattr(node.resource, f"on_{name.lower()}", None)]
+            yield from walk(node.children)
+    return list(walk(app._router._roots))
+
+
+@pytest.fixture
+def globex(root):
+    return root("PUT", "/v2/accounts", {"name": "Globex", "realm": "globex.example"}).json["data"]["id"]
+
+
+@pytest.mark.parametrize("role", ["admin", "listener", "user"])
+def test_no_account_sees_anothers_anything(app, client, root, acme, globex, recording, role):
+    made = {kind: root("PUT", f"/v2/accounts/{acme}/{kind}", data).json["data"]["id"] for kind, data in {
+        "users": {"username": "ann"}, "devices": {"sip": {"username": "1000"}},
+        "callflows": {"flow": {"module": "user"}}}.items()}
+    recorded = recording(acme)["id"]
+    stranger, asked = client(role, globex, "ann"), 0
+    for template, methods in routes(app):
+        if "{account_id}" not in template:
+            continue
+        kind = template.split("/")[4] if template.count("/") > 3 else ""
+        for identifier in ([made[kind], "0" * 32] if "{document_id}" in template else [""]):
+            ids = {"document_id": identifier, "recording_id": recorded, "link_id": "x"}
+            path = template.format(account_id=acme, **ids)
+            nowhere = template.format(account_id="0" * 32, **ids)
+            for method in methods:
+                answers = [stranger(method, one, {"username": "x"} if method != "GET" else None)
+                           for one in (path, nowhere)]
+                assert [answer.status_code for answer in answers] == [404, 404], (method, path)
+                there, not_there = ({**answer.json, "request_id": 0, "timestamp": 0, "data": {
+                    **answer.json["data"], "cause": 0}} for answer in answers)
+                assert there == not_there
+                asked += 1
+    assert asked > 15
+    assert root("GET", f"/v2/accounts/{acme}/users/{made['users']}").json["data"]["username"] == "ann"
+
+
+def test_without_a_token_nothing_of_an_account_is_served(app, client, acme):
+    nobody = client()
+    for template, methods in routes(app):
+        if "/accounts" in template:
+            path = template.format(account_id=acme, document_id="x", recording_id="x", link_id="x")
+            answer = nobody(methods[0], path, {} if methods[0] != "GET" else None)
+            assert answer.status_code in (401, 429), path
+            assert answer.json["message"] in ("invalid_credentials", "too_many_requests")
+
+
+@pytest.mark.parametrize(("role", "method", "status"), [
+    ("admin", "GET", 200), ("admin", "PATCH", 200), ("admin", "DELETE", 403), ("user", "PATCH", 403),
+    ("listener", "GET", 403), ("listener", "PATCH", 403)])
+def test_what_a_role_may_do_with_its_account(client, acme, role, method, status):
+    answer = client(role, acme, "ann")(method, f"/v2/accounts/{acme}", {"note": "x"} if method == "PATCH" else None)
+    assert answer.status_code == status
+
+
+def test_only_superadmins_list_and_make_accounts(client, acme):
+    admin = client("admin", acme)
+    assert admin("GET", "/v2/accounts").status_code == admin("PUT", "/v2/accounts", ACME).status_code == 403
+
+
+def test_a_user_sees_himself_and_what_is_his(client, root, acme):
+    users, devices = f"/v2/accounts/{acme}/users", f"/v2/accounts/{acme}/devices"
+    ann, bob = (root("PUT", users, {"username": name}).json["data"]["id"] for name in ("ann", "bob"))
+    hers = root("PUT", devices, {"owner_id": ann}).json["data"]["id"]
+    his = root("PUT", devices, {"owner_id": bob}).json["data"]["id"]
+    asking = client("user", acme, ann)
+    assert [one["id"] for one in asking("GET", users).json["data"]] == [ann]
+    assert [one["id"] for one in asking("GET", devices).json["data"]] == [hers]
+    assert asking("GET", f"{devices}/{hers}").status_code == 200
+    assert asking("GET", f"{devices}/{his}").status_code == asking("GET", f"{users}/{bob}").status_code == 404
+
+
+@pytest.mark.parametrize("place", [
+    lambda secret: {"headers": {"X-Auth-Token": secret}}, lambda secret: {"params": {"auth_token": secret}},
+    lambda secret: {"headers": {"Authorization": f"Bearer {secret}"}}])
+def test_a_token_may_come_in_three_ways(client, root, acme, place):
+    assert client()("GET", f"/v2/accounts/{acme}", **place(root.token)).status_code == 200
+
+
+class TestTokens:
+    def test_the_store_has_no_token(self, root, store):
+        assert not any(root.token in str(row) for row in store.access.tokens())
+
+    def test_one_that_is_revoked_or_expired_is_none(self, client, store, acme, clock):
+        secret, row = tokens.make("admin", acme, None, "test", clock.ms() + 1000)
+        store.access.add_token(row).get()
+        asking = client()
+        asking.token = secret
+        path = f"/v2/accounts/{acme}"
+        assert asking("GET", path).status_code == 200
+        clock.now_s += 2
+        assert asking("GET", path).status_code == 401
+        other = client("admin", acme)
+        store.access.revoke(tokens_id(store, other)).get()
+        assert other("GET", path).status_code == 401
+
+    @pytest.mark.parametrize(("limits", "method", "path", "let_through"), [
+        ({"methods": ["GET"]}, "GET", "", True), ({"methods": ["GET"]}, "PATCH", "", False),
+        ({"paths": ["/v2/accounts/*/users/#"]}, "GET", "/users", True),
+        ({"paths": ["/v2/accounts/*/users/#"]}, "GET", "/devices", False),
+        ({"paths": ["/v2/accounts/*"]}, "GET", "/users", False), ({"paths": []}, "GET", "", False)])
+    def test_its_own_restrictions_hold(self, client, acme, limits, method, path, let_through):
+        answer = client("admin", acme, **limits)(method, f"/v2/accounts/{acme}{path}",
+                                                 {"note": "x"} if method == "PATCH" else None)
+        assert answer.status_code == (200 if let_through else 403)
+
+
+def tokens_id(store, asking):
+    return next(row["id"] for row in store.access.tokens() if row["hash"] == tokens.hash_of(asking.token))
+
+
+class TestLogIn:
+    def test_an_api_key_gives_a_token_of_an_hour_that_may_no_more_than_the_key(self, client, acme, clock):
+        key = client("admin", acme, methods=["GET"])
+        answer = client()("PUT", "/v2/api_auth", {"api_key": key.token})
+        assert answer.status_code == 201 and answer.json["data"]["account_id"] == acme
+        asking = client()
+        asking.token = answer.json["auth_token"]
+        path = f"/v2/accounts/{acme}"
+        assert asking("GET", path).status_code == 200 and asking("PATCH", path, {"name": "x"}).status_code == 403
+        clock.now_s += 3601
+        assert asking("GET", path).status_code == 401
+
+    @pytest.fixture
+    def ann(self, root, acme):
+        return root("PUT", f"/v2/accounts/{acme}/users", {
+            "username": "Ann", "password": "secret", "priv_level": "admin"}).json["data"]
+
+    @pytest.mark.parametrize("method", ["md5", "sha"])
+    @pytest.mark.parametrize("which", [{"account_name": "aCme"}, {"account_realm": "acme.example"},
+                                       {"phone_number": "(555) 000-1001"}])
+    def test_a_user_logs_in_with_kazoos_credentials(self, client, acme, ann, method, which):
+        credentials = tokens.credentials_hashes("ann", "secret")[method]
+        answer = client()("PUT", "/v2/user_auth", {"credentials": credentials, "method": method, **which})
+        assert answer.status_code == 201
+        assert answer.json["data"] == {"account_id": acme, "owner_id": ann["id"], "role": "admin"}
+
+    def test_the_password_is_nowhere(self, ann, store, tmp_path, root, acme):
+        assert "password" not in ann
+        credentials = tokens.credentials_hashes("ann", "secret")
+        with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/kazoo_rec.db").connect() as connection:
+            rows = str(connection.exec_driver_sql("SELECT * FROM credentials").all())
+            rows += str(connection.exec_driver_sql("SELECT body FROM documents").all())
+        assert not any(text in rows for text in ("secret", *credentials.values()))
+
+    @pytest.mark.parametrize("wrong", [
+        {"credentials": "0" * 32, "account_name": "Acme"}, {"credentials": "x", "account_name": "nobody"},
+        {"credentials": tokens.credentials_hashes("ann", "wrong")["md5"], "account_name": "Acme"}])
+    def test_wrong_ones_give_nothing(self, client, ann, wrong):
+        answer = client()("PUT", "/v2/user_auth", wrong)
+        assert answer.status_code == 401 and "auth_token" not in answer.json
+
+    def test_who_is_deleted_or_disabled_does_not_get_in(self, client, root, acme, ann):
+        path = f"/v2/accounts/{acme}/users/{ann['id']}"
+        said = {"credentials": tokens.credentials_hashes("ann", "secret")["md5"], "account_name": "Acme"}
+        root("PATCH", path, {"enabled": False})
+        assert client()("PUT", "/v2/user_auth", said).status_code == 401
+        root("PATCH", path, {"enabled": True})
+        assert client()("PUT", "/v2/user_auth", said).status_code == 201
+        root("DELETE", path)
+        assert client()("PUT", "/v2/user_auth", said).status_code == 401
+
+    def test_a_new_name_needs_the_password_again(self, root, acme, ann):
+        answer = root("PATCH", f"/v2/accounts/{acme}/users/{ann['id']}", {"username": "anna"})
+        assert answer.status_code == 400 and "password" in answer.json["data"]
+
+
+def test_who_fails_often_is_held_up_and_let_in_again(client, root, acme, clock):
+    guesser, path = client(), f"/v2/accounts/{acme}"
+    answers = [guesser("GET", path).status_code for _ in range(12)]
+    assert answers == [401] * 10 + [429] * 2
+    held = client()("PUT", "/v2/api_auth", {"api_key": root.token})
+    assert held.status_code == 429 and re.fullmatch("[1-9][0-9]?", held.headers["Retry-After"])
+    clock.now_s += int(held.headers["Retry-After"])
+    assert client()("PUT", "/v2/api_auth", {"api_key": root.token}).status_code == 201
+
+
+class TestAudit:
+    def test_it_has_who_did_what_from_where(self, client, acme):
+        admin = client("admin", acme)
+        made = admin("PUT", f"/v2/accounts/{acme}/users", {"username": "ann"})
+        entry = admin("GET", f"/v2/accounts/{acme}/audit").json["data"][0]
+        assert (entry["method"], entry["path"], entry["status"], entry["remote"], entry["request_id"]) == (
+            "PUT", f"/v2/accounts/{acme}/users", 201, "127.0.0.1", made.json["request_id"])
+
+    def test_a_token_in_the_query_is_not_in_it(self, client, acme, root):
+        client()("GET", f"/v2/accounts/{acme}", params={"auth_token": root.token})
+        assert root.token not in str(root("GET", f"/v2/accounts/{acme}/audit").json)
+
+    def test_pages(self, client, acme):
+        admin = client("admin", acme)
+        for _ in range(3):
+            admin("GET", f"/v2/accounts/{acme}")
+        first = admin("GET", f"/v2/accounts/{acme}/audit", params={"page_size": 2}).json
+        second = admin("GET", f"/v2/accounts/{acme}/audit", params={
+            "page_size": 2, "start_key": first["next_start_key"]}).json
+        ids = [entry["id"] for entry in first["data"] + second["data"]]
+        assert ids == sorted(set(ids), reverse=True) and len(ids) == 3
+
+    @pytest.mark.parametrize("statement", ["DELETE FROM audit", "UPDATE audit SET who = 'nobody'"])
+    def test_nobody_changes_it(self, client, acme, tmp_path, statement):
+        client("admin", acme)("GET", f"/v2/accounts/{acme}")
+        engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/kazoo_rec.db")
+        with engine.connect() as connection, pytest.raises(sqlalchemy.exc.IntegrityError, match="only added to"):
+            connection.exec_driver_sql(statement)
+
+
+def test_a_fault_of_ours_is_told_without_what_is_inside(root, store, acme, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("sip password 1234")
+
+    monkeypatch.setattr(store.documents, "get", broken)
+    answer = root("GET", f"/v2/accounts/{acme}")
+    assert (answer.status_code, answer.json["error"]) == (500, "500") and "1234" not in answer.text

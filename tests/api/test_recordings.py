@@ -1,0 +1,235 @@
+"""Recordings over HTTP: found, played whole or in part, explained, kept and deleted."""
+
+import io
+
+import gevent
+import numpy as np
+import pytest
+import soundfile
+
+from kazoo_rec.api import sound
+from tests.api.conftest import ACME
+from tests.media.sounds import HEARD, SAID, tones
+
+
+@pytest.fixture
+def path(acme):
+    return f"/v2/accounts/{acme}/recordings"
+
+
+@pytest.fixture
+def one(recording, acme, path):
+    """The path of a recording."""
+    return f"{path}/{recording(acme)['id']}"
+
+
+def heard(answer):
+    """For each channel of what was played, which tones it has."""
+    samples, rate = soundfile.read(io.BytesIO(answer.content), always_2d=True)
+    return [tones(channel, rate) for channel in samples.T]
+
+
+def ids(answer):
+    return [found["id"] for found in answer.json["data"]]
+
+
+class TestLists:
+    def test_the_newest_come_first_page_by_page(self, root, recording, acme, path):
+        made = [recording(acme)["id"] for _ in range(5)]
+        first = root("GET", path, params={"page_size": 3})
+        second = root("GET", path, params={"page_size": 3, "start_key": first.json["next_start_key"]})
+        assert ids(first) + ids(second) == made[::-1] and "next_start_key" not in second.json
+
+    def test_recordings_of_one_moment_are_all_there_once(self, root, recording, acme, path):
+        made = {recording(acme, created_ms=7)["id"] for _ in range(5)}
+        seen, key = [], None
+        for _ in range(3):
+            page = root("GET", path, params={"page_size": 2, **({"start_key": key} if key else {})})
+            seen, key = seen + ids(page), page.json.get("next_start_key")
+        assert sorted(seen) == sorted(made)
+
+    @pytest.mark.parametrize(("params", "found"), [
+        ({"filter_direction": "outbound"}, [1]), ({"filter_owner_id": "bob"}, [2]), ({"filter_label": "sale"}, [3]),
+        ({"number": "4420"}, [0, 1, 2, 3]), ({"number": "100%"}, []), ({"q": "Ann"}, [0, 1, 2, 3]), ({"q": "_"}, []),
+        ({"min_duration_s": "3"}, [1]), ({"filter_state": "discarded"}, [4]), ({"filter_state": "deleted"}, []),
+        ({"created_from": "62167219201", "created_to": "62167219201"}, [0, 1, 2, 3]),
+        ({"created_from": "62167219202"}, []), ({"q": "' OR 1=1 --"}, [])])
+    def test_they_are_found(self, root, recording, acme, path, params, found):
+        made = [recording(acme, **columns)["id"] for columns in (
+            {}, {"direction": "outbound", "duration_ms": 3000}, {"user_id": "bob"}, {"label": "sale"},
+            {"state": "discarded"})]
+        assert sorted(ids(root("GET", path, params=params))) == [made[number] for number in found]
+
+    @pytest.mark.parametrize("params", [{"filter_colour": "red"}, {"min_duration_s": "long"}, {"start_key": "AAAA"}])
+    def test_what_cannot_be_looked_for_is_refused(self, root, path, params):
+        assert root("GET", path, params=params).status_code == 400
+
+    def test_a_user_finds_his_own(self, client, root, recording, acme):
+        hers, _ = recording(acme, user_id="ann")["id"], recording(acme, user_id="bob")["id"]
+        asking = client("user", acme, "ann")
+        assert ids(asking("GET", f"/v2/accounts/{acme}/recordings")) == [hers]
+        assert ids(asking("GET", f"/v2/accounts/{acme}/users/ann/recordings")) == [hers]
+        assert asking("GET", f"/v2/accounts/{acme}/users/bob/recordings").status_code == 404
+        assert ids(root("GET", f"/v2/accounts/{acme}/users/ann/recordings")) == [hers]
+
+
+class TestOne:
+    def test_it_has_kazoos_fields_and_ours_and_no_secret(self, root, one):
+        found = root("GET", one).json["data"]
+        assert (found["duration"], found["media_type"], found["cdr_id"]) == (2, "wav", "202611-leg-0")
+        assert found["state"] == "recorded" and found["reason"] and found["deliveries"] == []
+        assert "secret" not in root("GET", one).text + root("GET", f"{one}/explain").text
+
+    def test_why_it_was_made_and_what_happened(self, root, one):
+        told = root("GET", f"{one}/explain").json["data"]
+        assert told["settings"]["enabled"] == {"value": True, "from": "user"}
+        assert [event["what"] for event in told["happened"]] == ["armed", "answered", "started", "stopped"]
+
+    def test_another_accounts_or_another_users_is_not_there(self, root, client, recording, acme, path):
+        globex = root("PUT", "/v2/accounts", {**ACME, "name": "Globex", "realm": "g.example", "numbers": []})
+        theirs = recording(globex.json["data"]["id"])["id"]
+        assert root("GET", f"{path}/{theirs}").status_code == 404
+        bobs = recording(acme, user_id="bob")["id"]
+        assert client("user", acme, "ann")("GET", f"{path}/{bobs}").status_code == 404
+
+
+class TestSound:
+    @pytest.mark.parametrize(("accept", "params", "kind", "sides"), [
+        ("audio/mpeg", {"channels": "mono"}, "audio/mpeg", [{SAID, HEARD}]),
+        ("audio/wav", {}, "audio/wav", [{SAID}, {HEARD}]),
+        ("audio/wav", {"channels": "dual"}, "audio/wav", [{SAID}, {HEARD}]),
+        ("audio/x-wav", {"track": "inbound"}, "audio/wav", [{SAID}]),
+        ("audio/mpeg", {"channels": "dual"}, "audio/mpeg", [{SAID}, {HEARD}]),
+        ("*/*", {"accept": "audio/mp3", "track": "outbound"}, "audio/mpeg", [{HEARD}])])
+    def test_it_is_played_as_it_is_asked_for(self, root, one, accept, params, kind, sides):
+        answer = root("GET", one, headers={"Accept": accept}, params=params)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind) and heard(answer) == sides
+        assert answer.headers["Content-Disposition"].startswith('attachment; filename="202611-')
+        assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+    def test_json_is_what_comes_unless_audio_is_asked_for(self, root, one):
+        for accept in ("*/*", "application/json", "application/json, audio/mpeg;q=0.5"):
+            assert root("GET", one, headers={"Accept": accept}).json["data"]["state"] == "recorded"
+        assert root("GET", one, params={"accept": "audio/ogg"}).status_code == 406
+
+    @pytest.mark.parametrize(("asked", "status", "part"), [
+        ("bytes=0-9", 206, slice(0, 10)), ("bytes=10-", 206, slice(10, None)), ("bytes=-5", 206, slice(-5, None)),
+        ("bytes=5-1000000000", 206, slice(5, None)), ("bytes=0-0", 206, slice(0, 1)),
+        ("bytes=9-5", 200, slice(None)), ("bytes=0-1,3-4", 200, slice(None)), ("lines=1-2", 200, slice(None)),
+        ("bytes=x", 200, slice(None))])
+    def test_a_part_is_that_part(self, root, one, asked, status, part):
+        params = {"accept": "audio/wav"}
+        whole = root("GET", one, params=params).content
+        answer = root("GET", one, params=params, headers={"Range": asked})
+        assert (answer.status_code, answer.content) == (status, whole[part])
+        if status == 206:
+            first = range(len(whole))[part][0]
+            assert answer.headers["Content-Range"] == f"bytes {first}-{first + len(answer.content) - 1}/{len(whole)}"
+
+    @pytest.mark.parametrize("asked", ["bytes=100000000-", "bytes=-0"])
+    def test_a_part_that_is_not_there(self, root, one, asked):
+        answer = root("GET", one, params={"accept": "audio/wav"}, headers={"Range": asked})
+        assert answer.status_code == 416 and answer.headers["Content-Range"].startswith("bytes */")
+
+    def test_the_rest_of_another_file_is_not_sent(self, root, one):
+        params = {"accept": "audio/wav"}
+        whole = root("GET", one, params=params)
+        for said, status in ((whole.headers["ETag"], 206), ('"other"', 200)):
+            headers = {"Range": "bytes=10-", "If-Range": said}
+            assert root("GET", one, params=params, headers=headers).status_code == status
+
+    def test_who_has_it_does_not_get_it_again(self, root, one):
+        etag = root("GET", one, params={"accept": "audio/mpeg"}).headers["ETag"]
+        again = root("GET", one, params={"accept": "audio/mpeg"}, headers={"If-None-Match": etag})
+        assert (again.status_code, again.content) == (304, b"")
+        other = root("GET", one, params={"accept": "audio/mpeg", "channels": "mono"}, headers={"If-None-Match": etag})
+        assert other.status_code == 200
+
+    def test_two_first_plays_at_once_make_one_file(self, root, one, monkeypatch):
+        made, encoded = [], sound.encode.to_mp3
+
+        def count(master, target, *presentation):
+            made.append(target)
+            encoded(master, target, *presentation)
+
+        monkeypatch.setattr(sound.encode, "to_mp3", count)
+        plays = [gevent.spawn(root, "GET", one, params={"accept": "audio/mpeg"}) for _ in range(3)]
+        answers = [play.get(timeout=20) for play in plays]
+        assert {answer.status_code for answer in answers} == {200} and len(made) == 1
+        assert len({answer.content for answer in answers}) == 1
+
+    def test_head_tells_and_does_not_send(self, root, one):
+        params = {"accept": "audio/wav", "inline": "true"}
+        answer = root("HEAD", one, params=params)
+        assert answer.content == b"" and answer.headers["Content-Disposition"].startswith("inline")
+        assert int(answer.headers["Content-Length"]) == len(root("GET", one, params=params).content)
+
+    @pytest.mark.parametrize("state", ["armed", "recording", "paused", "stopped"])
+    def test_half_a_file_is_never_sent(self, root, recording, acme, path, state):
+        made = recording(acme, state=state)["id"]
+        for asked, params in ((f"{path}/{made}", {"accept": "audio/wav"}), (f"{path}/{made}/peaks", {})):
+            answer = root("GET", asked, params=params)
+            assert answer.status_code == 409 and answer.json["data"]["state"] == state
+
+    @pytest.mark.parametrize("state", ["discarded", "failed"])
+    def test_what_has_no_audio_has_none(self, root, recording, acme, path, state):
+        made = recording(acme, state=state)["id"]
+        assert root("GET", f"{path}/{made}", params={"accept": "audio/wav"}).status_code == 404
+
+    def test_audio_that_is_elsewhere_is_said_to_be(self, root, recording, acme, path, tmp_path):
+        made = recording(acme)
+        (tmp_path / "recordings" / made["master"]).unlink()
+        answer = root("GET", f"{path}/{made['id']}", params={"accept": "audio/wav"})
+        assert answer.status_code == 404 and "not here" in answer.json["data"]["message"]
+
+    def test_its_outline(self, root, one):
+        outline = root("GET", f"{one}/peaks", params={"points": "10"}).json["data"]
+        assert outline["duration_ms"] == 2000
+        assert np.array(outline["channels"]) == pytest.approx(np.full((2, 10), 8000 / 32768), abs=0.001)
+        assert root("GET", f"{one}/peaks", params={"points": "0"}).status_code == 400
+
+
+class TestDeletion:
+    def test_what_is_deleted_is_gone_and_its_tombstone_says_who(self, client, root, acme, one, path, store):
+        admin = client("admin", acme)
+        assert admin("DELETE", one).json["data"]["_read_only"] == {"deleted": True}
+        for answer in (admin("GET", one), admin("GET", one, params={"accept": "audio/wav"}), admin("DELETE", one)):
+            assert answer.status_code == 404
+        assert ids(root("GET", path)) == []
+        [tombstone] = root("GET", path, params={"filter_state": "deleted"}).json["data"]
+        assert tombstone["deleted_by"] in str(store.access.tokens()) and tombstone["deleted_ms"]
+
+    def test_nothing_more_is_sent_of_it(self, root, one, store):
+        recording_id = one.rpartition("/")[2]
+        store.recordings.update(recording_id, state="stopped").get()
+        store.recordings.finish(recording_id, {"state": "recorded"}, [{
+            "recording_id": recording_id, "node": "fs1", "account_id": "acme", "kind": "upload", "url": "x",
+            "host": "x", "method": "put", "state": "due", "next_attempt_ms": 0, "give_up_ms": 9,
+            "created_ms": 0}]).get()
+        root("DELETE", one)
+        assert store.deliveries.due("fs1", 10**15, 10) == []
+        assert [row["id"] for row in store.recordings.to_delete("fs1", 10)] == [recording_id]
+
+    def test_what_is_on_legal_hold_stays_until_it_is_lifted(self, client, acme, one):
+        admin = client("admin", acme)
+        assert admin("PATCH", one, {"legal_hold": True}).json["data"]["legal_hold"] is True
+        refused = admin("DELETE", one)
+        assert refused.status_code == 409 and "legal hold" in refused.json["data"]["message"]
+        admin("PATCH", one, {"legal_hold": False})
+        assert admin("DELETE", one).status_code == 200
+
+    @pytest.mark.parametrize("role", ["user", "listener"])
+    def test_who_may_listen_may_not_change(self, client, acme, one, role):
+        asking = client(role, acme, "ann")
+        assert asking("GET", one).status_code == 200
+        assert asking("DELETE", one).status_code == asking("PATCH", one, {"legal_hold": True}).status_code == 403
+
+    @pytest.mark.parametrize("state", ["armed", "recording", "stopped"])
+    def test_what_is_not_finished_is_not_deleted(self, root, recording, acme, path, state):
+        answer = root("DELETE", f"{path}/{recording(acme, state=state)['id']}")
+        assert answer.status_code == 409 and answer.json["data"]["state"] == state
+
+    @pytest.mark.parametrize("data", [{}, {"legal_hold": "yes"}, {"legal_hold": True, "state": "failed"}])
+    def test_nothing_else_is_changed(self, root, one, data):
+        assert root("PATCH", one, data).status_code == 400
+        assert root("GET", one).json["data"]["legal_hold"] is False
