@@ -335,6 +335,10 @@ class Recorder:
 
     def _begun(self, recording, started_ms):
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
+        leg = recording.leg
+        if (recording.missed is None and leg.answered_ms and recording.wanted_at <= leg.answered_at
+                and started_ms - leg.answered_ms > START_WITHIN_MS):
+            recording.missed = leg.answered_ms, "the switch began late"
         recording.note_missed()
         if recording.limit_at is None and recording.stop_at is None:
             self._watched.discard(recording)

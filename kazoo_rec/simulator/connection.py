@@ -168,6 +168,9 @@ class Connection:
             self._send(wire.reply(self.subscription.end()))
         elif begins("log"):
             self._send(wire.reply(_log_level(rest)))
+        elif begins("sendevent"):
+            self._switch.publish(rest.upper(), lambda: {**headers, "Command": line})
+            self._send(wire.reply(f"+OK {new_uuid()}"))
         elif begins("sendmsg"):
             self._send(wire.reply(f"-ERR invalid session id [{rest}]"))
         elif begins("linger"):

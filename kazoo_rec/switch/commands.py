@@ -180,6 +180,15 @@ def log_critical() -> str:
     return "log crit"
 
 
+def unsubscribe(names: Iterable[str]) -> str:
+    return " ".join(["nixevent", *(_checked(_EVENT, name, "event name") for name in names)])
+
+
+def send_event(name: str) -> str:
+    """One that says nothing but its name, to whoever listens, modules of the switch included."""
+    return f"sendevent {_checked(_EVENT, name, 'event name')}"
+
+
 def auth(password: str) -> str:
     """All text behind `auth ` is the password, blanks included."""
     if not isinstance(password, str) or not _LINE.fullmatch(password):

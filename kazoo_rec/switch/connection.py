@@ -41,6 +41,7 @@ LATE_S = 1.0
 #: Bytes that the peer does not acknowledge for so long end the connection (Linux, TCP_USER_TIMEOUT).
 UNACKNOWLEDGED_MS = 20_000
 
+_PRESENCE = "PRESENCE_OUT"
 #: The headers of a frame: Content-Type, Content-Length, Reply-Text, others.
 _FRAME = re.compile(rb"(?:Content-Type: ([^\n]*)\n|Content-Length: (\d{1,9})\n|Reply-Text: ([^\n]*)\n"
                     rb"|(?!Content-Length)[A-Za-z][\w.-]*:[^\n]*\n)++\n")
@@ -77,7 +78,7 @@ class Connection(InboundESL):
         self._farewell = ""
         self._wanted: frozenset[bytes] = frozenset()
         self._queue: deque[bytes] = deque()
-        self._filled, self._room = Flag(), Flag()
+        self._filled, self._room, self._roused = Flag(), Flag(), Flag()
         self.sock = None
 
     @property
@@ -135,6 +136,17 @@ class Connection(InboundESL):
         names, subclasses = list(names), list(subclasses)
         self._wanted = frozenset(word.encode() for word in names + subclasses)
         check(self.send(commands.subscribe(dict.fromkeys([*names, "HEARTBEAT"]), subclasses)))
+
+    def rouse(self, timeout_s: float = 1.0):
+        """Has the switch be late now, not in a call: the first presence event since mod_sofia was loaded makes it hold
+        all events back for 500 ms (sofia_presence.c, sofia_presence_event_handler), and a callee may answer meanwhile.
+        A PRESENCE_OUT without `from` does that and no more, and comes back to us behind mod_sofia. Raises CommandFailed
+        and what `send` raises."""
+        roused = self._roused = Flag()
+        check(self.send(commands.subscribe([_PRESENCE])))
+        check(self.send(commands.send_event(_PRESENCE)))
+        roused.wait(timeout_s)
+        check(self.send(commands.unsubscribe([_PRESENCE])))
 
     def send(self, command: str, timeout_s: float = 5.0) -> str:
         """The text that FreeSWITCH answers.
@@ -215,8 +227,11 @@ class Connection(InboundESL):
     def handle_event(self, kind: bytes, answer: bytes, body: bytes):
         """One frame, by its Content-Type; `answer` is its Reply-Text."""
         if kind == b"text/event-json":
-            if self._is_wanted(body):
+            name = _name(body)
+            if name is None or name in self._wanted:
                 self._hand_over(body)
+            elif name == _PRESENCE.encode():
+                self._roused.set()
         elif kind in (b"command/reply", b"api/response"):
             if not self._commands_sent:
                 raise ProtocolBroken("FreeSWITCH answers what nobody asked")
@@ -226,13 +241,6 @@ class Connection(InboundESL):
             self._farewell = _shown(body)
         elif kind == b"log/data" and self.on_lost and (lost := _LOST.search(body)):
             self.on_lost(int(lost[1]))
-
-    def _is_wanted(self, body: bytes) -> bool:
-        """By name, without parsing; an event whose name is not found where FreeSWITCH writes it is kept."""
-        name = _NAME.search(body)
-        if name and name[1] == b"CUSTOM":
-            name = _SUBCLASS.search(body)
-        return name is None or name[1] in self._wanted
 
     def _hand_over(self, body: bytes):
         self._queue.append(body)
@@ -310,6 +318,14 @@ class Connection(InboundESL):
                 NotConnected("the connection ended before FreeSWITCH answered", str(reason)))
         self._filled.set()
         self._room.set()
+
+
+def _name(body: bytes) -> bytes | None:
+    """An event's name, or its subclass where it is CUSTOM, without parsing; None where FreeSWITCH does not write it."""
+    name = _NAME.search(body)
+    if name and name[1] == b"CUSTOM":
+        name = _SUBCLASS.search(body)
+    return name and name[1]
 
 
 def _shown(data: bytes) -> str:

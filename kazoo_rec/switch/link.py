@@ -72,6 +72,10 @@ class Link:
             check(connection.send(commands.log_critical()))
         except CommandFailed as refusal:
             log.warning("FreeSWITCH will not tell when it loses events", reply=refusal.reply)
+        try:
+            connection.rouse()
+        except CommandFailed as refusal:
+            log.warning("events of the first call since FreeSWITCH was started may be late", reply=refusal.reply)
         core_uuid = check(connection.send(commands.global_getvar("core_uuid")))
         if core_uuid != self.core_uuid:
             if self.core_uuid:

@@ -68,6 +68,16 @@ def test_what_the_switch_lists_is_not_started_again():
     assert not one.switch.of("uuid_record") and len(one.switch.of("uuid_buglist")) == 1
 
 
+def test_of_a_start_that_came_late_the_row_says_how_much_is_missing():
+    one = scene()
+    one.phone_calls("a", "1000").answer_unarmed("a").after(480)
+    one.record_start("a", one.row()["id"], fallback_of(one))
+    row = one.row()
+    assert row["partial"] and row["state_reason"] == "0.5 s before it were missed: the switch began late"
+    (gap,) = row["spans"]
+    assert (gap["from_ms"], gap["to_ms"]) == (row["answered_ms"], row["started_ms"])
+
+
 def test_if_both_start_the_later_is_stopped_by_its_path_and_removed():
     one = scene()
     one.phone_calls("a", "1000")

@@ -5,6 +5,7 @@ KAZOO_REC_FREESWITCH=host:port:password names its event socket; without it, thes
 
 import json
 import os
+import re
 
 import greenswitch
 import pytest
@@ -23,6 +24,21 @@ class Switch:
 
     def api(self, command: str) -> str:
         return self._connection.send(f"api {command}").data.strip()
+
+    @property
+    def sessions(self) -> int:
+        """How many legs there are. Read from the calls themselves: `show channels` asks a database, which is written
+        behind them, may keep a leg for ever that is gone, and is held up by those who ask it often."""
+        return int(re.search(r"^(\d+) session\(s\) - peak", self.api("status"), re.MULTILINE)[1])
+
+    def legs(self, count: int) -> list[dict]:
+        """Waits until there are `count` legs; their rows of `show channels`, the oldest first."""
+        until(lambda: self.sessions == count)
+        return until(lambda: rows if len(rows := self._listed()) == count else None)
+
+    def _listed(self):
+        rows = json.loads(self.api("show channels as json")).get("rows", ())
+        return [row for row in rows if self.api(f"uuid_exists {row['uuid']}") == "true"]
 
     def stop(self):
         self._connection.stop()
@@ -63,17 +79,11 @@ def _registered(switch):
         phone.close()
 
 
-def legs_of(switch) -> list[str]:
-    """The legs that there are; the list alone may keep one that is gone, as it is written behind the calls."""
-    rows = json.loads(switch.api("show channels as json")).get("rows", ())
-    return [row["uuid"] for row in rows if switch.api(f"uuid_exists {row['uuid']}") == "true"]
-
-
 @pytest.fixture
 def phones(_registered, switch):
     yield _registered
     switch.api("hupall")
-    until(lambda: not legs_of(switch), within_s=30)
+    until(lambda: not switch.sessions, within_s=30)
     for phone in _registered.values():
         phone.forget()
 

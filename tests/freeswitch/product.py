@@ -161,7 +161,7 @@ class Product:
     def recordings(self) -> dict[str, Recording]:
         """Waits until the switch has no call, and the product nothing left to do; then every recording by whose it is:
         "<account> <rule> <leg> <number of its phone, if it has one>", such as "acme callee.inbound B 1001"."""
-        until(lambda: self._switch.api("show channels count").startswith("0 "))
+        until(lambda: not self._switch.sessions)
         until(lambda: all(row["state"] in FINAL for row in self.rows()))
         rows, bodies = self.rows(), self.receiver.bodies
         until(lambda: all(row["id"] in bodies for row in rows if row["state"] == "recorded"))

@@ -43,22 +43,20 @@ def test_a_switch_that_is_well_records_and_keeps_nothing_of_it(examine, switch, 
         "event socket", "modules", "version", "clock", "same place", "test recording", "test delivery",
         "bypassed media", "other recorders"}
     assert not [name for name, state in found if state in ("warning", "wrong")]
-    until(lambda: switch.api("show channels count").startswith("0 "))
+    until(lambda: not switch.sessions)
 
 
 def test_calls_that_are_up_are_told_of_and_go_on(examine, switch, alice, bob, zoe, tmp_path):
     call, unknown = alice.call("*41001"), zoe.call("3500")
     called = bob.rings().ring().answer()
     call.answered(), unknown.answered()
-    until(lambda: switch.api("show channels count").startswith("3 "))
-    theirs = json.loads(switch.api("show channels as json"))["rows"]
-    (conference,) = (row["uuid"] for row in theirs if row["dest"] == "3500")
+    (conference,) = (row["uuid"] for row in switch.legs(3) if row["dest"] == "3500")
     switch.api(f"uuid_record {conference} start {tmp_path}/theirs.wav")
     found = examine()
     assert "2 of 3 legs, which cannot be recorded" in found["bypassed media", "warning"]
     assert "1 of 3 legs" in found["placed legs", "warning"] and "globex.example" in found["placed legs", "warning"]
     assert "theirs.wav" in found["other recorders", "warning"]
     assert "theirs.wav" in switch.api(f"uuid_buglist {conference}")
-    until(lambda: switch.api("show channels count").startswith("3 "))
+    until(lambda: switch.sessions == 3)
     for one in (call, unknown, called):
         one.drop()

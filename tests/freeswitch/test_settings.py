@@ -1,10 +1,7 @@
 """What the settings of a recording do to it."""
 
-import json
-
 from pytest import approx
 
-from tests.freeswitch.product import until
 from tests.freeswitch.sound import mp3_length_ms
 from tests.freeswitch.talk import LENGTH_MS, assert_whole, states, talk
 
@@ -65,7 +62,7 @@ def test_what_a_dialplan_sets_for_its_own_recordings_changes_none_of_ours(lab, s
     })
     call = alice.call("1001")
     called = bob.rings().ring()
-    legs = until(lambda: _legs(switch, 2))
+    legs = [row["uuid"] for row in switch.legs(2)]
     for name, value in {"RECORD_MIN_SEC": "30", "RECORD_READ_ONLY": "true", "RECORD_STEREO_SWAP": "true",
                         "RECORD_APPEND": "true", "RECORD_BRIDGE_REQ": "true", "RECORD_INITIAL_TIMEOUT_MS": "200",
                         "RECORD_FINAL_TIMEOUT_MS": "200", "RECORD_SILENCE_THRESHOLD": "30000",
@@ -78,9 +75,3 @@ def test_what_a_dialplan_sets_for_its_own_recordings_changes_none_of_ours(lab, s
     found = lab.recordings()
     assert_whole(found["acme caller.outbound A 1000"], call.talk_ms, says=[930], hears=[610])
     assert_whole(found["acme callee.inbound B 1001"], called.talk_ms, says=[610], hears=[930])
-
-
-def _legs(switch, count):
-    """The uuids of the legs that ring, the caller's first; nothing while there are fewer than `count`."""
-    rows = json.loads(switch.api("show channels as json")).get("rows", [])
-    return [row["uuid"] for row in rows] if len(rows) == count else None

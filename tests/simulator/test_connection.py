@@ -46,12 +46,21 @@ def test_nothing_is_obeyed_before_the_password(switch):
     ("event CUSTOM a::b", "+OK event listener enabled plain"),
     ("nixevent HEARTBEAT", "+OK events nixed"), ("nixevent", "-ERR no keywords supplied"),
     ("noevents", "-ERR not listening for events"), ("nosuch", "-ERR command not found"),
+    ("event json PRESENCE_OUT", "+OK event listener enabled json"),
     ("log crit", "+OK log level crit [2]"), ("log", "+OK log level  [7]"), ("log bogus", "-ERR invalid log level"),
     ("api", "-ERR command not found"), ("bgapi", "-ERR command not found"),
     ("auth ClueCon", "-ERR command not found"), ("version", "-ERR command not found"),
 ])
 def test_commands_are_answered_in_the_words_of_the_switch(client, command, text):
     assert exchanged(client, command) == f"Content-Type: command/reply\nReply-Text: {text}\n\n".encode()
+
+
+def test_an_event_that_is_sent_comes_to_who_listens(client):
+    exchanged(client, "event json PRESENCE_OUT")
+    assert client.ask("sendevent PRESENCE_OUT").startswith("+OK ")
+    client.ask("nixevent PRESENCE_OUT")
+    client.ask("sendevent PRESENCE_OUT")
+    assert len(client.heard("PRESENCE_OUT")) == 1
 
 
 @pytest.mark.parametrize(("command", "body"), [

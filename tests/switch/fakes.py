@@ -87,6 +87,8 @@ class FakeSwitch:
         self.commands.append(command)
         if command == "api global_getvar core_uuid":
             return response(self.core_uuid)
+        if command.startswith("sendevent "):
+            return reply("+OK 5f8f7b68-0f7c-4a0c-9d7a-6b9f6f3b0c52") + event(command.split()[1])
         return response("+OK\n") if command.startswith("api ") else reply("+OK")
 
     def _handle(self, sock, _address):

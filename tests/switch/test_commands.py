@@ -57,6 +57,8 @@ def test_the_rest_as_they_are_sent():
     assert commands.configuration("sofia.conf") == "api xml_locate configuration configuration name sofia.conf"
     assert commands.kill(LEG) == f"api uuid_kill {LEG}"
     assert commands.log_critical() == "log crit"
+    assert commands.send_event("PRESENCE_OUT") == "sendevent PRESENCE_OUT"
+    assert commands.unsubscribe(["N", "PRESENCE_OUT"]) == "nixevent N PRESENCE_OUT"
     assert commands.auth("Clue Con:é") == "auth Clue Con:é"
     assert commands.subscribe(["CHANNEL_ANSWER", "RECORD_STOP"], ["a::b", "c::d"]) == (
         "event json CHANNEL_ANSWER RECORD_STOP CUSTOM a::b c::d")

@@ -63,7 +63,8 @@ def test_it_subscribes_says_it_is_up_and_hands_events_over_in_order(link, switch
     switch.session().send(*[event("N", N=str(n)) for n in range(1000)])
     assert diary.next(1000) == [("event", str(n)) for n in range(1000)]
     assert switch.commands == [
-        "event json N HEARTBEAT CUSTOM kazoo_rec::record_call", "log crit", "api global_getvar core_uuid"]
+        "event json N HEARTBEAT CUSTOM kazoo_rec::record_call", "log crit", "event json PRESENCE_OUT",
+        "sendevent PRESENCE_OUT", "nixevent PRESENCE_OUT", "api global_getvar core_uuid"]
 
 
 def test_no_event_comes_before_it_is_up(link, switch, diary):
@@ -176,6 +177,15 @@ def test_a_switch_that_keeps_its_log_to_itself_is_still_listened_to(link, switch
     switch.session().send(event("N", N="1"))
     assert diary.next() == ("event", "1")
     said.wait("will not tell")
+
+
+def test_a_switch_that_takes_no_events_from_others_is_still_listened_to(link, switch, diary, said):
+    plain = switch.answer
+    switch.answer = lambda command: reply("-ERR permission denied") if command[:9] == "sendevent" else plain(command)
+    link(up=True)
+    switch.session().send(event("N", N="1"))
+    assert diary.next() == ("event", "1")
+    said.wait("may be late")
 
 
 def test_a_refused_subscription_is_tried_again_and_said(link, switch, diary, said):
