@@ -71,6 +71,12 @@ class Call:
         """The first leg that is there and no plumbing."""
         return next((leg for leg in self.legs if leg.alive and not leg.plumbing), None)
 
+    def has_rival(self, leg: Leg) -> bool:
+        """Whether `leg` was called for another together with one that is still there, and no bridge says which of
+        them is in the call."""
+        return leg.called and leg.bridged_ms is None and any(
+            other.called and other.alive and other is not leg for other in self.legs)
+
     def has_callee(self) -> bool:
         """Whether a leg that was called, and is no plumbing, is still there."""
         return any(leg.called and leg.alive and not leg.plumbing for leg in self.legs)

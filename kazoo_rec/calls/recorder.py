@@ -4,7 +4,9 @@ A leg is armed while it rings (`execute_on_answer_<id>`): the switch itself star
 CHANNEL_ANSWER carries the leg's variables as they were just before: where ours is missing, the arming came too late,
 and the recording is started by command, to another file. Where it is there, RECORD_START follows within 22 ms; only
 if none came after 250 ms, and the switch does not list the file, is it started by command. Nothing is ever started
-on a leg that has not answered: on a ringing callee that kills the call (FreeSWITCH, switch_ivr_async.c).
+on a leg that has not answered: on a ringing callee that kills the call (FreeSWITCH, switch_ivr_async.c). Nor, for as
+long, on one of several callees before its bridge: of two that answer together the switch hangs one up, and a recording
+begun just then keeps that leg there for ever (recording_thread holds its lock, and switch_core_session_thread waits).
 
 Methods are called by the tracker as events come and never wait: what the switch is told is `orders.py`'s.
 """
@@ -156,13 +158,21 @@ class Recorder:
                 self._watch(recording, now_at + START_WITHIN_MS)
             else:
                 log.info("armed too late, starting by command", call_id=leg.uuid, recording_id=recording.id)
-                self._start_soon(recording, now_at)
+                if leg.call.has_rival(leg):
+                    recording.awaits_bridge = True
+                    self._watch(recording, now_at + START_WITHIN_MS)
+                else:
+                    self._start_soon(recording, now_at)
 
     def heard_partner(self, leg, now_at):
         """Once `leg` is both answered and bridged, recordings that wait for that begin, and their limit with them."""
         if leg.answered_ms is None or leg.bridged_ms is None:
             return
         for recording in self._live(leg):
+            if recording.awaits_bridge:
+                recording.awaits_bridge = False
+                if recording.state == "armed" and not recording.dropped:
+                    self._start_soon(recording, now_at)
             if recording.on_bridge and recording.limit_at is None and not recording.at_limit:
                 recording.limit_at = now_at + recording.plan.settings["time_limit"] * 1000
                 self._watched.add(recording)

@@ -45,7 +45,8 @@ class Recording:
     `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running`
     holds the paths that the switch has said it records to: one, unless arming and fallback both took. `busy` while a
     start, or the question whether it needs one, is on its way: two starts at once would make two that run. `missed`
-    is (since when, why) its leg's talk was not recorded before it.
+    is (since when, why) its leg's talk was not recorded before it. `awaits_bridge` while it may be that its leg
+    answered and another takes the call.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Recording:
     missed: tuple[int, str] | None = None
     row: object = None
     busy: bool = False
+    awaits_bridge: bool = False
 
     @property
     def on_bridge(self) -> bool:

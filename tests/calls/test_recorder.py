@@ -68,6 +68,33 @@ def test_what_the_switch_lists_is_not_started_again():
     assert not one.switch.of("uuid_record") and len(one.switch.of("uuid_buglist")) == 1
 
 
+def ring_group():
+    """Two phones of an account that records every callee ring for a third."""
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
+        "endpoint": {"inbound": {"any": {"enabled": True}}}}}),
+        *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001", "1002"))])
+    one.phone_calls("a", "1000")
+    return one.rings("b", "a", "1001").rings("c", "a", "1002")
+
+
+def test_of_two_callees_that_answer_at_once_one_is_started_when_the_bridge_says_which():
+    one = ring_group()
+    one.answer_unarmed("b").answer_unarmed("c")
+    assert not one.switch.of("uuid_record")
+    one.bridge("a", "c")
+    assert [command.split()[2] for command in one.switch.of("uuid_record")] == ["c"]
+    started = next(row for row in one.rows.by_id.values() if row["call_id"] == "c")
+    one.record_start("c", started["id"], f"/rec/{started['master']}").hang_up("b", "LOSE_RACE").after(1000)
+    assert [command.split()[2] for command in one.switch.of("uuid_record")] == ["c"]
+
+
+def test_a_callee_that_is_never_bridged_is_started_all_the_same():
+    one = ring_group()
+    one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
+    one.answer_unarmed("b").after(250)
+    assert [command.split()[2] for command in one.switch.of("uuid_record")] == ["b"]
+
+
 def test_of_a_start_that_came_late_the_row_says_how_much_is_missing():
     one = scene()
     one.phone_calls("a", "1000").answer_unarmed("a").after(480)

@@ -5,6 +5,10 @@ from pytest import approx
 #: A file may differ so much from the talk that its leg's phone saw, in ms.
 LENGTH_MS = 60
 
+#: And be so much longer, in ms: the phones share a process and its processors with what the test does meanwhile, and
+#: note the answer when they get to it.
+LONGER_MS = 150
+
 
 def talk(call, called, duration_ms=1500):
     """Once both are up; the caller hangs up."""
@@ -20,7 +24,7 @@ def states(found) -> dict[str, str]:
 def assert_whole(recording, length_ms, says, hears):
     """The file has `length_ms`, the tones `says` left and `hears` right, and is not called partial."""
     wav = recording.wav()
-    assert wav.length_ms == approx(length_ms, abs=LENGTH_MS)
+    assert length_ms - LENGTH_MS <= wav.length_ms <= length_ms + LONGER_MS
     assert (wav.left.tones(), wav.right.tones()) == (says, hears)
     assert recording.row["duration_ms"] == approx(wav.length_ms, abs=1)
     assert not recording.row["partial"]

@@ -67,9 +67,10 @@ def test_an_engine_that_comes_in_mid_call_records_the_rest(engine, alice, bob):
 def test_a_recording_goes_on_while_its_engine_is_restarted(engine, alice, bob, how):
     call = alice.call("1001")
     called = bob.rings().ring().answer()
+    call.answered()
     engine.until_rows(lambda row: row["state"] == "recording")
     engine.halt(how)
-    call.answered().hear(500)
+    call.hear(500)
     since = engine.log_size()
     engine.run()
     engine.until_logged("recording taken up again", since)
