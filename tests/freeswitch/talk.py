@@ -5,7 +5,7 @@ from pytest import approx
 #: A file may differ so much from the talk that its leg's phone saw, in ms.
 LENGTH_MS = 60
 
-#: And be so much longer, in ms, where the test begins a process meanwhile: the phones note the answer when they get to it.
+#: And so much longer, in ms, where the test begins a process meanwhile and its phones note the answer late.
 LATE_MS = 150
 
 
