@@ -56,7 +56,7 @@ def test_it_is_useless_when_the_recording_is_deleted(client, root, one, linked):
 
 
 @pytest.mark.parametrize("said", [
-    {"expires_in_s": 0}, {"expires_in_s": 604_801}, {"expires_in_s": "60"}, {"expires_in_s": True}, {"format": "ogg"},
+    {"expires_in_s": 0}, {"expires_in_s": 604_801}, {"expires_in_s": "6O"}, {"expires_in_s": True}, {"format": "ogg"},
     {"channels": []}, {"path": "/etc/passwd"}])
 def test_what_is_no_link_is_not_made(root, one, said):
     assert root("POST", f"{one}/links", said).status_code == 400
