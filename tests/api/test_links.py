@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from kazoo_rec.api.app import make_app
+from tests.api.conftest import Client
 from tests.api.test_recordings import heard
 from tests.media.sounds import HEARD, SAID
 
@@ -31,6 +33,14 @@ def test_a_link_plays_without_a_token_what_it_was_made_for(client, linked):
     assert (part.status_code, part.content) == (206, b"RIFF")
     assert anybody("HEAD", path).status_code == 200
     assert {anybody(method, path).status_code for method in ("PUT", "POST", "PATCH", "DELETE")} == {405}
+
+
+def test_its_url_is_the_public_one_whatever_host_a_client_says(store, root, one, tmp_path, clock):
+    app = make_app(store, "fs1", tmp_path, None, clock, clock.ms, "https://rec.example/")
+    asking = Client(app, root.token)
+    made = asking("POST", f"{one}/links", {"expires_in_s": "60"}, host="evil.example").json["data"]
+    assert made["url"].startswith("https://rec.example/v2/links/")
+    assert made["expires_ms"] == clock.ms() + 60_000
 
 
 def test_it_ends_when_it_was_said(client, linked, clock):
