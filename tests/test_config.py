@@ -1,5 +1,7 @@
 """The configuration file: obeyed as it says, or refused with every fault."""
 
+from pathlib import Path
+
 import pytest
 
 from kazoo_rec.calls.identity import Trunk

@@ -23,9 +23,8 @@ def page_size_of(request) -> int:
     paginate = request.get_param("paginate", default="true")
     if paginate not in ("true", "false"):
         raise invalid("paginate", "enum", "Value not found in enumerated list of values", target=["true", "false"])
-    if paginate == "false":
-        return LARGEST_PAGE
-    return whole("page_size", request.get_param("page_size", default=str(PAGE_SIZE)), 1, LARGEST_PAGE)
+    size = whole("page_size", request.get_param("page_size", default=str(PAGE_SIZE)), 1, LARGEST_PAGE)
+    return size if paginate == "true" else LARGEST_PAGE
 
 
 def whole(name: str, said: str, least: int, most: int) -> int:

@@ -161,6 +161,17 @@ class TestAccounts:
         for said in ({"account_name": " ACME"}, {"account_realm": "Acme.example"}, {"phone_number": "+15550001001"}):
             assert client()("PUT", "/v2/user_auth", {"credentials": GOOD, **said}).status_code == 201
 
+    @pytest.mark.parametrize(("country", "number", "said"), [
+        ("GB", "020 7183 8750", "+442071838750"), ("GB", "+442071838750", "(020) 7183-8750"),
+        ("GB", "+442071838750", "442071838750"), (None, "+442071838750", "+44 20 7183 8750")])
+    def test_a_number_is_found_in_any_form(self, client, root, ann, place, country, number, said):
+        if country is None:
+            root("PATCH", place, {"country": None, "numbers": []})
+        root("PATCH", place, {"numbers": [number], **({"country": country} if country else {})})
+        log_in = [client()("PUT", "/v2/user_auth", {"credentials": GOOD, "phone_number": one}).status_code
+                  for one in (said, "+442071838751", "+12125538750", "x")]
+        assert log_in == [201, 401, 401, 401]
+
     def test_two_of_one_name_are_none(self, root, ann, logged_in):
         other = root("PUT", "/v2/accounts", {"name": "ACME"}).json["data"]["id"]
         assert logged_in() is None

@@ -29,8 +29,9 @@ def upgrade():
         sa.Column("key", sa.Text(), nullable=False),
     )
     op.create_index("account_keys_by_key", "account_keys", ["what", "key"], unique=False)
-    connection = op.get_bind()
-    index_accounts(connection, connection.execute(sa.select(documents)).mappings().all())
+    connection, known = op.get_bind(), documents.c
+    index_accounts(connection, connection.execute(sa.select(known.kind, known.id, known.body, known.deleted).where(
+        known.kind == "account")).mappings().all())
     op.create_table(
         "engines",
         sa.Column("name", sa.Text(), primary_key=True),
