@@ -41,6 +41,9 @@ class RecordingsDir:
 class Api:
     host: str = "127.0.0.1"
     port: int = 8000
+    public_url: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,12 @@ def _config(said: dict, beside: Path) -> Config:
                 for position, one in enumerate(said.pop("switches"))]
     if len({switch.name for switch in switches}) < len(switches):
         raise ConfigError("two switches have one name", ", ".join(switch.name for switch in switches))
+    api = said.pop("api", {})
+    api |= {name: beside / api[name] for name in ("certificate", "key") if name in api}
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
-        delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**said.pop("api", {})), **paths, **said)
+        delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**api), **paths, **said)
 
 
 def _with_environment(value, environ, missing):

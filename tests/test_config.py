@@ -1,5 +1,7 @@
 """The configuration file: obeyed as it says, or refused with every fault."""
 
+from pathlib import Path
+
 import pytest
 
 from kazoo_rec.calls.identity import Trunk
@@ -41,12 +43,14 @@ identity:
   trunks: {pbx: {account: acme}}
 delivery:
   {uploads: 32, uploads_per_host: 2, retry_for_s: 3600, remove_after_delivery: true, file_name: call_id, query: none}
-api: {host: "::1", port: 9000}
+api: {host: "::1", port: 9000, public_url: "https://rec.example", certificate: tls.pem, key: /etc/key.pem}
 """)
     assert config.documents == tmp_path / "docs"
     assert config.identity.account == ("domain_uuid",) and config.identity.user[0] == "kazoo_rec_user_id"
     assert config.identity.trunks == {"pbx": Trunk("acme", "onnet")}
     assert (config.delivery.uploads, config.delivery.file_name, config.api.port) == (32, "call_id", 9000)
+    assert (config.api.public_url, config.api.certificate, config.api.key) == (
+        "https://rec.example", tmp_path / "tls.pem", Path("/etc/key.pem"))
 
 
 def test_two_names_of_one_directory(tmp_path):
@@ -61,6 +65,8 @@ def test_two_names_of_one_directory(tmp_path):
     (LEAST.replace("/freeswitch/kazoo_rec", "/my recordings"), "recordings_dir: must be an absolute path"),
     (LEAST.replace("${ESL_PASSWORD}", "${NOT_SET}"), "${NOT_SET} is not in the environment"),
     (LEAST + "delivery: {uploads: many}\n", "delivery.uploads: must be an integer from 1 to 256"),
+    (LEAST + "api: {public_url: rec.example}\n", "api.public_url: must be an http or https URL"),
+    (LEAST + "api: {key: key.pem}\n", "api: must be an object, its key beside its certificate"),
     (LEAST + "switches: [", "is not YAML"),
     ("[1, 2]", "must be an object"),
     (LEAST.replace("[{", "[{name: a, password: x}, {name: a, "), "two switches have one name: a, a"),

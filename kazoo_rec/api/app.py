@@ -19,10 +19,12 @@ from kazoo_rec.api.throttle import Throttle
 from kazoo_rec.store import epoch_ms
 
 
-def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms) -> falcon.App:
-    """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds."""
+def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms,
+             public_url: str | None = None) -> falcon.App:
+    """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds,
+    `public_url` is what links begin with."""
     throttle = Throttle(clock)
-    app = falcon.App(middleware=[Door(store.access, throttle, node)])
+    app = _App(middleware=[Door(store.access, throttle, node)])
     app.add_error_handler(Exception, fail_unforeseen)
     app.add_error_handler(ApiError, fail)
     app.add_error_handler(falcon.HTTPError, fail_as_falcon)
@@ -42,7 +44,7 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
     app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
     app.add_route(recording, Recording(store, sound))
-    app.add_route(f"{recording}/links", Links(store, clock_ms))
+    app.add_route(f"{recording}/links", Links(store, clock_ms, public_url))
     app.add_route(f"{recording}/links/{{link_id}}", Link(store))
     app.add_route("/v2/links/{secret}", Linked(store, sound, throttle, clock_ms))
     app.add_route(f"{recording}/peaks", Peaks(store, sound))
@@ -53,12 +55,22 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     return app
 
 
+class _App(falcon.App):
+    """HEAD is answered wherever GET is (RFC 9110, 9.3.2)."""
+
+    def add_route(self, uri_template, resource, **more):
+        if hasattr(resource, "on_get"):
+            resource.on_head = resource.on_get
+        super().add_route(uri_template, resource, **more)
+
+
 class Health:
-    """200 while this process serves and its database answers, with recordings by state; 503 otherwise."""
+    """200 while this process serves and its database answers."""
 
     def __init__(self, store):
         self._store = store
 
     def on_get(self, _request, response):
-        response.media = {"status": "ok", "recordings": self._store.recordings.count_by_state()}
+        self._store.answer()
+        response.media = {"status": "ok"}
         response.cache_control = ["no-store"]

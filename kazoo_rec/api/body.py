@@ -1,6 +1,7 @@
 """What a client sends: one JSON object, nothing in it that two readers could take for two things."""
 
 import json
+import re
 
 from kazoo_rec.api.envelope import ApiError, invalid
 from kazoo_rec.documents.schema import MAX_DEPTH, deeper_than
@@ -18,21 +19,38 @@ def data_of(request) -> dict:
     return data
 
 
+def corrected(value):
+    """What a text plainly means: "true" is true, "60" is 60, as Crossbar takes them."""
+    if isinstance(value, str) and re.fullmatch("true|false|[0-9]{1,15}", value):
+        return json.loads(value.lstrip("0") or "0")
+    return value
+
+
 def envelope_of(request) -> dict:
-    """The body, an object."""
+    """The body, an object; it is read once."""
+    if not hasattr(request.context, "envelope"):
+        request.context.envelope = _read(request)
+    return request.context.envelope
+
+
+def _read(request):
     length = request.content_length
     if length is None:
         raise ApiError(411, "length_required", {"message": "the body needs a Content-Length"})
     if length > LARGEST_BODY_BYTES:
         raise ApiError(413, "payload_too_large", {"message": f"a body has at most {LARGEST_BODY_BYTES} bytes"})
     try:
-        text = request.bounded_stream.read(LARGEST_BODY_BYTES).decode("utf-8")
-        body = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        sent = request.bounded_stream.read(LARGEST_BODY_BYTES)
+        if len(sent) < length:
+            raise OSError
+        body = json.loads(sent.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
         if deeper_than(MAX_DEPTH, body):
             raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
         _check_values(body)
     except RecursionError:
         raise _broken(f"is nested deeper than {MAX_DEPTH} levels") from None
+    except OSError:
+        raise _broken("it ends before its Content-Length") from None
     except ValueError as broken:  # json.JSONDecodeError and UnicodeDecodeError are such
         raise _broken(str(broken)) from None
     if not isinstance(body, dict):

@@ -7,10 +7,14 @@ import structlog
 from gevent import Timeout
 
 from kazoo_rec.api import tokens
+from kazoo_rec.api.body import envelope_of
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
 
 #: Seconds within which the audit log takes an entry; an answer that it did not take is not given.
 AUDIT_WITHIN_S = 5.0
+
+#: The largest body that is read for a token.
+LARGEST_STRANGERS_BYTES = 64 * 1024
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -21,8 +25,8 @@ class Door:
     """Falcon middleware.
 
     A resource says in `roles` who may use which of its methods, {"GET": {"admin", "user"}}: superadmins may use all;
-    a method that is not in it is for superadmins alone; a resource without `roles` is open to everybody. Whoever has
-    an account's token sees nothing of another account, not even that it exists.
+    a method that is not in it is for superadmins alone; HEAD is for whom GET is; a resource without `roles` is open to
+    everybody. Whoever has an account's token sees nothing of another account, not even that it exists.
 
     Parameters: the store's `access`, `Throttle`, `node` for the envelopes.
     """
@@ -32,7 +36,8 @@ class Door:
 
     def process_request(self, request, _response):
         request.context.request_id = uuid.uuid4().hex
-        request.context.node, request.context.token = self._node, None
+        request.context.node, request.context.token, request.context.sent = self._node, None, None
+        request.context.entry = None
 
     def process_resource(self, request, _response, resource, params):
         if not all(_ID.fullmatch(params[name]) for name in params if name != "schema"):
@@ -45,35 +50,40 @@ class Door:
             return
         token = request.context.token = self._token(request)
         account_id = params.get("account_id")
-        if token["role"] != "superadmin":
-            if account_id is not None and account_id != token["account_id"]:
-                raise not_found(account_id)
-            if token["role"] not in roles.get(request.method, ()):
-                raise ApiError(403, "forbidden", {"message": "the token does not allow this"})
+        enter(request, token["account_id"] or account_id, token["id"], token["user_id"])
+        whose = roles.get("GET" if request.method == "HEAD" else request.method, ())
+        if token["role"] != "superadmin" and account_id is not None and account_id != token["account_id"]:
+            raise not_found(account_id)
+        if not hasattr(resource, f"on_{request.method.lower()}"):
+            return  # Falcon says 405, and in Allow what there is
+        if token["role"] not in ("superadmin", *whose):
+            raise ApiError(403, "forbidden", {"message": "the token does not allow this"})
         if not tokens.admits(token, request.method, request.path):
             raise ApiError(403, "forbidden", {"message": "the token's restrictions do not allow this"})
 
     def process_response(self, request, response, resource, _succeeded):
-        token = request.context.token
-        if token is None:
+        entry = request.context.entry
+        if entry is None:
             return
-        entry = {"account_id": token["account_id"] or _account_of(request.path), "who": token["id"],
-                 "user_id": token["user_id"], "remote": request.remote_addr, "method": request.method,
-                 "path": request.path[:2048], "status": int(response.status_code),
-                 "request_id": request.context.request_id}
+        entry = {**entry, "remote": request.remote_addr, "method": request.method, "status": int(response.status_code),
+                 "sent": request.context.sent, "request_id": request.context.request_id}
         with Timeout(AUDIT_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the audit log is not there"})):
             self._access.note(entry).get()
 
     def _token(self, request):
-        address = request.remote_addr
-        self._throttle.check(address)
-        hashed = tokens.hash_of(_secret(request))
+        hashed = tokens.hash_of(_secret(request) or _secret_of_body(request))
         token = self._access.token(hashed) if hashed else None
         if token is None:
-            self._throttle.failed(address)
-            log.warning("a request without a valid token", remote=address, path=request.path[:200])
+            self._throttle.attempt(request.remote_addr)
+            log.warning("a request without a valid token", remote=request.remote_addr, path=request.path[:200])
             raise ApiError(401, "invalid_credentials", {"message": "invalid credentials"})
         return token
+
+
+def enter(request, account_id: str | None, who: str, user_id: str | None, path: str | None = None):
+    """What the audit log will say of this request, whatever becomes of it; `path` in place of one with a secret."""
+    request.context.entry = {"account_id": account_id, "who": who, "user_id": user_id,
+                             "path": (path or request.path)[:2048]}
 
 
 def _secret(request) -> str:
@@ -82,6 +92,12 @@ def _secret(request) -> str:
     return (request.get_header("X-Auth-Token") or request.get_param("auth_token") or (bearer[1] if bearer else ""))
 
 
-def _account_of(path):
-    found = re.match(r"/v2/accounts/([A-Za-z0-9_-]{1,64})(/|$)", path)
-    return found and found[1]
+def _secret_of_body(request) -> str:
+    """`auth_token` beside `data`, as Kazoo's clients may say it."""
+    if not 0 < (request.content_length or 0) <= LARGEST_STRANGERS_BYTES:
+        return ""
+    try:
+        said = envelope_of(request).get("auth_token")
+    except ApiError:
+        return ""
+    return said if isinstance(said, str) else ""

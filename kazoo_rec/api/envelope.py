@@ -67,9 +67,11 @@ def fail_as_falcon(request, response, error: falcon.HTTPError, _parameters=None)
 
 
 def fail_unforeseen(request, response, fault: Exception, _parameters=None):
-    """A fault of ours: the log has its place and the request's id, the client the id."""
+    """A fault of ours: the log has its place and the request's id, the client the id. The path of a link is its
+    secret: the log has its template."""
     frame = traceback.extract_tb(fault.__traceback__)[-1]
-    log.error("a request failed", request_id=request.context.request_id, method=request.method, path=request.path[:200],
+    log.error("a request failed", request_id=request.context.request_id, method=request.method,
+              path=request.uri_template,
               fault=f"{type(fault).__name__} at {PurePath(frame.filename).name}:{frame.lineno} in {frame.name}")
     fail(request, response, ApiError(500, "internal_error", {"message": "a fault of kazoo_rec; its log has more"}))
 

@@ -1,7 +1,8 @@
 """Links: URLs that play one recording in one presentation, without a token, for some days at most."""
 
 from kazoo_rec.api import tokens
-from kazoo_rec.api.body import data_of
+from kazoo_rec.api.body import corrected, data_of
+from kazoo_rec.api.door import enter
 from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
 from kazoo_rec.api.recordings import found
 from kazoo_rec.api.sound import CHOICES, one_of
@@ -13,10 +14,10 @@ PLAYERS = {"admin", "user", "listener"}
 
 
 class Links:
-    """Of one recording."""
+    """Of one recording. `public_url` is what clients reach the API by; None: the Host that they say."""
 
-    def __init__(self, store, clock_ms):
-        self._store, self._clock_ms = store, clock_ms
+    def __init__(self, store, clock_ms, public_url: str | None):
+        self._store, self._clock_ms, self._public_url = store, clock_ms, public_url
         self.roles = {"GET": {"admin"}, "POST": PLAYERS}
 
     def on_get(self, request, response, account_id, recording_id):
@@ -31,7 +32,7 @@ class Links:
             raise ApiError(400, "validation error", {name: {"additionalProperties": {
                 "message": "Strict checking of data is enabled; only include schema-defined properties"}}
                 for name in sorted(unknown)})
-        span_s = data.get("expires_in_s", 3600)
+        span_s = corrected(data.get("expires_in_s", 3600))
         if type(span_s) is not int or not 1 <= span_s <= LONGEST_S:
             raise invalid("expires_in_s", "error", f"Value must be from 1 to {LONGEST_S}", target=LONGEST_S)
         secret, token = tokens.make("listener", account_id, None, "", None)
@@ -39,7 +40,8 @@ class Links:
                 **{name: one_of(name, data.get(name), row) for name in CHOICES},
                 "made_by": request.context.token["id"], "expires_ms": self._clock_ms() + span_s * 1000}
         self._store.access.add_link(link).get()
-        succeed(request, response, {**_shown(link), "url": f"{request.prefix}/v2/links/{secret}"}, 201)
+        prefix = (self._public_url or request.prefix).rstrip("/")
+        succeed(request, response, {**_shown(link), "url": f"{prefix}/v2/links/{secret}"}, 201)
 
 
 class Link:
@@ -62,28 +64,21 @@ class Linked:
         self._store, self._sound, self._throttle, self._clock_ms = store, sound, throttle, clock_ms
 
     def on_get(self, request, response, secret):
-        self._throttle.check(request.remote_addr)
         hashed = tokens.hash_of(secret)
         link = self._store.access.link(hashed) if hashed else None
         if link is None:
-            self._throttle.failed(request.remote_addr)
+            self._throttle.attempt(request.remote_addr)
             raise not_found()
-        over = ("revoked" if link["revoked_ms"] is not None else
+        over = ("revoked" if link["revoked_ms"] is not None or not link["stands"] else
                 "expired" if link["expires_ms"] <= self._clock_ms() else None)
         row = self._store.recordings.get(link["recording_id"])
-        deleted = row["delete_requested_ms"] is not None
-        self._store.access.note({
-            "account_id": link["account_id"], "who": f"link {link['id']}", "user_id": None,
-            "remote": request.remote_addr, "method": request.method, "path": f"recordings/{row['id']}",
-            "status": 403 if over else 404 if deleted else 200, "request_id": request.context.request_id}).get()
+        enter(request, link["account_id"], f"link {link['id']}", None, f"recordings/{row['id']}")
         if over:
             raise ApiError(403, "forbidden", {"message": f"the link has {over}" if over == "expired" else
                                               "the link was revoked"})
-        if deleted:
+        if row["delete_requested_ms"] is not None:
             raise not_found()
         self._sound.play(request, response, row, link["format"], link["channels"], link["track"])
-
-    on_head = on_get
 
 
 def _shown(link):

@@ -3,23 +3,45 @@
 import base64
 import binascii
 import json
+import re
 
-from kazoo_rec.api.envelope import invalid
+from kazoo_rec.api.envelope import ApiError, invalid
 
 PAGE_SIZE, LARGEST_PAGE = 50, 1000
 
 #: The epoch of Kazoo's times, year 0, before that of Unix.
 GREGORIAN_S = 62_167_219_200
 
+#: What the query of every list may say beside its filters.
+OF_EVERY_LIST = ("page_size", "start_key", "paginate", "auth_token")
+
 _ABSENT = object()
 
 
 def page_size_of(request) -> int:
-    """Raises ApiError where it is no number from 1 to 1000."""
-    said = request.get_param("page_size", default=str(PAGE_SIZE))
-    if not said.isdecimal() or not 1 <= int(said) <= LARGEST_PAGE:
-        raise invalid("page_size", "error", f"Value must be from 1 to {LARGEST_PAGE}", value=said[:20])
+    """Without pagination (`paginate=false`) the largest page. Raises ApiError where it is no number from 1 to 1000."""
+    paginate = request.get_param("paginate", default="true")
+    if paginate not in ("true", "false"):
+        raise invalid("paginate", "enum", "Value not found in enumerated list of values", target=["true", "false"])
+    size = whole("page_size", request.get_param("page_size", default=str(PAGE_SIZE)), 1, LARGEST_PAGE)
+    return size if paginate == "true" else LARGEST_PAGE
+
+
+def whole(name: str, said: str, least: int, most: int) -> int:
+    """A number of a query. Raises ApiError where it is none from `least` to `most`."""
+    if not re.fullmatch("[0-9]{1,18}", said) or not least <= int(said) <= most:
+        raise invalid(name, "error", f"Value must be from {least} to {most}", value=said[:20])
     return int(said)
+
+
+def time_ms(name: str, said: str) -> int:
+    """Gregorian seconds of a query as milliseconds since the epoch."""
+    return (whole(name, said, 0, 999_999_999_999) - GREGORIAN_S) * 1000
+
+
+def unknown(name: str) -> ApiError:
+    """A filter that this list does not have: left out silently, it would show what was to be filtered out."""
+    return invalid(name, "error", "This list has no such filter")
 
 
 def start_key_of(request) -> str | None:
@@ -61,14 +83,14 @@ def _condition(name, value):
     if name in ("key_missing", "value_missing"):
         return lambda row: _at(row, value) in (_ABSENT, *([None, "", [], {}] if name == "value_missing" else []))
     if name in ("created_from", "created_to", "modified_from", "modified_to"):
-        if not value.isdecimal() or len(value) > 12:
-            raise invalid(name, "error", "Value must be Gregorian seconds", value=value[:20])
         what, _, end = name.partition("_")
-        at_ms = (int(value) - GREGORIAN_S) * 1000
+        at_ms = time_ms(name, value)
         if end == "from":
             return lambda row: row[f"{what}_ms"] >= at_ms
         return lambda row: row[f"{what}_ms"] < at_ms + 1000
-    return None
+    if name in OF_EVERY_LIST:
+        return None
+    raise unknown(name)
 
 
 def _at(row, path):

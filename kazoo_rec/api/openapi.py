@@ -10,7 +10,7 @@ from kazoo_rec.api.documents import KINDS
 from kazoo_rec.api.envelope import succeed_bare
 from kazoo_rec.api.links import LONGEST_S
 from kazoo_rec.api.listing import LARGEST_PAGE
-from kazoo_rec.api.recordings import FILTERS
+from kazoo_rec.api.recordings import FILTERS, LONGEST_SEARCH, TIMES
 from kazoo_rec.api.sound import CHOICES, TYPES
 
 _ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
@@ -66,8 +66,6 @@ def document() -> dict:
         recording: {
             "get": _sounding(_operation("A recording, as JSON or as audio.", _RECORDING, _presentation(), errors=(
                 400, 404, 406, 409, 416))),
-            "head": _silent(_operation("What GET would say.", _RECORDING, _presentation(), errors=(
-                400, 404, 406, 409, 416))),
             "patch": _operation("Puts it on legal hold, or lets it go.", _RECORDING, errors=(400, 404, 409, 411, 413),
                                 body={"type": "object", "required": ["legal_hold"], "additionalProperties": False,
                                       "properties": {"legal_hold": {"type": "boolean"}}}),
@@ -82,13 +80,15 @@ def document() -> dict:
                                    "expires_in_s": {"type": "integer", "minimum": 1, "maximum": LONGEST_S},
                                    **{name: {"enum": values} for name, values in CHOICES.items()}}})},
         f"{recording}/links/{{link_id}}": {"delete": _operation("Revokes a link.", _ANY, errors=(404,))},
-        "/v2/links/{secret}": {"get": _linked("Plays a recording."), "head": _silent(_linked("What GET would say."))},
+        "/v2/links/{secret}": {"get": _linked("Plays a recording.")},
     }
     for name in KINDS:
         paths[f"{account}/{name}"] = {"get": _list(f"The account's {name}.", _DOCUMENT, errors=(404,)),
                                       "put": _change("A new one.", name, 201, errors=(404,))}
         paths[f"{account}/{name}/{{document_id}}"] = _document(name)
     for path, item in paths.items():
+        if "get" in item:
+            item["head"] = _silent(item["get"])
         names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         if names:
             item["parameters"] = [{"name": name, "in": "path", "required": True,
@@ -136,7 +136,8 @@ def _log_in(summary, properties, required):
 
 
 def _list(summary, item, parameters=(), errors=()):
-    page = [_query("page_size", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}), _query("start_key", _TEXT)]
+    page = [_query("page_size", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}), _query("start_key", _TEXT),
+            _query("paginate", {"enum": ["true", "false"]})]
     return _operation(summary, {"type": "array", "items": item}, [*page, *parameters], errors=(400, *errors),
                       page_size={"type": "integer"}, start_key=_TEXT, next_start_key=_TEXT)
 
@@ -161,8 +162,10 @@ def _query(name, schema):
 
 def _searches():
     whole = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999}
-    return [*(_query(f"filter_{name}", _TEXT) for name in sorted((*FILTERS, "state"))), _query("number", _TEXT),
-            _query("q", _TEXT), *(_query(name, whole) for name in ("created_from", "created_to", "min_duration_s"))]
+    text = {"type": "string", "maxLength": LONGEST_SEARCH}
+    return [*(_query(f"filter_{name}", _TEXT) for name in sorted((*FILTERS, "state"))),
+            *(_query(f"filter_not_{name}", _TEXT) for name in sorted(FILTERS)), _query("number", text),
+            _query("q", text), *(_query(name, whole) for name in (*TIMES, "min_duration_s"))]
 
 
 def _presentation():
@@ -184,8 +187,9 @@ def _sounding(operation):
 
 def _silent(operation):
     """As `operation`, for HEAD: no body."""
-    answers = _sounding(operation)["responses"].items()
-    return {**operation, "responses": {code: {"description": answer["description"]} for code, answer in answers}}
+    answers = operation["responses"].items()
+    return {**operation, "summary": "What GET would say.",
+            "responses": {code: {"description": answer["description"]} for code, answer in answers}}
 
 
 def _linked(summary):

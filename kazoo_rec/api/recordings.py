@@ -2,9 +2,18 @@
 
 from sqlalchemy import or_, true
 
-from kazoo_rec.api.body import data_of
+from kazoo_rec.api.body import corrected, data_of
 from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
-from kazoo_rec.api.listing import GREGORIAN_S, key_for, page_size_of, start_key_of
+from kazoo_rec.api.listing import (
+    GREGORIAN_S,
+    OF_EVERY_LIST,
+    key_for,
+    page_size_of,
+    start_key_of,
+    time_ms,
+    unknown,
+    whole,
+)
 from kazoo_rec.api.sound import Sound
 from kazoo_rec.store.tables import recordings
 
@@ -24,6 +33,12 @@ FILTERS = {"call_id": COLUMNS.call_id, "interaction_id": COLUMNS.interaction_id,
 NUMBERS = (COLUMNS.caller_id_number, COLUMNS.callee_id_number)
 TEXTS = (*NUMBERS, COLUMNS.caller_id_name, COLUMNS.callee_id_name, COLUMNS.from_uri, COLUMNS.to_uri, COLUMNS.label,
          COLUMNS.call_id)
+
+#: Characters of what is looked for.
+LONGEST_SEARCH = 64
+
+TIMES = {"created_from": COLUMNS.created_ms, "created_to": COLUMNS.created_ms, "modified_from": COLUMNS.updated_ms,
+         "modified_to": COLUMNS.updated_ms}
 
 READERS = {"admin", "user", "listener"}
 
@@ -53,7 +68,7 @@ class Recording:
 
     def __init__(self, store, sound: Sound):
         self._store, self._sound = store, sound
-        self.roles = {"GET": READERS, "HEAD": READERS, "PATCH": {"admin"}, "DELETE": {"admin"}}
+        self.roles = {"GET": READERS, "PATCH": {"admin"}, "DELETE": {"admin"}}
 
     def on_get(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
@@ -64,8 +79,6 @@ class Recording:
             told = {**shown(row), "deliveries": [_delivery(one) for one in self._store.deliveries.of(row["id"])]}
             succeed(request, response, told, revision=row["updated_ms"])
 
-    on_head = on_get
-
     def on_patch(self, request, response, account_id, recording_id):
         data = data_of(request)
         row = found(self._store, request, account_id, recording_id)
@@ -74,9 +87,10 @@ class Recording:
             for name in data if name != "legal_hold"}
         if faults:
             raise ApiError(400, "validation error", faults)
-        if type(data.get("legal_hold")) is not bool:
+        hold = corrected(data.get("legal_hold"))
+        if type(hold) is not bool:
             raise invalid("legal_hold", "type", "Value did not match type(s): boolean", target="boolean")
-        if not self._store.recordings.hold(row["id"], data["legal_hold"]).get():
+        if not self._store.recordings.hold(row["id"], hold).get():
             raise not_found(recording_id)
         succeed(request, response, shown(self._store.recordings.get(row["id"])))
 
@@ -96,12 +110,10 @@ class Peaks:
         self._store, self._sound, self.roles = store, sound, {"GET": READERS}
 
     def on_get(self, request, response, account_id, recording_id):
-        said = request.get_param("points", default="800")
-        if not said.isdecimal() or not 1 <= int(said) <= 10_000:
-            raise invalid("points", "error", "Value must be from 1 to 10000", value=said[:20])
+        points = whole("points", request.get_param("points", default="800"), 1, 10_000)
         row = found(self._store, request, account_id, recording_id)
         succeed(request, response, {"duration_ms": row["duration_ms"],
-                                    "channels": self._sound.peaks(row, int(said))})
+                                    "channels": self._sound.peaks(row, points)})
 
 
 class Explain:
@@ -174,26 +186,24 @@ def _conditions(request):
             heard, kept = COLUMNS.delete_requested_ms.is_not(None), true()
         elif name == "filter_state":
             heard = COLUMNS.state == value
-        elif name.startswith("filter_"):
-            if name[7:] not in FILTERS:
-                raise invalid(name, "error", "Value must be one of the filters", target=sorted(FILTERS))
+        elif name.startswith("filter_not_") and name[11:] in FILTERS:
+            conditions.append(FILTERS[name[11:]].is_distinct_from(value))
+        elif name.startswith("filter_") and name[7:] in FILTERS:
             conditions.append(FILTERS[name[7:]] == value)
-        elif name in ("created_from", "created_to"):
-            at_ms = (_whole(name, value) - GREGORIAN_S) * 1000
-            conditions.append(COLUMNS.created_ms >= at_ms if name == "created_from" else
-                              COLUMNS.created_ms < at_ms + 1000)
+        elif name in TIMES:
+            at_ms = time_ms(name, value)
+            conditions.append(TIMES[name] >= at_ms if name.endswith("from") else TIMES[name] < at_ms + 1000)
         elif name == "min_duration_s":
-            conditions.append(COLUMNS.duration_ms >= _whole(name, value) * 1000)
+            conditions.append(COLUMNS.duration_ms >= whole(name, value, 0, 999_999_999_999) * 1000)
         elif name in ("number", "q"):
+            if len(value) > LONGEST_SEARCH:
+                raise invalid(name, "maxLength", f"String must not be more than {LONGEST_SEARCH} characters",
+                              target=LONGEST_SEARCH)
             conditions.append(or_(*(column.contains(value, autoescape=True)
                                     for column in (NUMBERS if name == "number" else TEXTS))))
+        elif name not in OF_EVERY_LIST:
+            raise unknown(name)
     return [*conditions, heard, kept]
-
-
-def _whole(name, value):
-    if not value.isdecimal() or len(value) > 12:
-        raise invalid(name, "error", "Value must be a whole number of seconds", value=value[:20])
-    return int(value)
 
 
 def _before(request):
@@ -201,6 +211,4 @@ def _before(request):
     if key is None:
         return None
     at_ms, _, recording_id = key.partition(" ")
-    if not at_ms.isdecimal() or not recording_id:
-        raise invalid("start_key", "error", "Value must be the next_start_key of the page before")
-    return int(at_ms), recording_id
+    return whole("start_key", at_ms, 0, 10**18), recording_id

@@ -44,6 +44,7 @@ class Sound:
 
     def play(self, request, response, row, form, channels, track):
         """Fills the response with the file, or the part that Range asks for."""
+        request.context.sent = f"{form} {channels} {track}"
         with self._making.setdefault((row["id"], form, channels, track), BoundedSemaphore()):
             path = self._run(self._presentation, (row, form, channels, track))
         response.set_header("Accept-Ranges", "bytes")

@@ -17,12 +17,13 @@ _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
 
 
 def make(role: str, account_id: str | None, user_id: str | None, made_by: str, expires_ms: int | None,
-         methods: list[str] | None = None, paths: list[str] | None = None) -> tuple[str, dict]:
-    """A new token, and its row for the store."""
+         methods: list[str] | None = None, paths: list[str] | None = None,
+         parent: str | None = None) -> tuple[str, dict]:
+    """A new token, and its row for the store; `parent` as its table says."""
     secret = secrets.token_urlsafe(32)
     return secret, {"id": secrets.token_hex(6), "hash": hash_of(secret), "role": role, "account_id": account_id,
                     "user_id": user_id, "methods": methods, "paths": paths, "made_by": made_by,
-                    "expires_ms": expires_ms}
+                    "parent": parent, "expires_ms": expires_ms}
 
 
 def hash_of(secret: str) -> str | None:
@@ -31,9 +32,9 @@ def hash_of(secret: str) -> str | None:
 
 
 def admits(token: dict, method: str, path: str) -> bool:
-    """Whether the token's own restrictions let it through. In a path `*` is one segment, `#` any that are left (Kazoo,
-    crossbar/doc/token_restrictions.md)."""
-    if token["methods"] is not None and method not in token["methods"]:
+    """Whether the token's own restrictions let it through. In a path `*` is one segment, `#` at its end
+    any that are left (Kazoo, crossbar/doc/token_restrictions.md). Whoever may GET may HEAD."""
+    if token["methods"] is not None and not {method, "GET" if method == "HEAD" else method} & set(token["methods"]):
         return False
     return token["paths"] is None or any(_matches(one.strip("/").split("/"), path.strip("/").split("/"))
                                          for one in token["paths"])
@@ -53,7 +54,7 @@ def credentials_key(account_id: str, credentials: str) -> str:
 
 def _matches(pattern, segments):
     for position, part in enumerate(pattern):
-        if part == "#":
+        if part == "#" and position == len(pattern) - 1:
             return True
         if position >= len(segments) or part not in ("*", segments[position]):
             return False

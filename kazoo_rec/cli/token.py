@@ -55,6 +55,8 @@ def create(config_file, role, account, user, expires, methods, paths):
         raise click.UsageError("--account is for every role but superadmin")
     if (role == "user") != bool(user):
         raise click.UsageError("--user is for the role user")
+    if any("#" in path.rstrip("/")[:-1] for path in paths):
+        raise click.UsageError("# in a --path stands at its end")
     secret, row = tokens.make(role, account, user, "command line", None if expires is None else epoch_ms() + expires,
                               [method.upper() for method in methods] or None, list(paths) or None)
     store = _store(config_file)

@@ -50,6 +50,10 @@ class Store:
         self.recordings = Recordings(self._read, submit, clock_ms)
         self.deliveries = Deliveries(self._read, submit)
 
+    def answer(self):
+        """Returns when the database answers."""
+        self._read(lambda connection: connection.exec_driver_sql("SELECT 1"))
+
     def close(self):
         """Writes what is queued, then closes."""
         self._writer.close()

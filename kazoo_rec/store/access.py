@@ -1,14 +1,35 @@
 """Who may use the API: tokens, the credentials of users, and the log of what was done. No secret is kept in clear."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from kazoo_rec.store.tables import audit, credentials, links, tokens
+from kazoo_rec.store.tables import audit, credentials, documents, links, tokens
 
+_DOCUMENT, _KEY = documents.alias(), tokens.alias()
+
+
+def _is_there(kind, account_id, document_id, *more):
+    """That there is such a document, and not `enabled` false."""
+    enabled = func.coalesce(func.json_extract(_DOCUMENT.c.body, "$.enabled"), 1)
+    return exists().where(_DOCUMENT.c.kind == kind, _DOCUMENT.c.account_id == account_id, _DOCUMENT.c.id == document_id,
+                          _DOCUMENT.c.deleted.is_(False), enabled.not_in((0, "false")), *more)
+
+
+#: That a token is not revoked, and all is there still that it was made from.
+_STANDS = and_(
+    tokens.c.revoked_ms.is_(None),
+    or_(tokens.c.account_id.is_(None), _is_there("account", tokens.c.account_id, tokens.c.account_id)),
+    or_(tokens.c.user_id.is_(None), _is_there("user", tokens.c.account_id, tokens.c.user_id, or_(
+        tokens.c.role != "admin", func.json_extract(_DOCUMENT.c.body, "$.priv_level") == "admin"))),
+    or_(tokens.c.parent.is_(None), exists().where(_KEY.c.id == tokens.c.parent, _KEY.c.revoked_ms.is_(None)),
+        exists().where(credentials.c.account_id == tokens.c.account_id, credentials.c.user_id == tokens.c.user_id,
+                       credentials.c.hash == tokens.c.parent)))
 _TOKEN = select(tokens).where(
-    tokens.c.hash == bindparam("hash"), tokens.c.revoked_ms.is_(None),
+    tokens.c.hash == bindparam("hash"), _STANDS,
     or_(tokens.c.expires_ms.is_(None), tokens.c.expires_ms > bindparam("now_ms")))
+_LINK = select(links, and_(_STANDS, _is_there("account", links.c.account_id, links.c.account_id)).label("stands")).join(
+    tokens, tokens.c.id == links.c.made_by).where(links.c.hash == bindparam("hash"))
 _NOTE = audit.insert()
 
 
@@ -24,7 +45,8 @@ class Access:
         return self._submit(lambda connection: connection.execute(tokens.insert(), values).rowcount)
 
     def token(self, hashed: str) -> dict | None:
-        """The token with this hash, None where it is none, expired or revoked."""
+        """The token with this hash; None where it is none, is expired or revoked, or what it stands on is: its key, its
+        user's credentials and rank, its user, its account."""
         values = {"hash": hashed, "now_ms": self._clock_ms()}
         rows = self._many(_TOKEN, values)
         return rows[0] if rows else None
@@ -45,8 +67,9 @@ class Access:
         return self._submit(lambda connection: connection.execute(links.insert(), values).rowcount)
 
     def link(self, hashed: str) -> dict | None:
-        """The link with this hash, whether it still plays or not."""
-        rows = self._many(select(links).where(links.c.hash == hashed))
+        """The link with this hash, whether it still plays or not; `stands` is false where the token that made it is no
+        longer good, though not for its age."""
+        rows = self._many(_LINK, {"hash": hashed})
         return rows[0] if rows else None
 
     def links(self, recording_id: str) -> list[dict]:
@@ -81,9 +104,10 @@ class Access:
         return self._read(lambda connection: connection.execute(query).first() is not None)
 
     def user_of(self, account_id: str, method: str, hashed: str) -> str | None:
-        """Whose credentials these are."""
+        """Whose credentials these are; None where he or his account is disabled."""
         query = select(credentials.c.user_id).where(
-            credentials.c.account_id == account_id, credentials.c.method == method, credentials.c.hash == hashed)
+            credentials.c.account_id == account_id, credentials.c.method == method, credentials.c.hash == hashed,
+            _is_there("user", account_id, credentials.c.user_id), _is_there("account", account_id, account_id))
         found = self._read(lambda connection: connection.execute(query).scalars().all())
         return found[0] if len(found) == 1 else None
 

@@ -1,11 +1,11 @@
 """Documents of accounts, users, devices and callflows, each with the `seq` of its last change."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
-from kazoo_rec.store.tables import change, documents
+from kazoo_rec.store.tables import account_keys, change, documents
 
 #: Asked many times a second, so made once.
 _SINCE = select(documents).where(documents.c.seq > bindparam("last")).order_by(documents.c.seq)
@@ -58,6 +58,13 @@ class Documents:
         query = query.order_by(documents.c.id).limit(limit)
         return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
+    def accounts_by(self, what: str, said: str) -> list[tuple[str, str]]:
+        """(id, text) of the accounts that have `said` as their `what`: "name" or "realm", compared without case and
+        blanks; or "number": of those the last digits are compared, and `text` is the number that has them."""
+        keys = account_keys.c
+        query = select(keys.account_id, keys.text).where(keys.what == what, keys.key == _key_of(what, said))
+        return self._read(lambda connection: [tuple(row) for row in connection.execute(query)])
+
     def put(self, row: dict, seq: int | None, check) -> AsyncResult:
         """Writes one document; the result is its row, with the new `seq`.
 
@@ -89,6 +96,37 @@ class Documents:
             return len(gone)
 
         return self._submit(write)
+
+
+def index_accounts(connection, rows):
+    """Makes `account_keys` what the accounts among `rows` say; a deleted one says nothing."""
+    keys = account_keys.c
+    for row in rows:
+        if row["kind"] != "account":
+            continue
+        known = {tuple(one) for one in connection.execute(
+            select(keys.what, keys.text).where(keys.account_id == row["id"]))}
+        body = {} if row["deleted"] else row["body"]
+        said = {("name", body.get("name")), ("realm", body.get("realm")),
+                *(("number", number) for number in body.get("numbers") or ())}
+        said = {(what, text) for what, text in said if text}
+        for what, text in known - said:
+            connection.execute(delete(account_keys).where(keys.account_id == row["id"], keys.what == what,
+                                                          keys.text == text))
+        if said - known:
+            connection.execute(insert(account_keys), [
+                {"account_id": row["id"], "what": what, "text": text, "key": _key_of(what, text)}
+                for what, text in said - known])
+
+
+#: Digits of a number's end that are compared: all national forms of it have them.
+_LAST_DIGITS = 5
+
+
+def _key_of(what, text):
+    if what == "number":
+        return "".join(filter(str.isdecimal, text))[-_LAST_DIGITS:]
+    return "".join(text.lower().split())
 
 
 def _key(row):
@@ -141,6 +179,7 @@ def _put(connection, rows, now_ms):
         return
     connection.execute(update(change).values(seq=change.c.seq + len(rows)))
     first = connection.execute(select(change.c.seq)).scalar_one() - len(rows) + 1
+    index_accounts(connection, rows)
     upsert = insert(documents)
     connection.execute(upsert.on_conflict_do_update(
         index_elements=["kind", "account_id", "id"],

@@ -117,6 +117,17 @@ deliveries = Table(
     Index("deliveries_due", "node", "state", "next_attempt_ms"),
 )
 
+#: What an account is found by at a log-in: `what` is name, realm or number, `text` as the document has it, `key` what
+#: of it is looked up.
+account_keys = Table(
+    "account_keys", metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("what", Text, primary_key=True),
+    Column("text", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Index("account_keys_by_key", "what", "key"),
+)
+
 #: Engines that run, each with the `seq` up to which it has read the documents.
 engines = Table(
     "engines", metadata,
@@ -126,6 +137,7 @@ engines = Table(
 )
 
 #: `hash` is SHA-256 of the token itself, which is kept nowhere. `methods` and `paths` None: all that the role may.
+#: `parent` is what a token from a log-in stands on: the id of a key, or the hash of a user's credentials.
 tokens = Table(
     "tokens", metadata,
     Column("id", Text, primary_key=True),
@@ -136,6 +148,7 @@ tokens = Table(
     Column("methods", JSON),
     Column("paths", JSON),
     Column("made_by", Text, nullable=False),
+    Column("parent", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
@@ -167,7 +180,7 @@ credentials = Table(
     Index("credentials_by_hash", "account_id", "hash"),
 )
 
-#: Only added to; the database refuses to change or delete a row.
+#: Only added to; the database refuses to change or delete a row. `sent` is the presentation that was played.
 audit = Table(
     "audit", metadata,
     Column("id", Integer, primary_key=True),
@@ -179,6 +192,7 @@ audit = Table(
     Column("method", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("status", Integer, nullable=False),
+    Column("sent", Text),
     Column("request_id", Text, nullable=False),
     Index("audit_of_account", "account_id", "id"),
 )

@@ -62,11 +62,16 @@ def app(store, clock, tmp_path):
 
 @pytest.fixture
 def client(app, store):
-    """`client(role, account, user)`: a client with a token of its own; `client()` has none."""
+    """`client(role, account, user)`: a client with a token of its own, and the user of the role `user`; `client()` has
+    none."""
 
     def make(role=None, account=None, user=None, **limits):
         if role is None:
             return Client(app)
+        user = user if role == "user" else None
+        if user and store.documents.get("user", account, user) is None:
+            store.documents.put({"kind": "user", "account_id": account, "id": user, "body": {"username": user}}, None,
+                                lambda _row, _rivals: None).get()
         secret, row = tokens.make(role, account, user, "test", None, **limits)
         store.access.add_token(row).get()
         return Client(app, secret)

@@ -4,12 +4,15 @@ import re
 
 import pytest
 import sqlalchemy
+from gevent import Timeout
+from gevent.event import AsyncResult
 
 from kazoo_rec.api import tokens
+from kazoo_rec.api.listing import key_for
 from tests.api.conftest import ACME
 
 #: Every path of the API that is an account's; the walk fails for one that is not asked for here.
-METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
 
 
 def routes(app):
@@ -44,14 +47,17 @@ def test_no_account_sees_anothers_anything(app, client, root, acme, globex, reco
             path = template.format(account_id=acme, **ids)
             nowhere = template.format(account_id="0" * 32, **ids)
             for method in methods:
-                answers = [stranger(method, one, {"username": "x"} if method != "GET" else None)
+                answers = [stranger(method, one, {"username": "x"} if method not in ("GET", "HEAD") else None)
                            for one in (path, nowhere)]
                 assert [answer.status_code for answer in answers] == [404, 404], (method, path)
+                asked += 1
+                if method == "HEAD":
+                    assert not any(answer.content for answer in answers)
+                    continue
                 there, not_there = ({**answer.json, "request_id": 0, "timestamp": 0, "data": {
                     **answer.json["data"], "cause": 0}} for answer in answers)
                 assert there == not_there
-                asked += 1
-    assert asked > 15
+    assert asked > 30
     assert root("GET", f"/v2/accounts/{acme}/users/{made['users']}").json["data"]["username"] == "ann"
 
 
@@ -92,8 +98,9 @@ def test_a_user_sees_himself_and_what_is_his(client, root, acme):
 
 @pytest.mark.parametrize("place", [
     lambda secret: {"headers": {"X-Auth-Token": secret}}, lambda secret: {"params": {"auth_token": secret}},
-    lambda secret: {"headers": {"Authorization": f"Bearer {secret}"}}])
-def test_a_token_may_come_in_three_ways(client, root, acme, place):
+    lambda secret: {"headers": {"Authorization": f"Bearer {secret}"}},
+    lambda secret: {"json": {"auth_token": secret, "data": {}}}])
+def test_a_token_may_come_in_four_ways(client, root, acme, place):
     assert client()("GET", f"/v2/accounts/{acme}", **place(root.token)).status_code == 200
 
 
@@ -118,6 +125,7 @@ class TestTokens:
         ({"methods": ["GET"]}, "GET", "", True), ({"methods": ["GET"]}, "PATCH", "", False),
         ({"paths": ["/v2/accounts/*/users/#"]}, "GET", "/users", True),
         ({"paths": ["/v2/accounts/*/users/#"]}, "GET", "/devices", False),
+        ({"paths": ["/v2/accounts/*/#/peaks"]}, "GET", "/users", False), ({"methods": ["GET"]}, "HEAD", "", True),
         ({"paths": ["/v2/accounts/*"]}, "GET", "/users", False), ({"paths": []}, "GET", "", False)])
     def test_its_own_restrictions_hold(self, client, acme, limits, method, path, let_through):
         answer = client("admin", acme, **limits)(method, f"/v2/accounts/{acme}{path}",
@@ -189,10 +197,10 @@ def test_who_fails_often_is_held_up_and_let_in_again(client, root, acme, clock):
     guesser, path = client(), f"/v2/accounts/{acme}"
     answers = [guesser("GET", path).status_code for _ in range(12)]
     assert answers == [401] * 10 + [429] * 2
-    held = client()("PUT", "/v2/api_auth", {"api_key": root.token})
+    held = client()("PUT", "/v2/api_auth", {"api_key": "x"})
     assert held.status_code == 429 and re.fullmatch("[1-9][0-9]?", held.headers["Retry-After"])
     clock.now_s += int(held.headers["Retry-After"])
-    assert client()("PUT", "/v2/api_auth", {"api_key": root.token}).status_code == 201
+    assert client()("PUT", "/v2/api_auth", {"api_key": "x"}).status_code == 401
 
 
 class TestAudit:
@@ -217,12 +225,82 @@ class TestAudit:
         ids = [entry["id"] for entry in first["data"] + second["data"]]
         assert ids == sorted(set(ids), reverse=True) and len(ids) == 3
 
-    @pytest.mark.parametrize("statement", ["DELETE FROM audit", "UPDATE audit SET who = 'nobody'"])
+    @pytest.mark.parametrize("params", [
+        {"start_key": key_for(str(2**70))}, {"start_key": key_for("9" * 5000)}, {"filter_who": "x"}])
+    def test_what_is_no_page_is_refused(self, root, acme, params):
+        assert root("GET", f"/v2/accounts/{acme}/audit", params=params).status_code == 400
+
+    @pytest.mark.parametrize("statement", [
+        "DELETE FROM audit", "UPDATE audit SET who = 'nobody'",
+        "INSERT OR REPLACE INTO audit SELECT id, 0, account_id, 'nobody', user_id, remote, method, path, status, sent, "
+        "request_id FROM audit"])
     def test_nobody_changes_it(self, client, acme, tmp_path, statement):
         client("admin", acme)("GET", f"/v2/accounts/{acme}")
         engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/kazoo_rec.db")
         with engine.connect() as connection, pytest.raises(sqlalchemy.exc.IntegrityError, match="only added to"):
             connection.exec_driver_sql(statement)
+
+
+    def test_it_says_what_was_played(self, client, acme, recording):
+        admin, path = client("admin", acme), f"/v2/accounts/{acme}/recordings/{recording(acme)['id']}"
+        admin("GET", path)
+        admin("GET", path, params={"accept": "audio/wav", "track": "inbound"})
+        entries = admin("GET", f"/v2/accounts/{acme}/audit").json["data"]
+        assert [entry["sent"] for entry in entries] == ["wav dual inbound", None]
+
+    def test_a_link_and_a_log_in_are_in_it_as_they_ended(self, client, root, acme, recording, tmp_path):
+        made = recording(acme)
+        link = root("POST", f"/v2/accounts/{acme}/recordings/{made['id']}/links", {}).json["data"]
+        (tmp_path / "recordings" / made["master"]).unlink()
+        assert client()("GET", link["url"].removeprefix("http://falconframework.org")).status_code == 404
+        client()("PUT", "/v2/api_auth", {"api_key": client("admin", acme).token})
+        entries = root("GET", f"/v2/accounts/{acme}/audit").json["data"]
+        assert [(entry["path"], entry["status"]) for entry in entries[:2]] == [
+            ("/v2/api_auth", 201), (f"recordings/{made['id']}", 404)]
+
+    def test_what_cannot_be_written_down_is_not_answered(self, client, root, acme, recording, store, monkeypatch):
+        link = root("POST", f"/v2/accounts/{acme}/recordings/{recording(acme)['id']}/links", {}).json["data"]["url"]
+        key = client("admin", acme)
+        monkeypatch.setattr("kazoo_rec.api.door.AUDIT_WITHIN_S", 0.01)
+        monkeypatch.setattr(store.access, "note", lambda _entry: AsyncResult())
+        with Timeout(10):
+            for answer in (client()("GET", link.removeprefix("http://falconframework.org")),
+                           client()("PUT", "/v2/api_auth", {"api_key": key.token})):
+                assert answer.status_code == 503 and "auth_token" not in answer.json
+
+
+@pytest.mark.parametrize("role", ["superadmin", "admin", "listener"])
+def test_a_method_that_is_not_there_is_said_to_be_and_which_are(client, acme, role):
+    answer = client(role, acme if role != "superadmin" else None)("DELETE", f"/v2/accounts/{acme}/recordings")
+    assert answer.status_code == 405 and "GET" in answer.headers["Allow"] and "DELETE" not in answer.headers["Allow"]
+
+
+def test_head_is_get_without_a_body(client, acme):
+    asking, path = client("admin", acme), f"/v2/accounts/{acme}"
+    answer = asking("HEAD", path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["ETag"] == asking("GET", path).headers["ETag"]
+
+
+def test_health_tells_strangers_no_numbers(client, recording, acme):
+    recording(acme)
+    assert client()("GET", "/healthz").json == {"status": "ok"}
+
+
+def test_a_body_that_ends_early_is_no_fault_of_ours(root, acme):
+    headers = {"Content-Length": "100", "Content-Type": "application/json"}
+    answer = root("PATCH", f"/v2/accounts/{acme}", headers=headers, body='{"data": {}}')
+    assert answer.status_code == 400 and "Content-Length" in answer.text
+
+
+def test_the_log_of_a_fault_has_no_links_secret(client, store, monkeypatch, capsys):
+    def broken(_hashed):
+        raise RuntimeError
+
+    monkeypatch.setattr(store.access, "link", broken)
+    assert client()("GET", f"/v2/links/{'s' * 43}").status_code == 500
+    told = capsys.readouterr().out
+    assert "a request failed" in told and "s" * 43 not in told
 
 
 def test_a_fault_of_ours_is_told_without_what_is_inside(root, store, acme, monkeypatch):

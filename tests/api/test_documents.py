@@ -211,7 +211,7 @@ class TestLists:
         assert names(**params) == found
 
     @pytest.mark.parametrize("params", [{"page_size": "0"}, {"page_size": "x"}, {"start_key": "%%%"}, {"a": ["1", "2"]},
-                                        {"created_from": "soon"}])
+                                        {"created_from": "soon"}, {"ascending": "true"}, {"page_size": "9" * 5000}])
     def test_what_is_no_page_is_refused(self, root, users, params):
         assert root("GET", users, params=params).status_code == 400
 

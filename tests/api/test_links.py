@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from kazoo_rec.api.app import make_app
+from tests.api.conftest import Client
 from tests.api.test_recordings import heard
 from tests.media.sounds import HEARD, SAID
 
@@ -33,6 +35,14 @@ def test_a_link_plays_without_a_token_what_it_was_made_for(client, linked):
     assert {anybody(method, path).status_code for method in ("PUT", "POST", "PATCH", "DELETE")} == {405}
 
 
+def test_its_url_is_the_public_one_whatever_host_a_client_says(store, root, one, tmp_path, clock):
+    app = make_app(store, "fs1", tmp_path, None, clock, clock.ms, "https://rec.example/")
+    asking = Client(app, root.token)
+    made = asking("POST", f"{one}/links", {"expires_in_s": "60"}, host="evil.example").json["data"]
+    assert made["url"].startswith("https://rec.example/v2/links/")
+    assert made["expires_ms"] == clock.ms() + 60_000
+
+
 def test_it_ends_when_it_was_said(client, linked, clock):
     path, _ = linked(expires_in_s=60)
     clock.now_s += 61
@@ -56,7 +66,7 @@ def test_it_is_useless_when_the_recording_is_deleted(client, root, one, linked):
 
 
 @pytest.mark.parametrize("said", [
-    {"expires_in_s": 0}, {"expires_in_s": 604_801}, {"expires_in_s": "60"}, {"expires_in_s": True}, {"format": "ogg"},
+    {"expires_in_s": 0}, {"expires_in_s": 604_801}, {"expires_in_s": "6O"}, {"expires_in_s": True}, {"format": "ogg"},
     {"channels": []}, {"path": "/etc/passwd"}])
 def test_what_is_no_link_is_not_made(root, one, said):
     assert root("POST", f"{one}/links", said).status_code == 400

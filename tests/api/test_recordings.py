@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from kazoo_rec.api import sound
+from kazoo_rec.api.listing import LARGEST_PAGE, key_for
 from tests.api.conftest import ACME
 from tests.media.sounds import HEARD, SAID, tones
 
@@ -40,6 +41,11 @@ class TestLists:
         second = root("GET", path, params={"page_size": 3, "start_key": first.json["next_start_key"]})
         assert ids(first) + ids(second) == made[::-1] and "next_start_key" not in second.json
 
+    def test_without_pagination_all_come(self, root, recording, acme, path):
+        made = [recording(acme)["id"] for _ in range(51)]
+        answer = root("GET", path, params={"paginate": "false"})
+        assert ids(answer) == made[::-1] and len(made) < LARGEST_PAGE
+
     def test_recordings_of_one_moment_are_all_there_once(self, root, recording, acme, path):
         made = {recording(acme, created_ms=7)["id"] for _ in range(5)}
         seen, key = [], None
@@ -50,6 +56,8 @@ class TestLists:
 
     @pytest.mark.parametrize(("params", "found"), [
         ({"filter_direction": "outbound"}, [1]), ({"filter_owner_id": "bob"}, [2]), ({"filter_label": "sale"}, [3]),
+        ({"filter_not_label": "sale"}, [0, 1, 2]), ({"modified_from": "65000000000"}, []), ({"paginate": "false"},
+                                                                                           [0, 1, 2, 3]),
         ({"number": "4420"}, [0, 1, 2, 3]), ({"number": "100%"}, []), ({"q": "Ann"}, [0, 1, 2, 3]), ({"q": "_"}, []),
         ({"min_duration_s": "3"}, [1]), ({"filter_state": "discarded"}, [4]), ({"filter_state": "deleted"}, []),
         ({"created_from": "62167219201", "created_to": "62167219201"}, [0, 1, 2, 3]),
@@ -60,7 +68,11 @@ class TestLists:
             {"state": "discarded"})]
         assert sorted(ids(root("GET", path, params=params))) == [made[number] for number in found]
 
-    @pytest.mark.parametrize("params", [{"filter_colour": "red"}, {"min_duration_s": "long"}, {"start_key": "AAAA"}])
+    @pytest.mark.parametrize("params", [
+        {"filter_colour": "red"}, {"min_duration_s": "long"}, {"start_key": "AAAA"}, {"ascending": "true"},
+        {"has_key": "label"}, {"direction": "inbound"}, {"q": "x" * 65}, {"number": "1" * 50_001},
+        {"page_size": "9" * 5000}, {"page_size": "\u0663"}, {"paginate": "no"}, {"start_key": key_for("9" * 5000)},
+        {"start_key": key_for(f"{2**70} x")}, {"modified_from": "9" * 13}])
     def test_what_cannot_be_looked_for_is_refused(self, root, path, params):
         assert root("GET", path, params=params).status_code == 400
 
@@ -186,7 +198,8 @@ class TestSound:
         outline = root("GET", f"{one}/peaks", params={"points": "10"}).json["data"]
         assert outline["duration_ms"] == 2000
         assert np.array(outline["channels"]) == pytest.approx(np.full((2, 10), 8000 / 32768), abs=0.001)
-        assert root("GET", f"{one}/peaks", params={"points": "0"}).status_code == 400
+        for said in ("0", "9" * 5000):
+            assert root("GET", f"{one}/peaks", params={"points": said}).status_code == 400
 
 
 class TestDeletion:
@@ -228,6 +241,10 @@ class TestDeletion:
     def test_what_is_not_finished_is_not_deleted(self, root, recording, acme, path, state):
         answer = root("DELETE", f"{path}/{recording(acme, state=state)['id']}")
         assert answer.status_code == 409 and answer.json["data"]["state"] == state
+
+    def test_a_text_that_means_it_is_taken(self, root, one):
+        assert root("PATCH", one, {"legal_hold": "true"}).json["data"]["legal_hold"] is True
+        assert root("PATCH", one, {"legal_hold": "false"}).json["data"]["legal_hold"] is False
 
     @pytest.mark.parametrize("data", [{}, {"legal_hold": "yes"}, {"legal_hold": True, "state": "failed"}])
     def test_nothing_else_is_changed(self, root, one, data):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import gevent
 import pytest
+from alembic import command
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from kazoo_rec.errors import StoreError
-from kazoo_rec.store import Store
+from kazoo_rec.store import Store, migrations
 from kazoo_rec.store.migrations import head, migrate, revision
 
 
@@ -217,6 +218,30 @@ def test_an_upgrade_that_is_cut_short_leaves_nothing_and_is_done_again(url, monk
     monkeypatch.undo()
     migrate(url)
     assert revision(url) == head()
+
+
+def test_accounts_of_the_first_version_are_found_after_the_upgrade(url):
+    command.upgrade(migrations._config(url), "0001")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("INSERT INTO documents (kind, account_id, id, body, deleted, seq) VALUES "
+                           """('account', 'acme', 'acme', '{"name": "Acme Inc", "numbers": ["0301234"]}', 0, 1)""")
+    migrate(url)
+    store = Store(url)
+    assert store.documents.accounts_by("name", "ACME  inc") == [("acme", "Acme Inc")]
+    assert store.documents.accounts_by("number", "+4930 1234") == [("acme", "0301234")]
+    store.close()
+
+
+def test_an_account_is_found_by_what_it_says_now(store):
+    def said(**body):
+        store.documents.take_files([{"kind": "account", "account_id": "acme", "id": "acme", "body": body,
+                                     "source": "acme.yaml"}] if body else []).get()
+        return [bool(store.documents.accounts_by(what, text)) for what, text in (
+            ("name", "Acme"), ("realm", "ACME.example"), ("number", "+15550001001"))]
+
+    assert said(name="Acme", realm="acme.example") == [True, True, False]
+    assert said(name="Globex", numbers=["5550001001"]) == [False, False, True]
+    assert said() == [False, False, False]
 
 
 def test_a_file_that_is_no_database_is_told_as_one(url):

@@ -3,6 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
+from kazoo_rec.store.documents import index_accounts
+from kazoo_rec.store.tables import documents
+
 revision = "0002"
 down_revision = "0001"
 
@@ -19,6 +22,17 @@ def upgrade():
     op.create_index("recordings_of_account", "recordings", ["account_id", "created_ms", "id"], unique=False)
     op.create_index("recordings_to_delete", "recordings", ["node", "delete_requested_ms"], unique=False)
     op.create_table(
+        "account_keys",
+        sa.Column("account_id", sa.Text(), primary_key=True),
+        sa.Column("what", sa.Text(), primary_key=True),
+        sa.Column("text", sa.Text(), primary_key=True),
+        sa.Column("key", sa.Text(), nullable=False),
+    )
+    op.create_index("account_keys_by_key", "account_keys", ["what", "key"], unique=False)
+    connection, known = op.get_bind(), documents.c
+    index_accounts(connection, connection.execute(sa.select(known.kind, known.id, known.body, known.deleted).where(
+        known.kind == "account")).mappings().all())
+    op.create_table(
         "engines",
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("seq", sa.BigInteger(), nullable=False),
@@ -34,6 +48,7 @@ def upgrade():
         sa.Column("methods", sa.JSON()),
         sa.Column("paths", sa.JSON()),
         sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("parent", sa.Text()),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger()),
         sa.Column("revoked_ms", sa.BigInteger()),
@@ -72,16 +87,21 @@ def upgrade():
         sa.Column("method", sa.Text(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("sent", sa.Text()),
         sa.Column("request_id", sa.Text(), nullable=False),
     )
     op.create_index("audit_of_account", "audit", ["account_id", "id"], unique=False)
     for verb in ("UPDATE", "DELETE"):
         op.execute(f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
                    "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END")
+    # INSERT OR REPLACE deletes without asking the trigger of DELETE.
+    op.execute("CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+               "WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) "
+               "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END")
 
 
 def downgrade():
-    for table in ("audit", "credentials", "links", "tokens", "engines"):
+    for table in ("audit", "credentials", "links", "tokens", "engines", "account_keys"):
         op.drop_table(table)
     op.drop_index("documents_of_account", "documents")
     for index in ("recordings_to_delete", "recordings_of_account"):
