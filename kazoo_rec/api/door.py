@@ -35,7 +35,7 @@ class Door:
         request.context.node, request.context.token = self._node, None
 
     def process_resource(self, request, _response, resource, params):
-        if not all(_ID.fullmatch(params[name]) for name in params if name != "schema"):
+        if not all(_ID.fullmatch(params[name]) for name in params if name not in ("schema", "call_id")):
             raise not_found()
         for name, said in request.params.items():
             if isinstance(said, list):
@@ -59,8 +59,8 @@ class Door:
             return
         entry = {"account_id": token["account_id"] or _account_of(request.path), "who": token["id"],
                  "user_id": token["user_id"], "remote": request.remote_addr, "method": request.method,
-                 "path": request.path[:2048], "status": int(response.status_code),
-                 "request_id": request.context.request_id}
+                 "path": request.path[:2048] + getattr(request.context, "noted", ""),
+                 "status": int(response.status_code), "request_id": request.context.request_id}
         with Timeout(AUDIT_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the audit log is not there"})):
             self._access.note(entry).get()
 
