@@ -116,7 +116,7 @@ class Control:
                 self._tell(one, command)
             except WrongState:
                 if one in changed:
-                    self._recorder.unsilence(one, kind, self._epoch_ms())
+                    self._recorder.unsilence(one, kind, 0)  # a span of no length
                 raise
 
     def _end_silence(self, ours, kind, command):
@@ -169,6 +169,6 @@ def _told(leg: Leg, account_id: str) -> dict:
 
 
 def _recording(one):
-    state = "discarded" if one.called_off else one.row_state
+    state = "discarded" if one.dropped else one.row_state
     return {"id": one.id, "state": state, "state_reason": one.reason, "rule": one.plan.rule, "reason": one.plan.reason,
             "masked": "mask" in one.silenced, "started_ms": one.started_ms, "spans": one.spans_now()}

@@ -244,7 +244,7 @@ class Recorder:
         full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
                    "master": recording.master, "truncated_by_limit": recording.at_limit or (
-                       cause == "success-maxtime" and (expected_ms or 0) >= full_ms)}
+                       cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms)}
         if cause == "empty-file":
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)

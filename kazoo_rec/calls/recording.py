@@ -181,6 +181,10 @@ class Recording:
         if from_ms < self.started_ms:
             self.spans.append({"kind": "gap", "from_ms": from_ms, "to_ms": self.started_ms, "why": why})
 
+    def counted_ms(self, stopped_ms: int) -> int:
+        """How long the switch has counted for its limit: holds and pauses too."""
+        return stopped_ms - self.started_ms if self.started_ms else 0
+
     def expected_ms(self, stopped_ms: int) -> int:
         """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds and
         pauses, which may lie in each other."""
