@@ -9,7 +9,7 @@ from gevent.lock import Semaphore
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
 from kazoo_rec.calls.recording import Past
-from kazoo_rec.errors import CommandFailed, CommandTimeout, WrongState
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
 from kazoo_rec.policy.settings import DEFAULTS
 from kazoo_rec.switch import commands
 
@@ -36,16 +36,19 @@ class Control:
       files: `calls.files.Files`.
       epoch_ms: the wall clock, for rows.
       now_at: the engine's clock.
+      knows_all: whether a leg that is not known is not there.
     """
 
-    def __init__(self, tracker, recorder, send, files, epoch_ms: Callable[[], int], now_at: Callable[[], int]):
+    def __init__(self, tracker, recorder, send, files, epoch_ms: Callable[[], int], now_at: Callable[[], int],
+                 knows_all: Callable[[], bool]):
         self._tracker, self._recorder, self._send, self._files = tracker, recorder, send, files
-        self._epoch_ms, self._now_at = epoch_ms, now_at
+        self._epoch_ms, self._now_at, self._knows_all = epoch_ms, now_at, knows_all
 
     def legs(self, account_id: str) -> list[dict]:
         return [_told(leg, account_id) for leg in self._tracker.legs() if _sees(account_id, leg)]
 
     def leg(self, account_id: str, uuid: str) -> dict | None:
+        """None where the account has no such leg. Raises NotConnected where that is not known."""
         leg = self._find(account_id, uuid)
         return leg and _told(leg, account_id)
 
@@ -75,6 +78,8 @@ class Control:
 
     def _find(self, account_id, uuid):
         leg = self._tracker.leg(uuid)
+        if leg is None and not self._knows_all():
+            raise NotConnected("legs of the switch are not known yet")
         return leg if leg is not None and leg.alive and not leg.plumbing and _sees(account_id, leg) else None
 
     def _start(self, leg, account_id, ours, settings, who):

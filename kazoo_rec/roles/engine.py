@@ -140,9 +140,10 @@ class _Watch:
         registrations = Registrations()
         recorder = Recorder(switch.name, self._pool.ask, rows, files, epoch_ms, observe=observe)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
-        self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms)
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
                                   monotonic_ms, observe)
+        self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms,
+                               lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful = None, Event()

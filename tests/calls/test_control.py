@@ -4,7 +4,7 @@ import pytest
 
 from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
-from kazoo_rec.errors import CommandFailed, CommandTimeout, WrongState
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
 
 from .fakes import ROOT, Scene
 
@@ -14,11 +14,13 @@ REFUSED = CommandFailed("the switch refused", "-ERR Cannot mask recording sessio
 class Live(Scene):
     """A scene with its control; `order` as account acme about leg a."""
 
+    knows_all = True
+
     def __init__(self, **settings):
         rules = {"account": {"any": {"any": {"enabled": True, **settings}}}} if settings.pop("records", True) else {}
         super().__init__([("account", "acme", "acme", {"realm": "acme.example", "call_recording": rules})])
         self.control = Control(self.tracker, self.recorder, self.switch.send, Files(ROOT, ROOT, self._run),
-                               lambda: self.epoch_ms, lambda: self.now)
+                               lambda: self.epoch_ms, lambda: self.now, lambda: self.knows_all)
 
     def order(self, action, account="acme", uuid="a", **settings):
         return self.control.order(account, uuid, action, settings, "token t")
@@ -155,6 +157,14 @@ def test_another_account_sees_neither_leg_nor_recording():
     assert one.control.legs("globex") == [] and one.control.leg("globex", "a") is None
     assert one.order("mask", account="globex") is None and one.order("mask", uuid="x") is None
     assert not one.switch.of(" mask ")
+
+
+def test_a_leg_that_may_be_there_is_not_said_not_to_be():
+    one = Live().talks()
+    one.knows_all = False
+    assert one.control.leg("acme", "a")
+    with pytest.raises(NotConnected):
+        one.control.leg("acme", "b")
 
 
 def test_why_a_leg_is_not_recorded_is_told():
