@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from falcon.testing import TestClient
 from gevent.event import Event
+from jsonschema import validate
 
 from kazoo_rec.api import tokens
 from kazoo_rec.api.app import make_app
@@ -176,6 +177,20 @@ def test_an_engine_that_comes_back_knows_what_is_masked(site):
     assert span["to_ms"] - span["from_ms"] >= 300
     _, silent, after = silent_ms(site.arrived(row))
     assert silent >= 280 and after >= 300
+
+
+def test_answers_are_as_described(site):
+    site.call(account=every(site)).recorded()
+    described = TestClient(site.app).simulate_get("/v2/openapi.json").json
+    for method, path, answer in (
+            ("get", "channels", site.ask("GET", "acme/channels")), ("put", "channels/{call_id}", site.order("mask")),
+            ("get", "channels/{call_id}", site.ask("GET", f"acme/channels/{site.a}")),
+            ("put", "channels/{call_id}", site.order("start", format="ogg")),
+            ("put", "channels/{call_id}", site.order("mask", site.b))):
+        operation = described["paths"][f"/v2/accounts/{{account_id}}/{path}"][method]
+        schema = operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
+        validate(answer.json, {**schema, "components": described["components"]})
+    assert answer.status_code == 409
 
 
 def test_who_may_see_and_order_what(site):

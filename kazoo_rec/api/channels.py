@@ -57,9 +57,7 @@ class CallRecording:
         self._engines, self.roles = engines, {"PUT": WRITERS}
 
     def on_put(self, request, response, account_id, call_id):
-        if request.content_length is None:
-            raise ApiError(411, "length_required", {"message": "the body needs a Content-Length"})
-        if request.content_length > LARGEST_FORM_BYTES:
+        if (request.content_length or 0) > LARGEST_FORM_BYTES:
             raise ApiError(413, "payload_too_large", {"message": f"a form has at most {LARGEST_FORM_BYTES} bytes"})
         form = parse_qs(request.bounded_stream.read(LARGEST_FORM_BYTES).decode("utf-8", "replace"))
         said = form.get("Status", [])

@@ -128,8 +128,8 @@ def _operation(summary, data=_ANY, parameters=(), body=None, status=200, errors=
 
 def _live(account):
     """Calls in progress."""
-    order = _operation("Records it, masks or pauses that, or stops it; tells what came of it.", _CHANNEL, errors=(
-        400, 404, 409, 411, 413, 504), body={"anyOf": [
+    order = _operation("Records it (start takes settings), masks, pauses or stops that; what came of it.", _CHANNEL,
+                       errors=(400, 404, 409, 411, 413, 504), body={"anyOf": [
             {"type": "object", "required": ["module", "data"], "additionalProperties": False, "properties": {
                 "module": {"const": "record_call"}, "data": _order(METAFLOW_ACTIONS)}},
             {"type": "object", "required": ["action", "record"], "additionalProperties": False, "properties": {
@@ -142,7 +142,7 @@ def _live(account):
         f"{account}/channels/{{call_id}}": {"get": _operation("One of them.", _CHANNEL, errors=(404, 504)),
                                             "put": order, "post": order},
         f"{account}/calls/{{call_id}}/recording": {"put": {**_operation(
-            "Pauses a recording or lets it go on.", _CHANNEL, errors=(400, 404, 409, 411, 413, 504)),
+            "Pauses a recording or lets it go on.", _CHANNEL, errors=(400, 404, 409, 413, 504)),
             "requestBody": form}}}
 
 
