@@ -73,6 +73,10 @@ class CommandFailed(SwitchError):
         self.reply = reply
 
 
+class WrongState(KazooRecError):
+    """An order that cannot be carried out as things stand."""
+
+
 class TraceError(KazooRecError):
     """A file is not the trace that it should be, or cannot be written."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import falcon
 
 from kazoo_rec.api.audit import Audit
+from kazoo_rec.api.channels import CallRecording, Channel, Channels
 from kazoo_rec.api.documents import KINDS, Document, Documents, Editor
 from kazoo_rec.api.door import Door
 from kazoo_rec.api.envelope import ApiError, fail, fail_as_falcon, fail_unforeseen
@@ -16,6 +17,7 @@ from kazoo_rec.api.recordings import Explain, Peaks, Recording, Recordings
 from kazoo_rec.api.schemas import Schema, Schemas
 from kazoo_rec.api.sound import Sound
 from kazoo_rec.api.throttle import Throttle
+from kazoo_rec.control.client import Engines
 from kazoo_rec.store import epoch_ms
 
 
@@ -49,6 +51,10 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/links/{secret}", Linked(store, sound, throttle, clock_ms))
     app.add_route(f"{recording}/peaks", Peaks(store, sound))
     app.add_route(f"{recording}/explain", Explain(store))
+    engines = Engines(store)
+    app.add_route("/v2/accounts/{account_id}/channels", Channels(engines))
+    app.add_route("/v2/accounts/{account_id}/channels/{call_id}", Channel(engines))
+    app.add_route("/v2/accounts/{account_id}/calls/{call_id}/recording", CallRecording(engines))
     for name, kind in KINDS.items():
         app.add_route(f"/v2/accounts/{{account_id}}/{name}", Documents(kind, store, editor))
         app.add_route(f"/v2/accounts/{{account_id}}/{name}/{{document_id}}", Document(kind, store, editor))

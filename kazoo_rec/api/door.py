@@ -40,7 +40,7 @@ class Door:
         request.context.entry = None
 
     def process_resource(self, request, _response, resource, params):
-        if not all(_ID.fullmatch(params[name]) for name in params if name != "schema"):
+        if not all(_ID.fullmatch(params[name]) for name in params if name not in ("schema", "call_id")):
             raise not_found()
         for name, said in request.params.items():
             if isinstance(said, list):

@@ -6,6 +6,7 @@ from importlib.resources import files
 import orjson
 
 from kazoo_rec import __version__
+from kazoo_rec.api.channels import ACTIONS, METAFLOW_ACTIONS, STATUSES
 from kazoo_rec.api.documents import KINDS
 from kazoo_rec.api.envelope import succeed_bare
 from kazoo_rec.api.links import LONGEST_S
@@ -22,12 +23,19 @@ _ANY = {"type": "object"}
 _ERRORS = {400: "What was sent cannot be taken; every fault is told.", 401: "No valid token.",
            403: "The token does not allow this.", 404: "There is no such thing in this account.",
            406: "Not made in that type.", 409: "Not in this state.", 411: "The body has no length.",
-           413: "The body is too large.", 416: "There is no such part.", 429: "Too many failures: see Retry-After."}
+           413: "The body is too large.", 416: "There is no such part.", 429: "Too many failures: see Retry-After.",
+           504: "The switch, or an engine, did not answer: what became of it is not known."}
 
 _RECORDING = {"type": "object", "required": ["id", "call_id", "account_id", "state", "reason", "duration_ms", "spans"],
               "properties": {"id": _TEXT, "call_id": _TEXT, "account_id": _TEXT, "state": _TEXT, "reason": _TEXT,
                              "duration_ms": _NUMBER, "start": {"type": "integer"}, "legal_hold": {"type": "boolean"},
                              "sha256": {"type": ["string", "null"]}, "spans": {"type": "array"}}}
+_CHANNEL = {"type": "object", "required": ["uuid", "account_id", "recordings", "not_recorded"], "properties": {
+    "uuid": _TEXT, "account_id": _TEXT, "owner_id": {"type": ["string", "null"]}, "answered_ms": _NUMBER,
+    "other_leg_call_id": {"type": ["string", "null"]}, "recordings": {"type": "array", "items": {
+        "type": "object", "required": ["id", "state", "reason", "masked", "spans"], "properties": {
+            "id": _TEXT, "state": _TEXT, "reason": _TEXT, "masked": {"type": "boolean"}, "spans": {"type": "array"}}}},
+    "not_recorded": {"type": "array", "items": {"type": "object", "required": ["rule", "reason"]}}}}
 _LINK = {"type": "object", "required": ["id", "format", "channels", "track", "expires_ms"], "properties": {
     "id": _TEXT, "url": _TEXT, "expires_ms": {"type": "integer"}, "revoked_ms": _NUMBER}}
 _DOCUMENT = {"type": "object", "required": ["id"], "properties": {"id": _TEXT}}
@@ -82,6 +90,7 @@ def document() -> dict:
         f"{recording}/links/{{link_id}}": {"delete": _operation("Revokes a link.", _ANY, errors=(404,))},
         "/v2/links/{secret}": {"get": _linked("Plays a recording.")},
     }
+    paths |= _live(account)
     for name in KINDS:
         paths[f"{account}/{name}"] = {"get": _list(f"The account's {name}.", _DOCUMENT, errors=(404,)),
                                       "put": _change("A new one.", name, 201, errors=(404,))}
@@ -92,7 +101,7 @@ def document() -> dict:
         names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         if names:
             item["parameters"] = [{"name": name, "in": "path", "required": True,
-                                   "schema": _TEXT if name == "schema" else _ID} for name in names]
+                                   "schema": _TEXT if name in ("schema", "call_id") else _ID} for name in names]
     return {
         "openapi": "3.1.0", "info": {"title": "kazoo_rec", "version": __version__},
         "security": [{"token": []}, {"bearer": []}], "paths": paths,
@@ -115,6 +124,30 @@ def _operation(summary, data=_ANY, parameters=(), body=None, status=200, errors=
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {
             "type": "object", "required": ["data"], "properties": {"data": body}}}}}
     return operation
+
+
+def _live(account):
+    """Calls in progress."""
+    order = _operation("Records it (start takes settings), masks, pauses or stops that; what came of it.", _CHANNEL,
+                       errors=(400, 404, 409, 411, 413, 504), body={"anyOf": [
+            {"type": "object", "required": ["module", "data"], "additionalProperties": False, "properties": {
+                "module": {"const": "record_call"}, "data": _order(METAFLOW_ACTIONS)}},
+            {"type": "object", "required": ["action", "record"], "additionalProperties": False, "properties": {
+                "action": {"const": "record"}, "record": _order(ACTIONS)}}]})
+    form = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": {
+        "type": "object", "required": ["Status"], "properties": {"Status": {"enum": list(STATUSES)}}}}}}
+    return {
+        f"{account}/channels": {"get": _operation("Legs in progress.", {"type": "array", "items": _CHANNEL},
+                                                  errors=(404, 504))},
+        f"{account}/channels/{{call_id}}": {"get": _operation("One of them.", _CHANNEL, errors=(404, 504)),
+                                            "put": order, "post": order},
+        f"{account}/calls/{{call_id}}/recording": {"put": {**_operation(
+            "Pauses a recording or lets it go on.", _CHANNEL, errors=(400, 404, 409, 413, 504)),
+            "requestBody": form}}}
+
+
+def _order(actions):
+    return {"type": "object", "required": ["action"], "properties": {"action": {"enum": list(actions)}}}
 
 
 def _error(code):

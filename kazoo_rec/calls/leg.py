@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from gevent.lock import Semaphore
+
 #: Characters kept of a text that a caller chose.
 TEXT_LIMIT = 256
 
@@ -26,7 +28,8 @@ class Leg:
     of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms`
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
     is the engine's. `missed` is there while a leg is taken in that is in progress: (since when, why) its talk, had it
-    been recorded, was not.
+    been recorded, was not. `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by
+    who carries out an order.
     """
 
     uuid: str
@@ -48,6 +51,8 @@ class Leg:
     cause: str = ""
     call: "Call | None" = None
     recordings: list = field(default_factory=list)
+    refused: dict = field(default_factory=dict)
+    ordered: Semaphore | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +75,11 @@ class Call:
     def first(self) -> Leg | None:
         """The first leg that is there and no plumbing."""
         return next((leg for leg in self.legs if leg.alive and not leg.plumbing), None)
+
+    def partner_of(self, leg: Leg) -> Leg | None:
+        """The leg on the other side, as far as bridges tell."""
+        return next((other for other in self.legs if other.alive and not other.plumbing and other.bridged_ms is not None
+                     and other.called != leg.called and leg.bridged_ms is not None), None)
 
     def has_rival(self, leg: Leg) -> bool:
         """Whether `leg` was called for another together with one that is still there, and no bridge says which of

@@ -52,6 +52,12 @@ class Orders:
     def stop(self, recording, path):
         self._spawn(self._tell, recording, commands.stop(recording.leg.uuid, self._files.on_switch(path)))
 
+    def silence(self, recording, path):
+        """What has begun though it should be silent."""
+        for kind in recording.silenced:
+            order = commands.mask if kind == "mask" else commands.pause
+            self._spawn(self._tell, recording, order(recording.leg.uuid, self._files.on_switch(path)))
+
     def remove(self, recording, path):
         """Remove a file, once the row that says why is durable."""
         if path is not None:
@@ -83,7 +89,7 @@ class Orders:
     def _start(self, recording):
         self._prepare([recording])
         leg = recording.leg
-        if not leg.alive or recording.running or recording.dropped:
+        if not leg.alive or recording.running or recording.dropped or recording.silenced:
             return
         path = self._files.on_switch(recording.fallback_path)
         try:
@@ -99,7 +105,7 @@ class Orders:
             _unheard(recording, unheard)
 
     def _verify(self, recording):
-        if recording.running or recording.dropped or not recording.leg.alive:
+        if recording.running or recording.dropped or recording.silenced or not recording.leg.alive:
             return
         try:
             listed = replies.recorded(self._send(commands.buglist(recording.leg.uuid), COMMAND_WITHIN_S))

@@ -26,6 +26,9 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
+#: The cause in the row of what was stopped before it began.
+CALLED_OFF = "called off"
+
 #: A talk this long of which nothing was recorded is a loss to report, not an unanswered call.
 SILENT_LOSS_MS = 1000
 
@@ -68,6 +71,8 @@ class Recorder:
         for plan, account_id, destination, settled in wanted:
             recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
                                   source, now_at, missed=leg.missed)
+            for kind in {kind for one in self.live(leg) if one.account_id == account_id for kind in one.silenced}:
+                recording.silence(kind, self._epoch_ms())
             if self._plan(recording):
                 made.append(recording)
         if not made:
@@ -105,12 +110,15 @@ class Recorder:
             if row["cause"]:
                 leg.recordings.append(recording)
             return
-        if not paths and not (armed and leg.answered_ms is None):
+        waits = row["state"] == "armed" and bool(recording.silenced)
+        if not paths and not (armed and leg.answered_ms is None) and not waits:
             return
         leg.recordings.append(recording)
         self._by_id[recording.id] = recording
         log.info("recording taken up again", call_id=leg.uuid, recording_id=recording.id, state=recording.state)
         if not paths:
+            if waits:
+                self._watch(recording, now_at + START_WITHIN_MS)
             return
         recording.running = paths
         if recording.unwanted:
@@ -125,8 +133,9 @@ class Recorder:
     def refresh(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it
         does) has ended."""
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             if recording.state == "recording" and listed.isdisjoint(recording.running):
+                recording.close_spans(self._epoch_ms())
                 self._end(recording, "stopped", "its end was not heard", stopped_ms=self._epoch_ms(),
                           spans=recording.spans, partial=bool(missed(recording.spans)))
 
@@ -136,19 +145,19 @@ class Recorder:
         return sum(recording.busy for recording in self._watched)
 
     def renamed(self, leg):
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             self._save(recording, call_id=leg.uuid)
 
     def bypassed(self, leg):
         """`leg`, which rings, will have no media: what is armed would harm its call."""
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             self._orders.disarm(recording)
 
     def answered(self, leg, event, now_at):
         """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now. A leg without media
         is not touched: a command could end its call."""
         leg.answered_at = self._now_at = now_at
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             if recording.state != "armed" or recording.dropped:
                 continue
             recording.missed = leg.missed
@@ -168,7 +177,7 @@ class Recorder:
         """Once `leg` is both answered and bridged, recordings that wait for that begin, and their limit with them."""
         if leg.answered_ms is None or leg.bridged_ms is None:
             return
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             if recording.awaits_bridge:
                 recording.awaits_bridge = False
                 if recording.state == "armed" and not recording.dropped:
@@ -178,12 +187,12 @@ class Recorder:
                 self._watched.add(recording)
 
     def held(self, leg):
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             if recording.state == "recording":
                 recording.hold(leg.held_ms)
 
     def unheld(self, leg, at_ms):
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             recording.unhold(at_ms)
 
     def started(self, event, now_at):
@@ -197,6 +206,7 @@ class Recorder:
         if recording is None or path is None or path in recording.running:
             return
         recording.running.append(path)
+        self._orders.silence(recording, path)
         if recording.unwanted:
             self._stop_soon(recording, now_at)
             return
@@ -225,7 +235,7 @@ class Recorder:
         for second in recording.running[1:]:
             self._orders.remove(recording, second)
         recording.running = [path]
-        recording.unhold(stopped_ms)
+        recording.close_spans(stopped_ms)
         if recording.dropped:
             self._end(recording, "discarded", recording.reason, stopped_ms=stopped_ms, cause=cause)
             self._orders.remove(recording, path)
@@ -234,7 +244,7 @@ class Recorder:
         full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
                    "master": recording.master, "truncated_by_limit": recording.at_limit or (
-                       cause == "success-maxtime" and (expected_ms or 0) >= full_ms)}
+                       cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms)}
         if cause == "empty-file":
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
@@ -256,7 +266,8 @@ class Recorder:
             self._orders.remove(recording, path)
             return
         self._carried.add(path)
-        recording.unhold(moved_ms)
+        silenced = list(recording.silenced)
+        recording.close_spans(moved_ms)
         recording.spans.append({"kind": "moved", "from_ms": moved_ms, "to_ms": moved_ms})
         if recording.dropped:
             self._end(recording, "discarded", recording.reason)
@@ -265,7 +276,7 @@ class Recorder:
         self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
                   expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
         if not recording.at_limit:
-            self._bereft[recording] = now_at + START_WITHIN_MS
+            self._bereft[recording] = now_at + START_WITHIN_MS, silenced
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row.
@@ -282,18 +293,44 @@ class Recorder:
         elif recording.leg.answered_ms is None:
             self._orders.disarm(recording)
 
+    def call_off(self, recording, reason, now_at):
+        """As `drop`, by somebody's order: no rule asks for it again, nor does an engine after this one."""
+        recording.called_off = True
+        self.drop(recording, reason, now_at)
+        self._save(recording, state="discarded", state_reason=reason, cause=CALLED_OFF)
+
+    def silence(self, recording, kind) -> bool:
+        """Says in the row that it is silent from now on; False where it is already."""
+        silenced = recording.silence(kind, self._epoch_ms())
+        if silenced:
+            self._save_silence(recording)
+        return silenced
+
+    def unsilence(self, recording, kind, at_ms):
+        if kind in recording.silenced:
+            recording.unsilence(kind, at_ms)
+            if recording.id in self._by_id:
+                self._save_silence(recording)
+
+    def _save_silence(self, recording):
+        self._save(recording, spans=recording.spans_now(),
+                   **({"state": recording.row_state} if recording.state == "recording" else {}))
+
     def forget(self, leg):
         """The leg is gone, and with it news of its recordings: their rows stay as they are, for recovery."""
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             self._by_id.pop(recording.id)
             self._watched.discard(recording)
 
     def left(self, leg, cause):
         """The leg is gone: no recording of it goes on."""
-        for recording in self._live(leg):
+        for recording in self.live(leg):
             if recording.dropped:
                 self._end(recording, "discarded", recording.reason)
+            elif recording.state == "armed" and recording.silenced:
+                self._end(recording, "discarded", "silenced from before its start to the leg's end")
             elif recording.state == "recording":
+                recording.close_spans(self._epoch_ms())
                 self._end(recording, "stopped", "RECORD_STOP was not heard", stopped_ms=self._epoch_ms(),
                           spans=recording.spans)
             elif leg.answered_ms is None:
@@ -316,10 +353,10 @@ class Recorder:
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
 
-        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
-            del self._bereft[recording]
+        for recording in [recording for recording, (due_at, _) in self._bereft.items() if due_at <= now_at]:
+            _, silenced = self._bereft.pop(recording)
             if recording.leg.alive:  # most end with the transfer
-                self._go_on(recording, now_at)
+                self._go_on(recording, silenced, now_at)
 
     # -- what came of orders
 
@@ -336,10 +373,12 @@ class Recorder:
 
     # -- bookkeeping
 
-    def _go_on(self, gone, now_at):
+    def _go_on(self, gone, silenced, now_at):
         another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
                             directory_of(gone.account_id), gone.source, now_at,
                             missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"))
+        for kind in silenced:
+            another.silence(kind, self._epoch_ms())
         if self._plan(another):
             self._start_soon(another, now_at)
 
@@ -355,9 +394,10 @@ class Recorder:
         if recording.leg.held_ms is not None:
             recording.hold(started_ms)
         reason = missed(recording.spans)
-        self._save(recording, state="recording", answered_ms=recording.leg.answered_ms, started_ms=started_ms,
+        self._save(recording, state=recording.row_state, answered_ms=recording.leg.answered_ms, started_ms=started_ms,
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
+        recording.begun.set()
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 
     def _start_soon(self, recording, now_at):
@@ -370,7 +410,8 @@ class Recorder:
         for path in recording.unwanted:
             self._orders.stop(recording, path)
 
-    def _live(self, leg):
+    def live(self, leg):
+        """Recordings of `leg` that have not ended."""
         return [recording for recording in leg.recordings if recording.id in self._by_id]
 
     def _watch(self, recording, check_at):
@@ -382,7 +423,9 @@ class Recorder:
         recording.row.rawlink(_row_refused)
 
     def _end(self, recording, state, reason, **columns):
-        recording.state = state
+        recording.state, recording.reason = state, reason
+        recording.begun.set()
+        recording.ended.set()
         self._by_id.pop(recording.id, None)
         self._watched.discard(recording)
         self._save(recording, state=state, state_reason=reason, answered_ms=recording.leg.answered_ms, **columns)

@@ -6,7 +6,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
+
+from gevent.event import Event
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
@@ -25,6 +28,10 @@ NOT_OF_THE_LEG = {
 
 #: The switch counts whole wall-clock seconds and ends in (limit - 1, limit]: one more, so that none is missing.
 LIMIT_MARGIN_S = 1
+
+
+#: Spans during which the switch gives a recording no samples.
+NO_SAMPLES = ("hold", "pause")
 
 
 class Past(NamedTuple):
@@ -46,7 +53,9 @@ class Recording:
     holds the paths that the switch has said it records to: one, unless arming and fallback both took. `busy` while a
     start, or the question whether it needs one, is on its way: two starts at once would make two that run. `missed`
     is (since when, why) its leg's talk was not recorded before it. `awaits_bridge` while it may be that its leg
-    answered and another takes the call.
+    answered and another takes the call. `silenced` is {"mask" or "pause": the span that is open for it}; what has not
+    begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
+    `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -73,6 +82,14 @@ class Recording:
     row: object = None
     busy: bool = False
     awaits_bridge: bool = False
+    silenced: dict = field(default_factory=dict)
+    called_off: bool = False
+    begun: Event = field(default_factory=Event)
+    ended: Event = field(default_factory=Event)
+
+    @property
+    def row_state(self) -> str:
+        return "paused" if self.state == "recording" and "pause" in self.silenced else self.state
 
     @property
     def on_bridge(self) -> bool:
@@ -135,6 +152,25 @@ class Recording:
             self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
             self.hold_from_ms = None
 
+    def silence(self, kind: str, at_ms: int) -> bool:
+        """Opens a span of "mask" (the file has silence) or "pause" (it has nothing); False where one is open."""
+        if kind in self.silenced:
+            return False
+        self.silenced[kind] = span = {"kind": kind, "from_ms": at_ms, "to_ms": None}
+        self.spans.append(span)
+        return True
+
+    def unsilence(self, kind: str, at_ms: int):
+        span = self.silenced.pop(kind, None)
+        if span is not None:
+            span["to_ms"] = max(at_ms, span["from_ms"])
+
+    def close_spans(self, at_ms: int):
+        """It has ended, and with it whatever kept it silent."""
+        self.unhold(at_ms)
+        for kind in list(self.silenced):
+            self.unsilence(kind, at_ms)
+
     def note_missed(self):
         """It has started: what was missed until now is a span."""
         if self.missed is None:
@@ -145,21 +181,36 @@ class Recording:
         if from_ms < self.started_ms:
             self.spans.append({"kind": "gap", "from_ms": from_ms, "to_ms": self.started_ms, "why": why})
 
+    def counted_ms(self, stopped_ms: int) -> int:
+        """How long the switch has counted for its limit: holds and pauses too."""
+        return stopped_ms - self.started_ms if self.started_ms else 0
+
     def expected_ms(self, stopped_ms: int) -> int:
-        """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds."""
+        """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds and
+        pauses, which may lie in each other."""
         begun = self.started_ms
         if self.on_bridge:
             begun = max(begun, self.leg.bridged_ms) if self.leg.bridged_ms else stopped_ms
-        held = sum(max(0, span["to_ms"] - max(span["from_ms"], begun)) for span in self.spans if span["kind"] == "hold")
-        return max(0, stopped_ms - begun - held)
+        without_ms, until = 0, begun
+        for span in sorted((one for one in self.spans if one["kind"] in NO_SAMPLES), key=itemgetter("from_ms")):
+            end = stopped_ms if span["to_ms"] is None else span["to_ms"]
+            without_ms += max(0, end - max(span["from_ms"], until))
+            until = max(until, end)
+        return max(0, stopped_ms - begun - without_ms)
 
     @classmethod
     def of_row(cls, leg: Leg, row: Mapping) -> "Recording":
         """One that was begun before this engine was, as far as its row tells."""
         plan = Past(row["rule"], row["leg"], row["settings"], row["settings_from"], row["reason"])
+        spans = [dict(span) for span in row["spans"]]
         return cls(row["id"], leg, plan, row["account_id"], row["destination"], True, row["master"].rpartition("/")[0],
-                   row["source"], leg.answered_at, state=row["state"], started_ms=row["started_ms"],
-                   spans=list(row["spans"]))
+                   row["source"], leg.answered_at, state="recording" if row["state"] == "paused" else row["state"],
+                   started_ms=row["started_ms"], spans=spans,
+                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None})
+
+    def spans_now(self) -> list[dict]:
+        """For the row, which is written later than now."""
+        return [dict(span) for span in self.spans]
 
     def new_row(self, node: str, epoch_ms: int) -> dict:
         """The row as it is when the recording is planned."""
@@ -174,8 +225,9 @@ class Recording:
             "settings": dict(plan.settings), "settings_from": dict(plan.origin),
             "source": source, "destination": self.destination,
             "direction": leg.direction, **leg.facts,
-            "origin": f"inbound from {source} to {side}" if inbound else f"outbound to {self.destination} from {side}",
-            "state": self.state, "master": self.master, "spans": [],
+            "origin": "api" if plan.rule == "api" else (
+                f"inbound from {source} to {side}" if inbound else f"outbound to {self.destination} from {side}"),
+            "state": self.state, "master": self.master, "spans": self.spans_now(),
             "armed_ms": epoch_ms, "answered_ms": leg.answered_ms,
         }
 

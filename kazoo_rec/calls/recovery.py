@@ -38,6 +38,8 @@ log = structlog.get_logger()
 class Recovery:
     """Of one switch.
 
+    `took_in`: legs that the switch had when it was connected are known.
+
     Parameters:
       node: the switch's name in the rows.
       tracker, recorder, registrations: the switch's own.
@@ -53,6 +55,7 @@ class Recovery:
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._epoch_ms, self._now_at = registrations, files, epoch_ms, now_at
         self._lost_ms, self._known_before = None, set()
+        self.took_in = False
 
     def connected(self, send):
         """Takes in who is registered; `sweep` has to follow. `send(command, timeout_s)` asks the switch."""
@@ -60,7 +63,7 @@ class Recovery:
 
     def lost(self):
         """The connection has ended."""
-        self._lost_ms = self._epoch_ms()
+        self._lost_ms, self.took_in = self._epoch_ms(), False
 
     def restarted(self):
         """The switch is another process: nothing of before lives, unless it is recovered."""
@@ -78,6 +81,7 @@ class Recovery:
         listed = {row["uuid"]: row for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
         heard_of = self._tracker.uuids()
         self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
+        self.took_in = True
         gone = {uuid for uuid in known - (listed.keys() - self._known_before) if not self._exists_on(send, uuid)}
         self._known_before = known
         gevent.sleep(NEWS_WITHIN_S)

@@ -83,6 +83,10 @@ class Tracker:
     def leg(self, uuid: str) -> Leg | None:
         return self._legs.get(uuid)
 
+    def legs(self) -> list[Leg]:
+        """Those that are no plumbing."""
+        return [leg for leg in self._legs.values() if not leg.plumbing]
+
     def uuids(self) -> set[str]:
         """The legs that are known."""
         return set(self._legs)
@@ -322,6 +326,11 @@ class Tracker:
             for refusal in decision.refusals:
                 log.debug("not recorded", call_id=a.uuid, other_leg=b and b.uuid, rule=refusal.rule,
                           reason=refusal.reason)
+        for refusal in decision.refusals:
+            leg = a if refusal.leg == "A" else b
+            if leg is not None:
+                whose = b.identity.account_id if refusal.for_callee_account else account
+                leg.refused[whose, refusal.rule] = refusal
         wanted = {a: [], b: []}
         for plan in decision.plans:
             leg = a if plan.leg == "A" else b
@@ -347,7 +356,8 @@ class Tracker:
         if plan.rule.startswith("account.") and plan.leg == "A":
             legs, rules = leg.call.legs, ("account.inbound", "account.outbound")
         return any(
-            one.plan.rule in rules and one.plan.leg == plan.leg and one.account_id == account and not one.dropped
+            one.plan.rule in rules and one.plan.leg == plan.leg and one.account_id == account
+            and (not one.dropped or one.called_off)
             and (one.settled or one.destination == network)
             for other in legs for one in other.recordings)
 

@@ -24,6 +24,7 @@ SCHEMAS = {
     "device": "devices.json",
     "callflow": "callflows.json",
     "call_recording": "call_recording.json",
+    "recording_settings": "call_recording.parameters.json",
     "config": "config.json",
 }
 

@@ -9,6 +9,7 @@ from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.calls import tracker as tracking
+from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
 from kazoo_rec.calls.recorder import Recorder
@@ -16,6 +17,8 @@ from kazoo_rec.calls.recovery import SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.config import Config, Switch
+from kazoo_rec.control import socket_path
+from kazoo_rec.control.server import Server
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import NotConnected, SwitchError
 from kazoo_rec.store import Store, epoch_ms
@@ -53,7 +56,7 @@ class Engine:
         self._threads = Threads(FILE_THREADS)
         self.directory = Directory()
         self._greenlets: list = []
-        self._store = None
+        self._store = self._control = None
         self._watches: list[_Watch] = []
         self._said = (0, -1)  # when, and up to which `seq`
 
@@ -67,11 +70,14 @@ class Engine:
                          for switch in self._config.switches]
         for watch in self._watches:
             watch.start()
+        self._serve()
         self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._follow_documents)]
 
     def stop(self):
         """Lets go of the switches, which go on recording, and writes what is queued."""
         gevent.killall(self._greenlets)
+        if self._control is not None:
+            self._control.stop()
         for watch in self._watches:
             watch.stop()
         if self._store is not None:
@@ -79,6 +85,18 @@ class Engine:
                 self._store.engines.leave(self._config.node)
             self._store.close()
         self._threads.kill()
+
+    def _serve(self):
+        """Takes orders. Without a socket for them it records all the same."""
+        if self._observe:
+            return
+        path = socket_path(self._store.path, self._config.node)
+        self._control = Server(path, [watch.control for watch in self._watches])
+        try:
+            self._control.start()
+        except OSError as refused:
+            log.error("no orders can be taken", socket=path, reason=str(refused), hint="the database's directory has "
+                      "to be writable, and its path shorter than 100 characters")
 
     def _tick(self):
         # Apart from the documents: a database that is locked or gone must not keep a recording from being started.
@@ -124,6 +142,8 @@ class _Watch:
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
                                   monotonic_ms, observe)
+        self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms,
+                               lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful = None, Event()

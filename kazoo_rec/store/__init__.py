@@ -31,6 +31,8 @@ class Store:
       url: SQLAlchemy's, such as `sqlite:////var/lib/kazoo_rec/kazoo_rec.db`.
       clock_ms: what is written into `created_ms` and `updated_ms`.
 
+    `path` is its file.
+
     Raises StoreError where the schema is not this version's: only `kazoo-rec run` and `docs import` migrate.
     """
 
@@ -39,10 +41,11 @@ class Store:
         if found != head():
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
+        self.path = make_url(url).database
         self._reads, self._writes = Threads(1), Threads(1)
         self._reading = reading(url)
         self._writing = writing(url)
-        self._writer = Writer(self._writing, f"{make_url(url).database}.lock", self._writes)
+        self._writer = Writer(self._writing, f"{self.path}.lock", self._writes)
         submit = self._writer.submit
         self.documents = Documents(self._read, submit, clock_ms)
         self.access = Access(self._read, submit, clock_ms)

@@ -15,6 +15,7 @@ _SAY = _upsert.on_conflict_do_update(
     index_elements=["name"], set_={name: _upsert.excluded[name] for name in ("seq", "seen_ms")})
 _BEHIND = (select(engines.c.name).where(engines.c.seq < bindparam("seq"), engines.c.seen_ms > bindparam("since_ms"))
            .order_by(engines.c.name))
+_RUNNING = select(engines.c.name).where(engines.c.seen_ms > bindparam("since_ms")).order_by(engines.c.name)
 
 
 class Engines:
@@ -32,6 +33,11 @@ class Engines:
         """This engine ends."""
         statement = delete(engines).where(engines.c.name == name)
         return self._submit(lambda connection: connection.execute(statement).rowcount)
+
+    def running(self) -> list[str]:
+        """Names of the engines that run."""
+        values = {"since_ms": self._clock_ms() - GONE_AFTER_MS}
+        return self._read(lambda connection: list(connection.execute(_RUNNING, values).scalars()))
 
     def behind(self, seq: int) -> list[str]:
         """Names of the engines that run and do not yet obey the documents up to `seq`."""

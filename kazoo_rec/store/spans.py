@@ -1,6 +1,9 @@
-"""Spans of a recording's time, as its row has them: {"kind", "from_ms", "to_ms"}, ms since the epoch.
+"""Spans of a recording's time, as its row has them: {"kind", "from_ms", "to_ms"}, ms since the epoch; "to_ms" is None
+as long as it goes on.
 
 hold   its leg was on hold: nothing of it is in the file
+mask   by an order: the file has silence for it
+pause  by an order: nothing of it is in the file
 gap    before the recording: talk that should have been recorded and was not; "why" says why
 moved  after the recording: the switch took it along to another leg; what it wrote there is cut off
 """

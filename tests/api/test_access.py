@@ -43,7 +43,7 @@ def test_no_account_sees_anothers_anything(app, client, root, acme, globex, reco
             continue
         kind = template.split("/")[4] if template.count("/") > 3 else ""
         for identifier in ([made[kind], "0" * 32] if "{document_id}" in template else [""]):
-            ids = {"document_id": identifier, "recording_id": recorded, "link_id": "x"}
+            ids = {"document_id": identifier, "recording_id": recorded, "link_id": "x", "call_id": "x"}
             path = template.format(account_id=acme, **ids)
             nowhere = template.format(account_id="0" * 32, **ids)
             for method in methods:
@@ -65,7 +65,7 @@ def test_without_a_token_nothing_of_an_account_is_served(app, client, acme):
     nobody = client()
     for template, methods in routes(app):
         if "/accounts" in template:
-            path = template.format(account_id=acme, document_id="x", recording_id="x", link_id="x")
+            path = template.format(account_id=acme, document_id="x", recording_id="x", link_id="x", call_id="x")
             answer = nobody(methods[0], path, {} if methods[0] != "GET" else None)
             assert answer.status_code in (401, 429), path
             assert answer.json["message"] in ("invalid_credentials", "too_many_requests")

@@ -16,6 +16,8 @@ import yaml
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 
+from kazoo_rec.control.client import Engines
+from kazoo_rec.store import Store
 from tests.freeswitch.sound import Wav
 
 #: The lab's accounts, with the documents of its phones; see conf/directory.xml.
@@ -152,6 +154,14 @@ class Product:
     def until_rows(self, condition, within_s: float = 10):
         """Waits until there are recordings, and `condition` is true of the row of each."""
         until(lambda: (rows := self.rows()) and all(map(condition, rows)), within_s)
+
+    def order(self, leg: str, action: str, **settings) -> list[dict]:
+        """What the API would have the engine do with a leg of acme's; the leg's recordings afterwards."""
+        store = Store(f"sqlite:///{self._database}")
+        try:
+            return Engines(store).order("acme", leg, action, settings, "the lab")["recordings"]
+        finally:
+            store.close()
 
     def recorded_by_the_switch(self, leg: str) -> list[str]:
         """Paths below the recordings directory, one for each recording that the switch is making of a leg."""

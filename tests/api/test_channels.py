@@ -1,0 +1,42 @@
+"""Orders about live calls, as requests: which are none, and what is answered where no engine has the call."""
+
+import pytest
+
+START = {"action": "record", "record": {"action": "start"}}
+
+
+@pytest.mark.parametrize(("data", "fault"), [
+    ({}, "action"), ({"action": "transfer"}, "action"), ({"action": "record"}, "record"),
+    ({"action": "record", "record": []}, "record"), ({"action": "record", "record": {}}, "record.action"),
+    ({"action": "record", "record": {"action": "toggle"}}, "record.action"),
+    ({"action": "record", "record": {"action": ["mask"]}}, "record.action"),
+    ({"action": "record", "record": {"action": "mask", "format": "mp3"}}, "record.format"),
+    ({"action": "record", "record": {"action": "start", "format": "ogg"}}, "format"),
+    ({"action": "record", "record": {"action": "start", "path": "/etc/x.wav"}}, "path"),
+    ({"action": "record", "record": {"action": "start"}, "more": 1}, "more"),
+    ({"module": "transfer", "data": {}}, "module"), ({"module": "record_call"}, "data"),
+    ({"module": "record_call", "data": {"action": "pause"}}, "data.action")])
+def test_what_is_no_order_is_a_validation_error(root, acme, data, fault):
+    answer = root("PUT", f"/v2/accounts/{acme}/channels/leg", data)
+    assert answer.status_code == 400 and list(answer.json["data"]) == [fault]
+
+
+@pytest.mark.parametrize("body", ["", "Status=", "Status=completed", "Status=paused&Status=paused", "%ff", "status=on"])
+def test_a_form_has_one_status_of_two(root, acme, body):
+    answer = root("PUT", f"/v2/accounts/{acme}/calls/leg/recording", body=body,
+                  headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 400 and list(answer.json["data"]) == ["Status"]
+
+
+@pytest.mark.parametrize("call_id", ["leg", "a1b2@192.0.2.1", "x%20y", "%00", "%C3%BC", "a" * 300])
+def test_a_call_that_nobody_has_is_not_found(root, acme, call_id):
+    path = f"/v2/accounts/{acme}/channels/{call_id}"
+    assert root("GET", path).status_code == root("PUT", path, START).status_code == 404
+    assert root("GET", f"/v2/accounts/{acme}/channels").json["data"] == []
+
+
+def test_an_engine_that_should_run_and_does_not_answer_is_no_404(root, acme, store):
+    store.engines.say("fs1", 0).get()
+    path = f"/v2/accounts/{acme}/channels/leg"
+    for answer in (root("GET", path), root("PUT", path, START), root("GET", f"/v2/accounts/{acme}/channels")):
+        assert (answer.status_code, answer.json["error"]) == (504, "504")
