@@ -66,6 +66,11 @@ class Tracker:
     def __len__(self):
         return len(self._legs)
 
+    @property
+    def calls(self) -> int:
+        """How many calls the legs make up."""
+        return len({leg.call for leg in self._legs.values()})
+
     def feed(self, event, now_at):
         """Takes in one event (`switch.events.Event`); `now_at` is the engine's clock in ms, any origin."""
         handler = self._handlers.get(event.name)

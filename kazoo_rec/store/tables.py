@@ -125,6 +125,15 @@ engines = Table(
     Column("seen_ms", BigInteger, nullable=False),
 )
 
+#: How each role of each node was when it last said so: JSON of its own.
+vitals = Table(
+    "vitals", metadata,
+    Column("node", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("said_ms", BigInteger, nullable=False),
+    Column("state", JSON, nullable=False),
+)
+
 #: `hash` is SHA-256 of the token itself, which is kept nowhere. `methods` and `paths` None: all that the role may.
 tokens = Table(
     "tokens", metadata,
