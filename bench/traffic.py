@@ -40,6 +40,7 @@ from gevent.server import StreamServer
 from kazoo_rec.roles import priority
 from kazoo_rec.switch import replies
 from kazoo_rec.switch.connection import Connection
+from kazoo_rec.switch.pool import SIZE as COMMAND_CONNECTIONS
 from tests.traces import events, lines
 
 GOAL_MS = 20
@@ -406,7 +407,7 @@ def traffic(minutes: float) -> dict:
     switch, samples = Switch(), []
     try:
         with engine(directory, switch.port) as pid:
-            until(lambda: len(switch.listeners) == 9, 20, "the engine's connections are not up")
+            until(lambda: len(switch.listeners) > COMMAND_CONNECTIONS, 20, "the engine's connections are not up")
             stands = scheduling_class(pid)
             print(f"the engine is in the {stands} class; {minutes:g} minutes of calls", flush=True)
             watching = gevent.spawn(watch, pid, samples)
@@ -465,9 +466,11 @@ def main(minutes: float) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10, help="of calls; more than 1")
+    parser.add_argument("--minutes", type=float, default=10, help="of calls; at least 1")
     parser.add_argument("--hear-bursts", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.minutes < 1:
+        parser.error(f"calls last {CALL_S} s: it takes a minute until there is something to measure")
     if arguments.hear_bursts:
         hear_bursts(arguments.hear_bursts)
     else:

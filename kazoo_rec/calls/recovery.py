@@ -52,7 +52,7 @@ class Recovery:
         self._observe = observe
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._epoch_ms, self._now_at = registrations, files, epoch_ms, now_at
-        self._lost_ms = None
+        self._lost_ms, self._known_before = None, set()
 
     def connected(self, send):
         """Takes in who is registered; `sweep` has to follow. `send(command, timeout_s)` asks the switch."""
@@ -71,13 +71,15 @@ class Recovery:
         recording is left. `doubtful`: events were missed, and of legs that are known news too.
 
         `show channels` reads a database that is written behind the calls, and may keep a leg for ever that is gone
-        (seen when SQLite was busy): it finds whom to ask about, `uuid_exists` is what is believed.
+        (seen when SQLite was busy): it finds whom to ask about, `uuid_exists` is what is believed. Of legs that are
+        listed, those are asked about that the sweep before this one knew too.
         """
         known = self._tracker.uuids()
         listed = {row["uuid"]: row for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
         heard_of = self._tracker.uuids()
         self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
-        gone = {uuid for uuid in known - listed.keys() if not self._exists_on(send, uuid)}
+        gone = {uuid for uuid in known - (listed.keys() - self._known_before) if not self._exists_on(send, uuid)}
+        self._known_before = known
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it")
         self._close_rows(send)

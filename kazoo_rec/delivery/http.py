@@ -27,8 +27,8 @@ TIMEOUT_S = (10.0, 60.0)
 #: Bytes a second below which an upload is broken off: nobody holds a place for ever.
 SLOWEST_BYTES_S = 8_192
 
-#: Bytes read, hashed and sent at once.
-BLOCK_BYTES = 65_536
+#: Bytes sent at once, within TIMEOUT_S, and read and hashed at once: each turn of a thread costs more than 64 KiB do.
+BLOCK_BYTES, READ_BYTES = 65_536, 1_048_576
 
 #: Redirects followed, each with the method and the body again, as Kazoo does.
 REDIRECTS = 5
@@ -175,7 +175,7 @@ def _retry_after_s(value, now_s):
 
 
 class _Body:
-    """A file as requests streams it. `sent` counts what the socket has taken; `sha256` is of exactly that."""
+    """A file as requests streams it. `sent` counts what the socket has taken; `sha256` is of that once it is all."""
 
     def __init__(self, file, size_bytes, pool):
         self._file, self._size_bytes, self._pool = file, size_bytes, pool
@@ -193,14 +193,16 @@ class _Body:
             block = self._pool.apply(self._read)
             if not block:
                 raise OSError(f"the file ended after {self.sent} bytes")
-            yield block
-            self.sent += len(block)
+            for first in range(0, len(block), BLOCK_BYTES):
+                part = block[first:first + BLOCK_BYTES]
+                yield part
+                self.sent += len(part)
 
     @property
     def sha256(self):
         return self._hash.hexdigest()
 
     def _read(self):
-        block = self._file.read(min(BLOCK_BYTES, self._size_bytes - self.sent))
+        block = self._file.read(min(READ_BYTES, self._size_bytes - self.sent))
         self._hash.update(block)
-        return block
+        return memoryview(block)

@@ -23,6 +23,9 @@ from kazoo_rec.store.spans import is_moved
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
 
+#: Seconds in which what ends together is waited for: looking costs as much as an upload.
+TOGETHER_S = 0.02
+
 #: Recordings whose audio is removed at once.
 DELETE_AT_ONCE = 20
 
@@ -94,7 +97,8 @@ class Worker:
             except Exception:  # whatever ails the database, the next look may find it well
                 log.exception("cannot read what is to be delivered", node=self._node, retry_s=STORE_RETRY_S)
                 gevent.sleep(STORE_RETRY_S)
-            self._ended.wait(LOOK_S)
+            if self._ended.wait(LOOK_S):
+                gevent.sleep(TOGETHER_S)
 
     def _take_stopped(self):
         room = max(1, self._pool.maxsize // 2) - self._busy()[None]

@@ -45,7 +45,7 @@ def _unusable(path):
                      f"`install -d -o kazoo_rec -g kazoo_rec -m 0700 {path.parent}`; {_USER}")
     if not path.exists():
         return warning(NAME, f"there is no {path} yet", "`kazoo-rec run` makes it when it starts")
-    for file in (path, *(path.with_name(path.name + beside) for beside in (".lock", "-wal", "-shm"))):
+    for file in (path, *(path.with_name(path.name + beside) for beside in (".lock", ".lock.turn", "-wal", "-shm"))):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK):
             return wrong(NAME, f"{file} may not be read and written", _USER)
     _lock(path)

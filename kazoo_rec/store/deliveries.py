@@ -1,11 +1,32 @@
 """Rows of deliveries. The row is the job: what is not done is due."""
 
+from functools import cache
+
 from gevent.event import AsyncResult
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from kazoo_rec.store.tables import deliveries, recordings
 
 _KEPT = recordings.c.delete_requested_ms.is_(None)
+
+#: Asked after every upload, so made once.
+_DUE = (select(deliveries, recordings)
+        .join(recordings, recordings.c.id == deliveries.c.recording_id)
+        .where(deliveries.c.node == bindparam("node"), deliveries.c.state == "due", _KEPT,
+               deliveries.c.next_attempt_ms <= bindparam("now_ms"),
+               deliveries.c.host.not_in(bindparam("skip_hosts", expanding=True)))
+        .order_by(deliveries.c.next_attempt_ms).limit(bindparam("most")))
+
+
+@cache
+def _update(columns):
+    return (update(deliveries).where(deliveries.c.id == bindparam("its_id"))
+            .values({name: bindparam(name) for name in columns}))
+
+
+@cache
+def _update_due(columns):
+    return _update(columns).where(deliveries.c.state == "due")
 
 
 class Deliveries:
@@ -19,23 +40,18 @@ class Deliveries:
 
         `skip_hosts` leaves out hosts that have as many uploads as they may, so that they hold nobody up.
         """
-        query = (select(deliveries, recordings)
-                 .join(recordings, recordings.c.id == deliveries.c.recording_id)
-                 .where(deliveries.c.node == node, deliveries.c.state == "due", _KEPT,
-                        deliveries.c.next_attempt_ms <= now_ms, deliveries.c.host.not_in(list(skip_hosts)))
-                 .order_by(deliveries.c.next_attempt_ms).limit(limit))
-        return self._read(lambda connection: [_joined(row) for row in connection.execute(query)])
+        asked = {"node": node, "now_ms": now_ms, "skip_hosts": list(skip_hosts), "most": limit}
+        return self._read(lambda connection: [_joined(row) for row in connection.execute(_DUE, asked)])
 
     def update(self, delivery_id: int, **columns) -> AsyncResult:
         """Changes columns of one delivery; the result is the number of rows changed."""
-        change = update(deliveries).where(deliveries.c.id == delivery_id).values(**columns)
-        return self._submit(lambda connection: connection.execute(change).rowcount)
+        change, values = _update(tuple(columns)), {**columns, "its_id": delivery_id}
+        return self._submit(lambda connection: connection.execute(change, values).rowcount)
 
     def update_due(self, delivery_id: int, **columns) -> AsyncResult:
         """As `update`, only while the delivery is due: a deletion of its recording ends it meanwhile."""
-        change = (update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state == "due")
-                  .values(**columns))
-        return self._submit(lambda connection: connection.execute(change).rowcount)
+        change, values = _update_due(tuple(columns)), {**columns, "its_id": delivery_id}
+        return self._submit(lambda connection: connection.execute(change, values).rowcount)
 
     def of(self, recording_id: str) -> list[dict]:
         """Every delivery of one recording."""

@@ -2,6 +2,7 @@
 
 SQLite has one writer at a time, and its waiters sleep up to 100 ms, so three busy processes starve each other. A
 `flock` beside the database queues them in the kernel instead: it is taken first, then what waits by now is collected.
+A second one is the turn to take it: a busy process that lets go cannot take it again before one that waited.
 """
 
 import fcntl
@@ -35,6 +36,7 @@ class Writer:
         self._engine, self._pool = engine, pool
         # Nobody else's to lock either: who holds it holds up every write.
         self._lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._turn = os.open(f"{lock_path}.turn", os.O_RDWR | os.O_CREAT, 0o600)
         self._waiting: deque = deque()
         self._draining = None
 
@@ -54,6 +56,7 @@ class Writer:
         """Waits for what is queued, then lets go of the lock file."""
         while self._draining is not None:
             self._draining.join()
+        os.close(self._turn)
         os.close(self._lock)
 
     def _drain(self):
@@ -78,7 +81,11 @@ class Writer:
             self._draining = None
 
     def _commit_waiting(self):
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
         try:
             batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
             try:

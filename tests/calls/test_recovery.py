@@ -22,13 +22,15 @@ ANSWERED = {"Answer-State": "answered", "Channel-Call-State": "ACTIVE", "Channel
 
 
 class Site:
-    """An engine that comes to a switch on which there are legs; `meanwhile` is run at the first dump of a leg."""
+    """An engine that comes to a switch on which there are legs; `meanwhile` is run at the first dump of a leg,
+    `phantoms` are rows that its list keeps of legs that are gone."""
 
     def __init__(self, monkeypatch, documents=DOCUMENTS):
         monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0)
         self.scene = Scene(documents)
         self.scene.switch.send = self.answer
         self.legs, self.running, self.asked, self.meanwhile = {}, {}, [], {}
+        self.phantoms = []
         self.recorder = self.scene.recorder
         self.recorder._orders._send = self.answer
         self.files = Files(ROOT, ROOT, lambda function, args: True)
@@ -59,7 +61,7 @@ class Site:
         self.asked.append(command)
         self.scene.switch.commands.append(command)
         if command == "api show channels as json":
-            rows = [row for _, row in self.legs.values()]
+            rows = [row for _, row in self.legs.values()] + self.phantoms
             return json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})})
         _, name, uuid, *_ = command.split()
         if name == "uuid_exists":
@@ -112,6 +114,16 @@ def test_a_talk_in_progress_is_recorded_from_now_on_and_what_was_missed_is_told(
     site.scene.after(3000).hang_up("a").hang_up("b")
     assert [row["expected_ms"] for row in site.rows().values()] == [3000, 3000]
     assert all(row["state_reason"].startswith("12.4 s before") for row in site.rows().values())
+
+
+def test_a_leg_that_is_gone_and_listed_for_ever_is_forgotten_by_the_look_after_next(site):
+    site.talk().sweep()
+    site.running = site.started()
+    site.phantoms = [row for _, row in site.legs.values()]
+    site.legs, site.running = {}, {}
+    site.sweep(doubtful=False).sweep(doubtful=False)
+    assert not site.scene.tracker.uuids()
+    assert {row["state"] for row in site.rows().values()} == {"stopped"}
 
 
 def test_a_second_look_changes_nothing(site):

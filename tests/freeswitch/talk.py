@@ -5,9 +5,8 @@ from pytest import approx
 #: A file may differ so much from the talk that its leg's phone saw, in ms.
 LENGTH_MS = 60
 
-#: And be so much longer, in ms: the phones share a process and its processors with what the test does meanwhile, and
-#: note the answer when they get to it.
-LONGER_MS = 150
+#: And so much longer, in ms, where the test begins a process meanwhile and its phones note the answer late.
+LATE_MS = 150
 
 
 def talk(call, called, duration_ms=1500):
@@ -21,10 +20,10 @@ def states(found) -> dict[str, str]:
     return {whose: recording.state for whose, recording in found.items()}
 
 
-def assert_whole(recording, length_ms, says, hears):
+def assert_whole(recording, length_ms, says, hears, longer_ms=LENGTH_MS):
     """The file has `length_ms`, the tones `says` left and `hears` right, and is not called partial."""
     wav = recording.wav()
-    assert length_ms - LENGTH_MS <= wav.length_ms <= length_ms + LONGER_MS
+    assert length_ms - LENGTH_MS <= wav.length_ms <= length_ms + longer_ms
     assert (wav.left.tones(), wav.right.tones()) == (says, hears)
     assert recording.row["duration_ms"] == approx(wav.length_ms, abs=1)
     assert not recording.row["partial"]

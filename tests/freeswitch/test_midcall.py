@@ -7,7 +7,7 @@ from pytest import approx
 
 from tests.freeswitch.product import Product, until
 from tests.freeswitch.proxy import Proxy
-from tests.freeswitch.talk import LENGTH_MS, assert_whole, states, talk
+from tests.freeswitch.talk import LATE_MS, LENGTH_MS, assert_whole, states, talk
 
 BOTH = ("acme caller.outbound A 1000", "acme callee.inbound B 1001")
 
@@ -78,8 +78,8 @@ def test_a_recording_goes_on_while_its_engine_is_restarted(engine, alice, bob, h
 
     found = engine.recordings()
     assert states(found) == dict.fromkeys(BOTH, "recorded")
-    assert_whole(found[BOTH[0]], call.talk_ms, says=[930], hears=[610])
-    assert_whole(found[BOTH[1]], called.talk_ms, says=[610], hears=[930])
+    assert_whole(found[BOTH[0]], call.talk_ms, says=[930], hears=[610], longer_ms=LATE_MS)
+    assert_whole(found[BOTH[1]], called.talk_ms, says=[610], hears=[930], longer_ms=LATE_MS)
 
 
 def test_calls_that_are_answered_while_the_connection_is_cut_are_recorded(engine, wire, alice, bob, carol):

@@ -1,5 +1,6 @@
 """The database through its doors: what is said to be durable is there, in order, and nobody's fault is another's."""
 
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -149,8 +150,6 @@ def test_reading_goes_on_while_another_process_writes(store, url):
 
 
 def test_a_lock_that_cannot_be_taken_loses_nothing(store, monkeypatch):
-    import fcntl
-
     flock, faults = fcntl.flock, [OSError(5, "Input/output error")]
 
     def sometimes(*args):
@@ -161,6 +160,46 @@ def test_a_lock_that_cannot_be_taken_loses_nothing(store, monkeypatch):
     monkeypatch.setattr("kazoo_rec.store.writer.fcntl.flock", sometimes)
     monkeypatch.setattr("kazoo_rec.store.writer.RETRY_FIRST_S", 0.001)
     assert store.recordings.insert(row("r1")).get(timeout=5) == 1
+
+
+def test_who_waited_for_the_lock_writes_before_who_has_just_written(store, url, monkeypatch):
+    theirs, order = Store(url), []
+    begin, go_on = os.pipe()
+
+    def noted(who, opened):
+        commit = opened._writer._commit
+
+        def note(batch, run):
+            order.append(who)
+            if order == ["ours"]:
+                os.read(begin, 1)
+            return commit(batch, run)
+
+        monkeypatch.setattr(opened._writer, "_commit", note)
+
+    noted("ours", store), noted("theirs", theirs)
+    with open(f"{url.removeprefix('sqlite:///')}.lock.turn", "wb") as turn, gevent.Timeout(10):
+        first = store.recordings.insert(row("r1"))
+        while not order:
+            gevent.idle()
+        second = theirs.recordings.insert(row("r2"))
+        while not is_taken(turn):
+            gevent.idle()
+        third = store.recordings.insert(row("r3"))
+        os.write(go_on, b".")
+        gevent.joinall((first, second, third))
+    theirs.close()
+    assert order == ["ours", "theirs", "ours"]
+    os.close(begin), os.close(go_on)
+
+
+def is_taken(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False
 
 
 def test_an_upgrade_that_is_cut_short_leaves_nothing_and_is_done_again(url, monkeypatch):

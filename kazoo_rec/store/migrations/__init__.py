@@ -46,7 +46,8 @@ def migrate(url: str):
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        for file in (path, f"{path}.lock.turn"):
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         command.upgrade(_config(url), "head")
     finally:
         os.close(lock)
