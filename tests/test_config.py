@@ -1,5 +1,7 @@
 """The configuration file: obeyed as it says, or refused with every fault."""
 
+from pathlib import Path
+
 import pytest
 
 from kazoo_rec.calls.identity import Trunk
@@ -74,3 +76,12 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, text, told):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot read"):
         load(tmp_path / "none.yaml")
+
+
+def test_certificate_and_key_are_beside_the_configuration_and_both_or_neither(tmp_path):
+    api = loaded(tmp_path, LEAST + "api: {certificate: tls/api.pem, key: /etc/ssl/api.key}\n").api
+    assert (api.certificate, api.key) == (tmp_path / "tls/api.pem", Path("/etc/ssl/api.key"))
+    for alone in ("certificate", "key"):
+        with pytest.raises(ConfigError, match=r"api\.certificate and api\.key are said together, or neither"):
+            loaded(tmp_path, f"{LEAST}api: {{{alone}: api.pem}}\n")
+    assert loaded(tmp_path).api.tls() is None

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+import structlog
 from gevent.pywsgi import WSGIServer
 
 from kazoo_rec.api.app import make_app
@@ -12,6 +13,8 @@ from kazoo_rec.threads import Threads
 
 #: Threads that validate documents, hash passwords, encode and read files.
 THREADS = 4
+
+log = structlog.get_logger()
 
 
 class Api:
@@ -23,7 +26,9 @@ class Api:
         self._threads = Threads(THREADS)
 
     def start(self):
-        """Raises StoreError where the database is another version's, OSError where the address is taken."""
+        """Raises StoreError where the database is another version's, OSError where the address is taken, ConfigError
+        where the certificate cannot be used."""
+        tls = self._config.api.tls()
         self._store = Store(self._config.database)
         host, port = self._config.api.host, self._config.api.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -31,7 +36,7 @@ class Api:
         # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
         # answer on a kept connection waits 44 ms for the acknowledgement of the head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._server = WSGIServer(listener, self._app(), log=None)
+        self._server = _Server(listener, self._app(), log=None, **({"ssl_context": tls} if tls else {}))
         self._server.start()
 
     def _app(self):
@@ -43,3 +48,13 @@ class Api:
         if self._store is not None:
             self._store.close()
         self._threads.kill()
+
+
+class _Server(WSGIServer):
+    """One with which a client that does not come to terms over TLS is a line in the log, not a traceback."""
+
+    def wrap_socket_and_handle(self, client_socket, address):
+        try:
+            super().wrap_socket_and_handle(client_socket, address)
+        except OSError as refused:  # ssl.SSLError is one
+            log.debug("no TLS with a client", remote=address[0], reason=str(getattr(refused, "reason", refused)))

@@ -141,3 +141,13 @@ def test_a_configuration_that_cannot_be_obeyed_ends_it_with_a_clear_word(tmp_pat
     ended = subprocess.run([sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml")],
                            capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "database: is missing" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_certificate_that_cannot_be_read_ends_it_with_a_clear_word(tmp_path):
+    (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+        "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "recordings_dir": str(tmp_path),
+        "switches": [{"password": "x"}], "api": {"certificate": "api.pem", "key": "api.key"}}))
+    ended = subprocess.run([sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml")],
+                           capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "api.certificate cannot be read" in ended.stderr and f"{tmp_path}/api.pem: No such file" in ended.stderr
