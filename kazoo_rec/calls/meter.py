@@ -1,6 +1,5 @@
 """What one switch's engine has to tell in numbers; times in seconds, as Prometheus has them."""
 
-from contextlib import contextmanager
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -37,15 +36,10 @@ class Meter:
         """`ask(command, timeout_s)`, with the time of each reply taken; one that never came counts as long as it was
         waited for."""
         def send(command, timeout_s=5.0):
-            with self._taking():
+            begun_s = monotonic()
+            try:
                 return ask(command, timeout_s)
+            finally:
+                self._command.observe(monotonic() - begun_s)
 
         return send
-
-    @contextmanager
-    def _taking(self):
-        begun_s = monotonic()
-        try:
-            yield
-        finally:
-            self._command.observe(monotonic() - begun_s)

@@ -98,6 +98,8 @@ def test_it_records_reads_documents_again_on_sighup_and_ends_on_ctrl_c(program, 
     _until(lambda: states(tmp_path) == ["recorded"])
     health = requests.get(f"http://127.0.0.1:{running.port}/healthz", timeout=10)
     assert health.json() == {"status": "ok", "recordings": {"recorded": 1}}
+    ready = f"http://127.0.0.1:{running.port}/readyz"
+    _until(lambda: requests.get(ready, timeout=10).json()["not_ready"] == [])
     os.kill(running.pid, signal.SIGINT)
     assert running.wait(30) == 0
     assert "Traceback" not in running.log.read_text() and "level=error" not in running.log.read_text()
