@@ -5,6 +5,7 @@
 
 import os
 import re
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,11 +40,33 @@ class RecordingsDir:
 
 @dataclass(frozen=True, slots=True)
 class Api:
+    """Where it is served; with a certificate and its key over TLS, else in clear."""
+
     host: str = "127.0.0.1"
     port: int = 8000
-    public_url: str | None = None
     certificate: Path | None = None
     key: Path | None = None
+    public_url: str | None = None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """For the server's side of TLS 1.2 or newer, None without a certificate. Reads both files; raises ConfigError
+        where they cannot be used."""
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        for name, path in (("api.certificate", self.certificate), ("api.key", self.key)):
+            try:
+                path.read_bytes()
+            except OSError as refused:
+                raise ConfigError(f"{name} cannot be read", f"{path}: {refused.strerror}",
+                                  "its file and directories have to be readable for this user") from refused
+        try:
+            context.load_cert_chain(self.certificate, self.key, password="")  # one that has a password is refused
+        except ssl.SSLError as refused:
+            raise ConfigError("api.certificate and api.key cannot be used", str(refused.reason or refused).lower(),
+                              "PEM, a key without a password, and the certificate of that key first") from refused
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,8 @@ def _config(said: dict, beside: Path) -> Config:
     if len({switch.name for switch in switches}) < len(switches):
         raise ConfigError("two switches have one name", ", ".join(switch.name for switch in switches))
     api = said.pop("api", {})
+    if len(api.keys() & {"certificate", "key"}) == 1:
+        raise ConfigError("api.certificate and api.key are said together, or neither")
     api |= {name: beside / api[name] for name in ("certificate", "key") if name in api}
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(

@@ -66,7 +66,6 @@ def test_two_names_of_one_directory(tmp_path):
     (LEAST.replace("${ESL_PASSWORD}", "${NOT_SET}"), "${NOT_SET} is not in the environment"),
     (LEAST + "delivery: {uploads: many}\n", "delivery.uploads: must be an integer from 1 to 256"),
     (LEAST + "api: {public_url: rec.example}\n", "api.public_url: must be an http or https URL"),
-    (LEAST + "api: {key: key.pem}\n", "api: must be an object, its key beside its certificate"),
     (LEAST + "switches: [", "is not YAML"),
     ("[1, 2]", "must be an object"),
     (LEAST.replace("[{", "[{name: a, password: x}, {name: a, "), "two switches have one name: a, a"),
@@ -80,3 +79,12 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, text, told):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot read"):
         load(tmp_path / "none.yaml")
+
+
+def test_certificate_and_key_are_beside_the_configuration_and_both_or_neither(tmp_path):
+    api = loaded(tmp_path, LEAST + "api: {certificate: tls/api.pem, key: /etc/ssl/api.key}\n").api
+    assert (api.certificate, api.key) == (tmp_path / "tls/api.pem", Path("/etc/ssl/api.key"))
+    for alone in ("certificate", "key"):
+        with pytest.raises(ConfigError, match=r"api\.certificate and api\.key are said together, or neither"):
+            loaded(tmp_path, f"{LEAST}api: {{{alone}: api.pem}}\n")
+    assert loaded(tmp_path).api.tls() is None

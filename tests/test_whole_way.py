@@ -7,8 +7,11 @@ import wave
 import gevent
 import numpy as np
 import pytest
+from falcon.testing import TestClient
 from gevent.socket import create_server
+from prometheus_client.parser import text_string_to_metric_families
 
+from kazoo_rec.api.app import make_app
 from kazoo_rec.config import load
 from kazoo_rec.delivery.receiver import Receiver
 from kazoo_rec.documents import files
@@ -390,3 +393,30 @@ def test_an_engine_that_starts_in_mid_call_records_the_rest(site):
     assert (row["state"], gap["from_ms"]) == ("recorded", row["answered_ms"])
     assert abs(row["duration_ms"] + gap["to_ms"] - gap["from_ms"] - talk_ms(row)) <= 60
     assert heard(site.arrived(row)) == [{ALICE_HZ}, {BOB_HZ}]
+
+
+# How it is, told to who runs it
+
+def test_a_call_is_in_the_numbers_and_all_is_ready_until_the_switch_is_gone(site, monkeypatch):
+    monkeypatch.setattr("kazoo_rec.roles.vitals.SAID_EVERY_MS", 50)
+    site.start(account=every(site))
+    api = TestClient(make_app(site.store, "fs1", site.place / "recordings", None))
+    site.arrived(*site.play(phone(ALICE, hangs_up=0.8), phone(BOB, answers=0.2)))
+
+    def until(told):
+        with gevent.Timeout(20):
+            while not told():
+                gevent.idle()
+
+    def count(name, **labels):
+        families = text_string_to_metric_families(api.simulate_get("/metrics").text)
+        return sum(sample.value for family in families for sample in family.samples
+                   if sample.name == f"kazoo_rec_{name}" and labels.items() <= sample.labels.items())
+
+    until(lambda: count("delivery_attempts_total", outcome="delivered", switch="fs1") == 1)
+    until(lambda: count("start_latency_seconds_count") == 1 and not count("legs"))
+    assert count("recording_states_total", state="recorded") == 1 and count("command_seconds_count") >= 1
+    assert count("lost_audio_seconds_count", kind="short") == 1 and count("disk_free_bytes") > 0
+    assert api.simulate_get("/readyz").json["not_ready"] == []
+    site.simulator.stop()
+    until(lambda: api.simulate_get("/readyz").json["not_ready"] == ["switch fs1"])

@@ -13,6 +13,7 @@ from kazoo_rec.api.envelope import ApiError, fail, fail_as_falcon, fail_unforese
 from kazoo_rec.api.links import Link, Linked, Links
 from kazoo_rec.api.login import ApiAuth, UserAuth
 from kazoo_rec.api.openapi import OpenApi
+from kazoo_rec.api.operations import Metrics, Ready
 from kazoo_rec.api.recordings import Explain, Peaks, Recording, Recordings
 from kazoo_rec.api.schemas import Schema, Schemas
 from kazoo_rec.api.sound import Sound
@@ -34,6 +35,8 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.req_options.strip_url_path_trailing_slash = True
     editor = Editor(store, run)
     app.add_route("/healthz", Health(store))
+    app.add_route("/readyz", Ready(store.vitals, node, clock_ms))
+    app.add_route("/metrics", Metrics(store.vitals, clock_ms))
     app.add_route("/v2/openapi.json", OpenApi())
     app.add_route("/v2/api_auth", ApiAuth(store, throttle, run, clock_ms))
     app.add_route("/v2/user_auth", UserAuth(store, throttle, run, clock_ms))

@@ -24,6 +24,7 @@ _ERRORS = {400: "What was sent cannot be taken; every fault is told.", 401: "No 
            403: "The token does not allow this.", 404: "There is no such thing in this account.",
            406: "Not made in that type.", 409: "Not in this state.", 411: "The body has no length.",
            413: "The body is too large.", 416: "There is no such part.", 429: "Too many failures: see Retry-After.",
+            503: "The database does not answer.",
            504: "The switch, or an engine, did not answer: what became of it is not known."}
 
 _RECORDING = {"type": "object", "required": ["id", "call_id", "account_id", "state", "reason", "duration_ms", "spans"],
@@ -39,6 +40,10 @@ _CHANNEL = {"type": "object", "required": ["uuid", "account_id", "recordings", "
 _LINK = {"type": "object", "required": ["id", "format", "channels", "track", "expires_ms"], "properties": {
     "id": _TEXT, "url": _TEXT, "expires_ms": {"type": "integer"}, "revoked_ms": _NUMBER}}
 _DOCUMENT = {"type": "object", "required": ["id"], "properties": {"id": _TEXT}}
+_READY = {"type": "object", "required": ["ready", "not_ready", "checks"], "additionalProperties": False, "properties": {
+    "ready": {"type": "boolean"}, "not_ready": {"type": "array", "items": _TEXT},
+    "checks": {"type": "object", "additionalProperties": {
+        "type": "object", "required": ["ready"], "properties": {"ready": {"type": "boolean"}}}}}}
 
 
 class OpenApi:
@@ -55,6 +60,11 @@ def document() -> dict:
     paths = {
         "/healthz": {"get": {**_operation("Whether this process lives."), "security": [], "responses": {"200": {
             "description": "It does.", "content": {"application/json": {"schema": _ANY}}}}}},
+        "/readyz": {"get": {**_operation("Whether all of this node is ready."), "security": [], "responses": {
+            code: {"description": told, "content": {"application/json": {"schema": _READY}}}
+            for code, told in (("200", "All is."), ("503", "What `not_ready` names is not."))}}},
+        "/metrics": {"get": {**_operation("Numbers, in Prometheus' text."), "security": [], "responses": {
+            "200": {"description": "They.", "content": {"text/plain": {"schema": _TEXT}}}, "503": _error(503)}}},
         "/v2/openapi.json": {"get": {**_operation("This."), "security": [], "responses": {"200": {
             "description": "OpenAPI 3.1.", "content": {"application/json": {"schema": _ANY}}}}}},
         "/v2/api_auth": {"put": _log_in("A token of an hour for a token.", {"api_key": _TEXT}, ["api_key"])},

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from gevent.lock import Semaphore
 
+from kazoo_rec.policy.settings import OVERRIDES
+
 #: Characters kept of a text that a caller chose.
 TEXT_LIMIT = 256
 
@@ -29,7 +31,7 @@ class Leg:
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
     is the engine's. `missed` is there while a leg is taken in that is in progress: (since when, why) its talk, had it
     been recorded, was not. `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by
-    who carries out an order.
+    who carries out an order. `override` is what its channel asks of the account's settings, None where it asks nothing.
     """
 
     uuid: str
@@ -37,6 +39,7 @@ class Leg:
     identity: Identity
     direction: str
     facts: dict
+    override: str | None = None
     called: bool = False
     plumbing: bool = False
     other_half: str = ""
@@ -105,6 +108,12 @@ def facts_of(event) -> dict:
         "callee_id_name": text(get("Caller-Callee-ID-Name")),
         "callee_id_number": text(get("Caller-Callee-ID-Number") or get("Caller-Destination-Number")),
     }
+
+
+def override_of(event) -> str | None:
+    """What the channel variable `kazoo_rec` asks for, if it is one of the words that it may be."""
+    said = event.variable("kazoo_rec")
+    return said if said in OVERRIDES else None
 
 
 def text(value: str) -> str:

@@ -15,6 +15,7 @@ import gevent
 import structlog
 
 from kazoo_rec.calls.leg import has_media
+from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import Recording, directory_of, new_id
 from kazoo_rec.store.recordings import OPEN_STATES
@@ -46,11 +47,13 @@ class Recorder:
       epoch_ms: the wall clock, for rows.
       spawn: runs a function in a greenlet.
       observe: decide and log, command nothing, write no row.
+      meter: counts what is made.
     """
 
-    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False):
+    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None):
         self._node, self._rows, self._files, self._epoch_ms, self._observe = node, rows, files, epoch_ms, observe
         self._orders = Orders(send, files, spawn, self)
+        self._meter = meter or Meter()
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
         self._carried: set[str] = set()
@@ -384,10 +387,12 @@ class Recorder:
 
     def _begun(self, recording, started_ms):
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
+        self._meter.states.labels("recording").inc()
         leg = recording.leg
-        if (recording.missed is None and leg.answered_ms and recording.wanted_at <= leg.answered_at
-                and started_ms - leg.answered_ms > START_WITHIN_MS):
-            recording.missed = leg.answered_ms, "the switch began late"
+        if recording.missed is None and leg.answered_ms and recording.wanted_at <= leg.answered_at:
+            self._meter.began(started_ms, leg.answered_ms)
+            if started_ms - leg.answered_ms > START_WITHIN_MS:
+                recording.missed = leg.answered_ms, "the switch began late"
         recording.note_missed()
         if recording.limit_at is None and recording.stop_at is None:
             self._watched.discard(recording)
@@ -426,6 +431,7 @@ class Recorder:
         recording.state, recording.reason = state, reason
         recording.begun.set()
         recording.ended.set()
+        self._meter.states.labels(state).inc()
         self._by_id.pop(recording.id, None)
         self._watched.discard(recording)
         self._save(recording, state=state, state_reason=reason, answered_ms=recording.leg.answered_ms, **columns)

@@ -9,7 +9,7 @@ from logging import DEBUG
 
 import structlog
 
-from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband
+from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband, override_of
 from kazoo_rec.calls.midcall import Progress, as_created
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
@@ -65,6 +65,11 @@ class Tracker:
 
     def __len__(self):
         return len(self._legs)
+
+    @property
+    def calls(self) -> int:
+        """How many calls the legs make up."""
+        return len({leg.call for leg in self._legs.values()})
 
     def feed(self, event, now_at):
         """Takes in one event (`switch.events.Event`); `now_at` is the engine's clock in ms, any origin."""
@@ -210,7 +215,8 @@ class Tracker:
     def _enter(self, event):
         leg = Leg(
             uuid=event.uuid, originator=event.variable("originator"), identity=Identity("offnet"),
-            direction=event.get("Call-Direction"), facts=facts_of(event), wideband=is_wideband(event),
+            direction=event.get("Call-Direction"), facts=facts_of(event),
+            override=override_of(event), wideband=is_wideband(event),
             plumbing=event.get("Channel-Name").startswith("loopback/"),
             other_half=event.variable("other_loopback_leg_uuid"))
         behind = self._legs.get(leg.originator) or self._legs.get(leg.other_half)
@@ -318,7 +324,8 @@ class Tracker:
             account=directory.account(account),
             callee_account=directory.account(b.identity.account_id) if crosses else None,
             caller=self._endpoint(directory, a), callee=self._endpoint(directory, b),
-            source=a.identity.network, destination=destination)
+            source=a.identity.network, destination=destination,
+            override=a.override, callee_override=b.override if b else None)
         decision = decide(question)
         if self._asked:
             self._asked(a, b, question, decision)

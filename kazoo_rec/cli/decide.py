@@ -18,7 +18,7 @@ from kazoo_rec.policy import settings
 from kazoo_rec.policy.decision import Call, Decision
 from kazoo_rec.policy.decision import decide as decide_call
 
-LOOKED_AT = ("call_recording", "record_call")
+LOOKED_AT = ("call_recording", "record_call", "allow_override")
 
 
 @click.command()
@@ -28,8 +28,9 @@ def decide(as_lines: bool, files: tuple[BinaryIO, ...]):
     """Say what would be recorded of a call, and why.
 
     FILE is JSON or YAML: the documents of the two parties, and where the call comes from and goes to. Of a
-    document only call_recording (and record_call of Kazoo 4) is looked at. A destination of null is not known yet; an
-    absent callee_account is the caller's own. Exit status: 0, or 2 where an input was faulty.
+    document only call_recording (record_call of Kazoo 4) and an account's allow_override are looked at. A destination
+    of null is not known yet; an absent callee_account is the caller's own; override, if it is there, is what the
+    channel variable kazoo_rec of both legs says: no, force or null. Exit status: 0, or 2 where an input was faulty.
 
     \b
     Example, call.yaml:
@@ -119,8 +120,9 @@ def _call(entry: object) -> Call:
     for key in ("account", "caller", "callee", "source", "destination"):
         if key not in entry:
             raise _fault(key, "is missing")
-    for key, allowed in (("source", settings.NETWORKS), ("destination", (*settings.NETWORKS, None))):
-        if entry[key] not in allowed:
+    for key, allowed in (("source", settings.NETWORKS), ("destination", (*settings.NETWORKS, None)),
+                         ("override", (*settings.OVERRIDES, None))):
+        if entry.get(key) not in allowed:
             names = ", ".join(name or "null" for name in allowed)
             raise _fault(key, f"must be one of {names}, not {quoted(entry[key])}")
     account = _document("account", entry["account"], "account")
@@ -133,6 +135,8 @@ def _call(entry: object) -> Call:
         callee=_endpoint(account if theirs is None else callee_account, entry["callee"], "callee"),
         source=entry["source"],
         destination=entry["destination"],
+        override=entry.get("override"),
+        callee_override=entry.get("override"),
     )
 
 

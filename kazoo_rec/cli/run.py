@@ -43,7 +43,10 @@ def run(config_file, roles, observe, verbose):
     logs.configure(verbose)
     if observe:
         roles = ("engine",)
-    supervisor = Supervisor(load(config_file), argv_of(str(config_file), observe, verbose), roles)
+    config = load(config_file)
+    if "api" in roles:
+        config.api.tls()
+    supervisor = Supervisor(config, argv_of(str(config_file), observe, verbose), roles)
     gevent.signal_handler(signal.SIGHUP, supervisor.take_documents)
     stopped = _until_signal()
     starting = gevent.spawn(wrap_errors(KazooRecError, supervisor.start))

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from kazoo_rec.delivery import target
+from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
 from kazoo_rec.media import encode, wav
@@ -26,7 +27,8 @@ CONTENT_TYPES = {".mp3": "audio/mpeg", ".wav": "audio/wav"}
 log = structlog.get_logger()
 
 
-def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, settings: DeliverySettings) -> str | None:
+def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, settings: DeliverySettings,
+           meter: Meter | None = None) -> str | None:
     """Examines and encodes the file of a `stopped` row, then writes the row and its delivery in one transaction.
 
     The result is the recording's new state, now durable (the master of a `discarded` one may go), or None where the
@@ -40,6 +42,8 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     changed = store.recordings.finish(row["id"], columns, deliveries).get()
     if not changed:
         return None
+    if meter is not None:
+        meter.finished(row, columns)
     log.info("recording finished", recording_id=row["id"], call_id=row["call_id"], state=columns["state"],
              reason=columns["state_reason"], duration_ms=columns.get("duration_ms"))
     return columns["state"]

@@ -15,6 +15,7 @@ from gevent.event import Event
 
 from kazoo_rec.delivery import http, target
 from kazoo_rec.delivery.finish import all_of, finish, remove
+from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
 from kazoo_rec.store.spans import is_moved
@@ -59,7 +60,7 @@ class Worker:
                  spread=random.random, timeout_s=http.TIMEOUT_S):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
         self._settings, self._session, self._clock_ms, self._spread = settings, session, clock_ms, spread
-        self._timeout_s = timeout_s
+        self._timeout_s, self.meter = timeout_s, Meter()
         self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, host, or None where it is finishing)
         self._aside: dict = {}  # the same ids → (failures, not before ms)
         self._ended = Event()  # something has, so there is room for more
@@ -162,7 +163,8 @@ class Worker:
 
     def _finish(self, row):
         try:
-            state = finish(row, self._store, self._recordings_dir, self._pool, self._clock_ms(), self._settings)
+            state = finish(row, self._store, self._recordings_dir, self._pool, self._clock_ms(), self._settings,
+                           self.meter)
         except Exception as error:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
@@ -176,6 +178,7 @@ class Worker:
         """The audio first, then the row says so: killed in between, it is done again."""
         self._remove_all(row)
         self._store.recordings.update(row["id"], state="deleted", file=None).get()
+        self.meter.states.labels("deleted").inc()
         log.info("recording deleted", recording_id=row["id"], call_id=row["call_id"], by=row["deleted_by"])
 
     def _upload(self, job):
@@ -186,11 +189,13 @@ class Worker:
             proved = self._store.deliveries.update(
                 job["id"], state="delivered", attempts=attempts, status=outcome.status, etag=outcome.etag,
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
+            self.meter.attempts.labels("delivered").inc()
             told.info("recording delivered", status=outcome.status)
             if proved and self._settings.remove_after_delivery and not self._held(recording):
                 self._try_to_remove(recording, partial(self._remove_all, recording))
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
+        self.meter.attempts.labels("given_up" if over else "failed").inc()
         wait_ms = max(self._back_off_ms(attempts), (outcome.retry_after_s or 0) * 1000)
         next_ms = round(min(now_ms + wait_ms, job["give_up_ms"]))
         changed = self._store.deliveries.update_due(

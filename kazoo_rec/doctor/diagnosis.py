@@ -74,6 +74,7 @@ class Diagnosis:
         self._note("realtime priority", lambda: host.priority(run(self._realtime)))
         groups = frozenset((*os.getgroups(), os.getegid()))
         self._note("directory", lambda: run(place.rights, (config.recordings_dir, groups, self._mounts())))
+        self._note("certificate", lambda: run(host.certificate, (config.api,)))
         self._store, found = self._within(database.NAME, lambda: database.opened(config.database, self._threads),
                                           (None, []))
         self._findings += found

@@ -1,5 +1,6 @@
-"""What this host grants the engine."""
+"""What this host grants the engine and the API."""
 
+from kazoo_rec.config import Api
 from kazoo_rec.doctor.finding import Finding, ok, warning
 
 
@@ -16,3 +17,10 @@ def user(effective_id: int) -> list[Finding]:
         return []
     return [warning("user", "this runs as root, who may do what the engine may not",
                     "run it as the engine's user: `runuser -u kazoo_rec -- kazoo-rec doctor …`")]
+
+
+def certificate(api: Api) -> list[Finding]:
+    """Whether the API's certificate can be used, where it has one. Raises ConfigError where it cannot. Blocks."""
+    if api.tls() is None:
+        return []
+    return [ok("certificate", f"{api.certificate} can be read, and {api.key} is its key")]

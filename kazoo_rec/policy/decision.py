@@ -10,6 +10,9 @@ the offnet → offnet rows that it leaves out.
 
 A call between two accounts is two calls: for the caller's account it goes offnet; for the callee's it comes from
 offnet, and that account's inbound rule and the callee's endpoint record B.
+
+A leg's channel may ask to be kept out (`kazoo_rec=no`) or recorded (`force`). That decides each rule for this leg that
+has a cell, where the account whose rule it is allows it, and nothing else.
 """
 
 from collections.abc import Mapping
@@ -30,6 +33,7 @@ class Call(NamedTuple):
     both legs are one account's), `caller` and `callee` endpoint policies (None: that leg is no endpoint).
 
     `source` is the network of A, `destination` that of B, None while there is neither a B leg nor an answer.
+    `override` and `callee_override` are what the channels of A and B ask for: one of `settings.OVERRIDES`, or None.
     """
 
     account: Grid
@@ -38,6 +42,8 @@ class Call(NamedTuple):
     callee: Grid | None
     source: str
     destination: str | None
+    override: str | None = None
+    callee_override: str | None = None
 
 
 class Plan(NamedTuple):
@@ -85,7 +91,7 @@ def decide(call: Call) -> Decision:
     crosses = call.callee_account is not None
     known = call.destination is not None
     destination = "offnet" if crosses and known else call.destination
-    inbound = call.account["inbound", call.source]
+    inbound = call.account["inbound", call.source].overridden(call.override)
 
     if inbound.enabled:
         outbound = INBOUND_RECORDS
@@ -120,6 +126,9 @@ def decide(call: Call) -> Decision:
 
     plans, refusals = [], []
     for rule, leg, answer, for_callee_account in answers:
+        override = call.override if leg == "A" else call.callee_override
+        if override and answer.__class__ is Cell:
+            answer = answer.overridden(override)
         if answer.__class__ is Cell and answer.enabled:
             plans.append(Plan(rule, leg, answer, for_callee_account))
         else:
@@ -135,7 +144,9 @@ def _rule(outcome: Plan | Refusal) -> str:
 def _finding(cell: Cell) -> str:
     verb = "disables" if cell.said_in and not cell.enabled else "enables"
     said = f"{cell.said_in or 'no document'} {verb} {cell.direction} {cell.network}"
-    if not cell.silent:
-        return said
-    *others, last = cell.silent
-    return f"{said}; nothing is said in {', '.join(others) + ' and ' if others else ''}{last}"
+    if cell.silent:
+        *others, last = cell.silent
+        said += f"; nothing is said in {', '.join(others) + ' and ' if others else ''}{last}"
+    if cell.denied:
+        said += f"; the channel's kazoo_rec={cell.denied} asked otherwise, which the account does not allow"
+    return said

@@ -6,12 +6,15 @@ have passed their schema; a value of null, like an absent one, says nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
 
 DIRECTIONS = ("inbound", "outbound")
 NETWORKS = ("onnet", "offnet")
+
+#: What the channel variable `kazoo_rec` may ask of a leg: keep it out, or record it.
+OVERRIDES = ("no", "force")
 
 #: Every setting, with its value where no document says one. `time_limit` and `record_min_sec` are
 #: seconds, `record_sample_rate` is Hz (None: the switch's own).
@@ -33,10 +36,11 @@ DEFAULTS: Mapping[str, object] = MappingProxyType({
 @dataclass(frozen=True, slots=True)
 class Cell:
     """What holds for one direction and network: each key of DEFAULTS in `settings`, and in `origin` who said it
-    ("device", "user", "account.endpoint", "account" or "default").
+    ("device", "user", "account.endpoint", "account", "default" or "override").
 
     `said_in` is the place that settled `enabled` as it is written, such as "device call_recording.any.offnet"
-    ("" where nobody did); `silent` are the stronger places, which said nothing of it.
+    ("" where nobody did); `silent` are the stronger places, which said nothing of it. `allow_override`: the account
+    lets a channel's `kazoo_rec` decide. `denied` is the one that asked for the contrary and was not let.
     """
 
     direction: str
@@ -46,6 +50,20 @@ class Cell:
     origin: Mapping[str, str]
     said_in: str
     silent: tuple[str, ...]
+    allow_override: bool = False
+    denied: str = ""
+
+    def overridden(self, override: str | None) -> "Cell":
+        """As this cell is for a leg whose channel says `override`, one of OVERRIDES: itself, but for what that changes
+        where the account allows it. A forced recording has the cell's other settings."""
+        enabled = override == "force"
+        if override is None or enabled == self.enabled:
+            return self
+        if not self.allow_override:
+            return replace(self, denied=override)
+        return replace(self, enabled=enabled, settings=MappingProxyType({**self.settings, "enabled": enabled}),
+                       origin=MappingProxyType({**self.origin, "enabled": "override"}), silent=(),
+                       said_in=f"the channel's kazoo_rec={override}, which the account allows,")
 
 
 #: (direction, network) → Cell, all four.
@@ -78,13 +96,13 @@ class _Source:
 
 def account_policy(account: Mapping) -> Grid:
     """The whole account's own rule: `call_recording.account`, or a flat `call_recording` that has no such level."""
-    return _grid([_account_source(account, "account")])
+    return _grid([_account_source(account, "account")], account)
 
 
 def endpoint_policy(account: Mapping, user: Mapping | None, device: Mapping | None) -> Grid:
     """An endpoint's rule, each setting on its own: device, else user, else the account's `call_recording.endpoint`."""
     own = [_endpoint_source(name, doc) for name, doc in (("device", device), ("user", user)) if doc is not None]
-    return _grid([*own, _account_source(account, "endpoint")])
+    return _grid([*own, _account_source(account, "endpoint")], account)
 
 
 def _account_source(account: Mapping, level: str) -> _Source:
@@ -106,12 +124,13 @@ def _endpoint_source(name: str, document: Mapping) -> _Source:
     return _Source(name, f"{name} call_recording", said)
 
 
-def _grid(sources: list[_Source]) -> Grid:
+def _grid(sources: list[_Source], account: Mapping) -> Grid:
     """`sources` with the strongest first."""
-    return {(d, n): _cell(sources, d, n) for d, n in product(DIRECTIONS, NETWORKS)}
+    allow_override = account.get("allow_override") is True
+    return {(d, n): _cell(sources, d, n, allow_override) for d, n in product(DIRECTIONS, NETWORKS)}
 
 
-def _cell(sources: list[_Source], direction: str, network: str) -> Cell:
+def _cell(sources: list[_Source], direction: str, network: str, allow_override: bool) -> Cell:
     settings, origin = dict(DEFAULTS), dict.fromkeys(DEFAULTS, "default")
     said_in, silent = "", []
     for source in sources:
@@ -133,4 +152,5 @@ def _cell(sources: list[_Source], direction: str, network: str) -> Cell:
         origin=MappingProxyType(origin),
         said_in=said_in,
         silent=tuple(silent),
+        allow_override=allow_override,
     )

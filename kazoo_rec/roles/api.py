@@ -1,9 +1,9 @@
 """The api: serves HTTP."""
 
 import socket
-import ssl
 from pathlib import Path
 
+import structlog
 from gevent.pywsgi import WSGIServer
 
 from kazoo_rec.api.app import make_app
@@ -13,6 +13,8 @@ from kazoo_rec.threads import Threads
 
 #: Threads that validate documents, hash passwords, encode and read files.
 THREADS = 4
+
+log = structlog.get_logger()
 
 
 class Api:
@@ -24,8 +26,9 @@ class Api:
         self._threads = Threads(THREADS)
 
     def start(self):
-        """Raises StoreError where the database is another version's, OSError where the address is taken or the
-        certificate is none."""
+        """Raises StoreError where the database is another version's, OSError where the address is taken, ConfigError
+        where the certificate cannot be used."""
+        tls = self._config.api.tls()
         self._store = Store(self._config.database)
         host, port = self._config.api.host, self._config.api.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -33,19 +36,12 @@ class Api:
         # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
         # answer on a kept connection waits 44 ms for the acknowledgement of the head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._server = WSGIServer(listener, self._app(), log=None, **self._tls())
+        self._server = _Server(listener, self._app(), log=None, **({"ssl_context": tls} if tls else {}))
         self._server.start()
 
     def _app(self):
         return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply,
                         public_url=self._config.api.public_url)
-
-    def _tls(self):
-        if self._config.api.certificate is None:
-            return {}
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._config.api.certificate, self._config.api.key)
-        return {"ssl_context": context}
 
     def stop(self):
         if self._server is not None:
@@ -53,3 +49,13 @@ class Api:
         if self._store is not None:
             self._store.close()
         self._threads.kill()
+
+
+class _Server(WSGIServer):
+    """One with which a client that does not come to terms over TLS is a line in the log, not a traceback."""
+
+    def wrap_socket_and_handle(self, client_socket, address):
+        try:
+            super().wrap_socket_and_handle(client_socket, address)
+        except OSError as refused:  # ssl.SSLError is one
+            log.debug("no TLS with a client", remote=address[0], reason=str(getattr(refused, "reason", refused)))

@@ -1,13 +1,19 @@
 """The delivery: finishes recordings that stopped, and sends them where their settings say."""
 
 import fcntl
+import os
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge
 
 from kazoo_rec.config import Config
 from kazoo_rec.delivery.http import new_session
 from kazoo_rec.delivery.worker import Worker
+from kazoo_rec.doctor.place import LEAST_FREE_BYTES
 from kazoo_rec.errors import ConfigError
+from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
+from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.threads import Threads
 
 #: Threads of each switch that encode, hash and read files; half of them at most encode.
@@ -20,7 +26,9 @@ class Delivery:
     def __init__(self, config: Config):
         self._config = config
         self._store = self._lock = None
-        self._workers: list[tuple[Worker, Threads]] = []
+        self._workers: dict[str, tuple[Worker, Threads]] = {}
+        self._vitals, self._looking, self._registry = None, Threads(1), CollectorRegistry()
+        self._disk_free = Gauge("kazoo_rec_disk_free_bytes", "Free where recordings are kept.", registry=self._registry)
 
     def start(self):
         """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
@@ -34,16 +42,52 @@ class Delivery:
             worker = Worker(self._store, switch.name, directory, threads, settings, new_session(settings.uploads),
                             epoch_ms)
             worker.start()
-            self._workers.append((worker, threads))
+            self._workers[switch.name] = worker, threads
+        self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
+        self._vitals.start()
 
     def stop(self):
-        for worker, threads in self._workers:
+        if self._vitals is not None:
+            self._vitals.stop()
+        for worker, threads in self._workers.values():
             worker.stop()
             threads.kill()
+        self._looking.kill()
         if self._store is not None:
             self._store.close()
         if self._lock is not None:
             self._lock.close()
+
+    def _tell(self):
+        """How it is; raises OSError where the directory is not to be had. A disk that hangs holds up nothing else."""
+        disk = self._looking.apply(os.statvfs, (self._config.recordings_dir.here,))
+        free_bytes = disk.f_bavail * disk.f_frsize
+        self._disk_free.set(free_bytes)
+        backlog, metrics = {}, families(self._registry)
+        for switch, (worker, _) in self._workers.items():
+            backlog[switch] = self._backlog(switch, worker.meter)
+            metrics += families(worker.meter.registry, switch=switch)
+        return {"disk": {"free_bytes": free_bytes, "least_bytes": LEAST_FREE_BYTES},
+                "backlog": backlog, "metrics": metrics}
+
+    def _backlog(self, switch, meter):
+        """What waits of one switch's, and by how much the first of it is late."""
+        now_ms = epoch_ms()
+        states, stopped_ms = self._store.recordings.waiting(switch)
+        due, made_ms, planned_ms = self._store.deliveries.waiting_on(switch)
+        for state in (*OPEN_STATES, "stopped"):
+            meter.open.labels(state).set(states.get(state, 0))
+        since = {"finish": (states.get("stopped", 0), stopped_ms), "upload": (due, made_ms)}
+        for work, (count, first_ms) in since.items():
+            meter.backlog.labels(work).set(count)
+            meter.backlog_age.labels(work).set(_past(now_ms, first_ms) / 1000)
+        return {**{work: {"waiting": count, "oldest_ms": _past(now_ms, first_ms)}
+                   for work, (count, first_ms) in since.items()},
+                "late_ms": max(_past(now_ms, stopped_ms), _past(now_ms, planned_ms))}
+
+
+def _past(now_ms, then_ms):
+    return max(0, now_ms - then_ms) if then_ms is not None else 0
 
 
 def _locked(directory: Path):

@@ -12,6 +12,7 @@ from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
+from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.calls.recovery import SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
@@ -21,6 +22,7 @@ from kazoo_rec.control import socket_path
 from kazoo_rec.control.server import Server
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import NotConnected, SwitchError
+from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.engines import SEEN_EVERY_MS
 from kazoo_rec.switch.connection import Connection
@@ -58,6 +60,7 @@ class Engine:
         self._greenlets: list = []
         self._store = self._control = None
         self._watches: list[_Watch] = []
+        self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
 
     def start(self):
@@ -72,12 +75,17 @@ class Engine:
             watch.start()
         self._serve()
         self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._follow_documents)]
+        if not self._observe:
+            self._vitals = Vitals(self._store, self._config.node, "engine", self._tell)
+            self._vitals.start()
 
     def stop(self):
         """Lets go of the switches, which go on recording, and writes what is queued."""
         gevent.killall(self._greenlets)
         if self._control is not None:
             self._control.stop()
+        if self._vitals is not None:
+            self._vitals.stop()
         for watch in self._watches:
             watch.stop()
         if self._store is not None:
@@ -121,6 +129,10 @@ class Engine:
             self._said = now
             self._store.engines.say(self._config.node, self.directory.seq)
 
+    def _tell(self):
+        return {"switches": {watch.name: watch.connected for watch in self._watches},
+                "metrics": [family for watch in self._watches for family in watch.metrics()]}
+
     def _read_documents(self):
         rows = self._store.documents.since(self.directory.seq)
         if rows:
@@ -132,13 +144,15 @@ class _Watch:
     """One switch of the engine's: its connections, its legs, its recordings."""
 
     def __init__(self, config: Config, switch: Switch, store, threads, directory, observe):
-        self._name = switch.name
+        self.name = switch.name
         connect = partial(Connection, switch.host, switch.port, switch.password)
         self._pool = Pool(connect, size=switch.command_connections)
         rows = store.recordings
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
-        recorder = Recorder(switch.name, self._pool.ask, rows, files, epoch_ms, observe=observe)
+        self._meter = Meter()
+        recorder = Recorder(switch.name, self._meter.timed(self._pool.ask), rows, files, epoch_ms, meter=self._meter,
+                            observe=observe)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
                                   monotonic_ms, observe)
@@ -161,19 +175,33 @@ class _Watch:
         self._link.stop()
         self._pool.stop()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection for events, and one for commands."""
+        link = self._link.connection
+        return link is not None and link.connected and bool(self._pool.connections)
+
+    def metrics(self) -> list[dict]:
+        meter = self._meter
+        meter.connected.set(self.connected)
+        meter.legs.set(len(self.tracker))
+        meter.calls.set(self.tracker.calls)
+        return families(meter.registry, switch=self.name)
+
     def _heard(self, event):
+        self._meter.events.inc()
         self.tracker.feed(event, monotonic_ms())
 
     def _up(self, core_uuid):
         self._recovery.connected(self._link.ask)
         self._doubtful.set()
-        log.info("switch connected", switch=self._name, core=core_uuid, legs=len(self.tracker))
+        log.info("switch connected", switch=self.name, core=core_uuid, legs=len(self.tracker))
 
     def _down(self, reason):
         if self._stopping:
             return
         self._recovery.lost()
-        log.error("switch lost", switch=self._name, reason=str(reason), legs=len(self.tracker))
+        log.error("switch lost", switch=self.name, reason=str(reason), legs=len(self.tracker))
 
     def _core_changed(self, _old, _new):
         self._recovery.restarted()
@@ -192,5 +220,5 @@ class _Watch:
             except NotConnected:  # which the connections tell of
                 wait_s = POOL_WITHIN_S
             except (SwitchError, SQLAlchemyError) as unheard:
-                log.warning("legs were not compared with the switch's", switch=self._name, reason=str(unheard))
+                log.warning("legs were not compared with the switch's", switch=self.name, reason=str(unheard))
                 wait_s = SWEEP_RETRY_S

@@ -15,6 +15,7 @@ from kazoo_rec.store.engines import Engines
 from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.recordings import Recordings
 from kazoo_rec.store.sqlite import reading, writing
+from kazoo_rec.store.vitals import Vitals
 from kazoo_rec.store.writer import Writer
 from kazoo_rec.threads import Threads
 
@@ -50,6 +51,7 @@ class Store:
         self.documents = Documents(self._read, submit, clock_ms)
         self.access = Access(self._read, submit, clock_ms)
         self.engines = Engines(self._read, submit, clock_ms)
+        self.vitals = Vitals(self._read, submit, clock_ms)
         self.recordings = Recordings(self._read, submit, clock_ms)
         self.deliveries = Deliveries(self._read, submit)
 

@@ -136,6 +136,15 @@ engines = Table(
     Column("seen_ms", BigInteger, nullable=False),
 )
 
+#: How each role of each node was when it last said so: JSON of its own.
+vitals = Table(
+    "vitals", metadata,
+    Column("node", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("said_ms", BigInteger, nullable=False),
+    Column("state", JSON, nullable=False),
+)
+
 #: `hash` is SHA-256 of the token itself, which is kept nowhere. `methods` and `paths` None: all that the role may.
 #: `parent` is what a token from a log-in stands on: the id of a key, or the hash of a user's credentials.
 tokens = Table(

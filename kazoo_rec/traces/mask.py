@@ -13,6 +13,7 @@ import secrets
 
 from kazoo_rec.calls.identity import IdentityRules
 from kazoo_rec.documents.directory import NUMBER_LIMIT, e164
+from kazoo_rec.policy.settings import OVERRIDES
 from kazoo_rec.traces.secrets import REMOVED, without_secrets
 
 #: Of country code 888: it is nobody's, and still reads as a number where numbers are compared.
@@ -71,6 +72,7 @@ class Mask:
         self._how = {
             **dict.fromkeys(_PLAIN.split(), _as_it_is), **dict.fromkeys(_TEXT.split(), self.text),
             **dict.fromkeys(_ADDRESS.split(), self.address), **dict.fromkeys(_PRESENT.split(), _removed),
+            "variable_kazoo_rec": _override,
             **{f"variable_{name}": _as_it_is
                for name in (*rules.account, *rules.leg_account, *rules.network, *rules.leg_network)},
             **{f"variable_{name}": self.text
@@ -106,7 +108,7 @@ class Mask:
     def document(self, row: dict) -> dict:
         """A document with what a replay needs of it."""
         body, sip = row["body"], row["body"].get("sip") or {}
-        kept = ("realm", "call_recording", "record_call")
+        kept = ("realm", "call_recording", "record_call", "allow_override")
         masked = {name: _without_urls(body[name]) for name in kept if name in body}
         if body.get("numbers"):
             masked["numbers"] = [self.text(e164(number, body.get("country"))) for number in body["numbers"]]
@@ -133,6 +135,10 @@ class Mask:
 
 def _as_it_is(text):
     return text
+
+
+def _override(text):
+    return text if text in OVERRIDES else ""
 
 
 def _removed(text):

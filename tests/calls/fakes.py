@@ -7,6 +7,7 @@ from gevent.event import AsyncResult
 
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier, IdentityRules
+from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.tracker import Tracker
@@ -80,13 +81,13 @@ class Scene:
 
     def __init__(self, documents, rules=None, spawn=None, observe=False):
         self.switch, self.rows, self.registrations = FakeSwitch(), FakeRows(), Registrations()
-        self.removed, self.made, self.later = [], [], []
+        self.removed, self.made, self.later, self.meter = [], [], [], Meter()
         self.directory = Directory().apply([
             {"kind": kind, "account_id": account, "id": id, "body": body, "deleted": False, "seq": seq}
             for seq, (kind, account, id, body) in enumerate(documents, 1)])
         files = Files(ROOT, ROOT, self._run)
         self.recorder = Recorder("fs1", self.switch.send, self.rows, files, lambda: self.epoch_ms,
-                                 spawn=spawn or self._spawn, observe=observe)
+                                 spawn=spawn or self._spawn, observe=observe, meter=self.meter)
         self.tracker = Tracker(Identifier(rules or IdentityRules(), self.registrations), self.registrations,
                                lambda: self.directory, self.recorder)
         self.now = 0

@@ -1,5 +1,7 @@
 """Which legs of which calls are recorded, as events come."""
 
+import pytest
+
 from .fakes import NO_MEDIA, Scene
 
 ON = {"enabled": True}
@@ -281,3 +283,40 @@ def test_a_caller_whose_next_leg_has_media_is_recorded_after_all():
     rings_around_the_switch(scene, "b", "a", "1001").hang_up("b", "USER_BUSY")
     scene.rings("c", "a", "1002").answer("c").answer_unarmed("a")
     assert scene.switch.of("uuid_record a start")
+
+
+def with_override(document, allow):
+    kind, account, id, body = document
+    return kind, account, id, {**body, "allow_override": allow}
+
+
+@pytest.mark.parametrize(("allow", "says", "recorded"), [
+    (True, "no", False), (False, "no", True), (True, "No", True), (True, "no\r\nforce", True), (True, "", True),
+    (True, ["yes", "no"], True),
+])
+def test_a_channel_that_says_no_is_kept_out_where_its_account_allows_it(allow, says, recorded):
+    scene = Scene([with_override(acme(account=ALL), allow)])
+    scene.create("a", kazoo_rec=says, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
+                 sofia_profile_name="internal")
+    assert bool(scene.recordings()) == recorded
+
+
+@pytest.mark.parametrize(("allow", "says", "recorded"), [
+    (True, "force", True), (False, "force", False), (True, "true", False), (True, "force ", False)])
+def test_a_called_leg_is_forced_in_by_its_own_channel_where_its_account_allows_it(allow, says, recorded):
+    scene = Scene([with_override(acme(endpoint={"any": {"any": {"url": "https://files.example/"}}}), allow)])
+    scene.phone_calls("a", "1000")
+    scene.create("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example", kazoo_rec=says)
+    scene.answer("b").answer("a").bridge("a", "b")
+    assert scene.recordings() == ({("callee.inbound", "b"): "recording"} if recorded else {})
+    if recorded:
+        assert scene.row()["settings"]["url"] and scene.row()["settings_from"]["enabled"] == "override"
+        assert "kazoo_rec=force, which the account allows" in scene.row()["reason"]
+
+
+def test_a_callees_account_is_asked_for_its_own_recordings_and_no_other():
+    scene = Scene([with_override(acme(), True), globex(account=ALL), phone("1000"), phone("2000", "globex")])
+    scene.phone_calls("a", "1000")
+    scene.create("b", "outbound", originator="a", dialed_user="2000", dialed_domain="globex.example", kazoo_rec="no")
+    assert scene.recordings() == {("account.inbound", "b"): "armed"}
+    assert scene.row()["reason"].endswith("kazoo_rec=no asked otherwise, which the account does not allow.")

@@ -179,3 +179,13 @@ def test_the_help_shows_an_example_that_works(tmp_path):
     result = CliRunner().invoke(decide, [str(tmp_path / "call.yaml")])
     assert result.exit_code == 0
     assert "caller.outbound records leg A: user call_recording.outbound.any enables outbound offnet" in result.output
+
+
+def test_what_the_channel_asks_counts_where_the_account_allows_it():
+    allowed = {**CALL, "account": {**CALL["account"], "allow_override": "true"}}
+    (kept_out, denied, forced), exit_code = lines(
+        {**allowed, "override": "no"}, {**CALL, "override": "no"}, {**allowed, "override": "force"})
+    assert exit_code == 0
+    assert [len(one["recordings"]) for one in (kept_out, denied, forced)] == [0, 1, 2]
+    assert error({**CALL, "override": "yes"}) == {
+        "path": "override", "message": "must be one of no, force, null, not 'yes'"}

@@ -98,6 +98,8 @@ def test_it_records_reads_documents_again_on_sighup_and_ends_on_ctrl_c(program, 
     _until(lambda: states(tmp_path) == ["recorded"])
     health = requests.get(f"http://127.0.0.1:{running.port}/healthz", timeout=10)
     assert health.json() == {"status": "ok"}
+    ready = f"http://127.0.0.1:{running.port}/readyz"
+    _until(lambda: requests.get(ready, timeout=10).json()["not_ready"] == [])
     os.kill(running.pid, signal.SIGINT)
     assert running.wait(30) == 0
     assert "Traceback" not in running.log.read_text() and "level=error" not in running.log.read_text()
@@ -141,3 +143,13 @@ def test_a_configuration_that_cannot_be_obeyed_ends_it_with_a_clear_word(tmp_pat
     ended = subprocess.run([sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml")],
                            capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "database: is missing" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_certificate_that_cannot_be_read_ends_it_with_a_clear_word(tmp_path):
+    (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+        "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "recordings_dir": str(tmp_path),
+        "switches": [{"password": "x"}], "api": {"certificate": "api.pem", "key": "api.key"}}))
+    ended = subprocess.run([sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml")],
+                           capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "api.certificate cannot be read" in ended.stderr and f"{tmp_path}/api.pem: No such file" in ended.stderr

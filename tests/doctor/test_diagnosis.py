@@ -189,3 +189,10 @@ def test_the_command_cleans_up_when_it_is_interrupted(deployment, switch, number
     assert running.returncode == 130 and errors == "interrupted\n"
     switch.until(lambda: not switch.legs)
     assert not os.listdir(deployment.recordings)
+
+
+def test_a_certificate_of_the_api_that_cannot_be_read_is_wrong(deployment, taken_in):
+    deployment.said["api"] = {"certificate": "api.pem", "key": "api.key"}
+    found = deployment.examine()
+    assert wrong(found) == {"certificate"}
+    assert f"{deployment.place}/api.pem: No such file" in only(found, "certificate").seen

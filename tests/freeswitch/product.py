@@ -111,7 +111,7 @@ class Product:
             "recordings_dir": str(self.recordings_dir), "delivery": {"remove_after_delivery": False},
             "switches": [{"host": host, "port": port, "password": self._switch.password,
                           "command_connections": 8}]}))
-        self._write({})
+        self._write({}, {})
         self._log.touch()
         self.run()
 
@@ -138,12 +138,12 @@ class Product:
     def until_logged(self, line: str, since: int):
         self._until_logged(line, since)
 
-    def obey(self, rules: dict[str, dict]):
-        """Puts `call_recording` into documents, named as in DOCUMENTS; all others have none. From now on
-        `recordings` tells only of calls to come."""
+    def obey(self, rules: dict[str, dict], **account):
+        """Puts `call_recording` into documents, named as in DOCUMENTS; all others have none; and `account` into those
+        of accounts. From now on `recordings` tells only of calls to come."""
         self._seen |= {row["id"] for row in self._rows()}
         since = self._log.stat().st_size
-        self._write(rules)
+        self._write(rules, account)
         self._process.send_signal(signal.SIGHUP)
         self._until_logged("documents read", since)
 
@@ -206,7 +206,7 @@ class Product:
             connection.close()
         return [{**row, "spans": json.loads(row["spans"])} for row in rows]
 
-    def _write(self, rules):
+    def _write(self, rules, account):
         assert rules.keys() <= DOCUMENTS.keys()
         self._obeyed += 1
         shutil.rmtree(self.documents, ignore_errors=True)
@@ -214,6 +214,7 @@ class Product:
             file = self.documents / f"{name}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)
             said = {"call_recording": rules[name]} if name in rules else {}
+            said |= account if name.endswith("/account") else {}
             file.write_text(yaml.safe_dump({**document, **said, "note": f"written {self._obeyed} times"}))
 
     def _until_logged(self, line, since):

@@ -1,5 +1,6 @@
 """What the settings of a recording do to it."""
 
+import pytest
 from pytest import approx
 
 from tests.freeswitch.sound import mp3_length_ms
@@ -75,3 +76,23 @@ def test_what_a_dialplan_sets_for_its_own_recordings_changes_none_of_ours(lab, s
     found = lab.recordings()
     assert_whole(found["acme caller.outbound A 1000"], call.talk_ms, says=[930], hears=[610])
     assert_whole(found["acme callee.inbound B 1001"], called.talk_ms, says=[610], hears=[930])
+
+
+@pytest.mark.parametrize(("allowed", "recorded"), [
+    (True, {"acme callee.inbound B 1001": "recorded"}), (False, {"acme caller.outbound A 1000": "recorded"})])
+def test_a_leg_is_kept_out_or_forced_in_by_its_own_channel_where_the_account_allows_it(
+        lab, switch, alice, bob, allowed, recorded):
+    lab.obey({
+        "acme/users/usr-acme-1000": {"outbound": {"onnet": lab.record()}},
+        "acme/users/usr-acme-1001": {"inbound": {"onnet": {**lab.record(), "enabled": False}}},
+    }, allow_override=allowed)
+    switch.api("bgapi originate {kazoo_rec=no}user/1000@acme.example "
+               "&bridge([kazoo_rec=force]user/1001@acme.example)")
+    call = alice.rings().ring().answer()
+    called = bob.rings().ring().answer()
+    talk(call, called)
+
+    found = lab.recordings()
+    assert states(found) == recorded
+    (recording,) = found.values()
+    assert "kazoo_rec=" in recording.row["reason"] and recording.body

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kazoo_rec.policy.decision import Call, decide
-from kazoo_rec.policy.settings import NETWORKS, account_policy, endpoint_policy
+from kazoo_rec.policy.settings import NETWORKS, OVERRIDES, account_policy, endpoint_policy
 
 ON, OFF = {"enabled": True}, {"enabled": False}
 ALL_ON = {"any": {"any": ON}}
@@ -49,6 +49,8 @@ calls = st.builds(
     callee=st.none() | grids,
     source=st.sampled_from(NETWORKS),
     destination=st.sampled_from([*NETWORKS, None]),
+    override=st.sampled_from([*OVERRIDES, None]),
+    callee_override=st.sampled_from([*OVERRIDES, None]),
 )
 
 
@@ -231,7 +233,7 @@ def test_an_account_has_at_most_one_plan_of_a_call(one):
 
 @given(calls, st.none() | grids, st.none() | grids)
 def test_an_account_plan_never_depends_on_endpoints(one, caller, callee):
-    other = Call(one.account, one.callee_account, caller, callee, one.source, one.destination)
+    other = one._replace(caller=caller, callee=callee)
     plans, others = ([p for p in decide(c).plans if p.rule.startswith("account.")] for c in (one, other))
     assert plans == others
 

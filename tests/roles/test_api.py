@@ -1,43 +1,88 @@
-"""The api as a server: with a certificate it speaks TLS."""
+"""The API over TLS: with a certificate that its clients trust, and clear words about one that cannot be used."""
 
-import subprocess
-from pathlib import Path
+import ssl
+from contextlib import suppress
+from dataclasses import replace
 
+import gevent
 import pytest
 import requests
-from gevent.socket import create_server
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from gevent.socket import create_connection, create_server
 
-from kazoo_rec.config import load
+from kazoo_rec.config import Api as Address
+from kazoo_rec.config import Config, RecordingsDir
+from kazoo_rec.errors import ConfigError
 from kazoo_rec.roles.api import Api
 from kazoo_rec.store.migrations import migrate
 
 
 @pytest.fixture
-def certificate(tmp_path):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-addext",
-                    "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "tls.pem"],
-                   check=True, capture_output=True)
-    return tmp_path / "tls.pem"
+def authority():
+    return trustme.CA()
 
 
-def test_it_speaks_tls_with_its_certificate(tmp_path, certificate):
+@pytest.fixture
+def address(tmp_path, authority):
+    """A free port, with a certificate for it."""
+    issued = authority.issue_cert("127.0.0.1")
+    for pem in issued.cert_chain_pems:
+        pem.write_to_path(tmp_path / "api.pem", append=True)
+    issued.private_key_pem.write_to_path(tmp_path / "api.key")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (tmp_path / "kazoo_rec.yaml").write_text(f"""
-node: fs1
-recordings_dir: /recordings
-database: sqlite:///{tmp_path}/kazoo_rec.db
-switches: [{{password: x}}]
-api: {{port: {port}, certificate: {Path(certificate).name}, key: key.pem}}
-""")
-    config = load(tmp_path / "kazoo_rec.yaml")
-    migrate(config.database)
-    api = Api(config)
-    api.start()
-    try:
-        told = requests.get(f"https://127.0.0.1:{port}/healthz", verify=str(certificate), timeout=10)
-        assert told.json() == {"status": "ok"}
-        with pytest.raises(requests.ConnectionError):
-            requests.get(f"http://127.0.0.1:{port}/healthz", timeout=10)
-    finally:
-        api.stop()
+        return Address("127.0.0.1", free.getsockname()[1], tmp_path / "api.pem", tmp_path / "api.key")
+
+
+@pytest.fixture
+def served(tmp_path, address):
+    database = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    migrate(database)
+    role = Api(Config("fs1", RecordingsDir(str(tmp_path), str(tmp_path)), database, (), api=address))
+    role.start()
+    yield f"https://127.0.0.1:{address.port}"
+    role.stop()
+
+
+def test_a_client_that_trusts_the_authority_is_served(served, tmp_path):
+    answer = requests.get(f"{served}/v2/openapi.json", verify=tmp_path / "ca.pem", timeout=10)
+    assert answer.status_code == 200
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(f"{served}/v2/openapi.json", timeout=10)
+
+
+def test_tls_before_1_2_is_not_spoken(address):
+    assert address.tls().minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_who_speaks_no_tls_gets_nothing_and_leaves_no_traceback(served, address, tmp_path, capfd):
+    with create_connection((address.host, address.port)) as plain, gevent.Timeout(10):
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        with suppress(ConnectionResetError):
+            assert b"HTTP" not in plain.recv(1000)
+    assert requests.get(f"{served}/v2/openapi.json", verify=tmp_path / "ca.pem", timeout=10).status_code == 200
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_what_is_wrong_with_certificate_or_key_is_said_before_anything_is_served(tmp_path, address, authority):
+    def said(**changed):
+        with pytest.raises(ConfigError) as refused:
+            replace(address, **changed).tls()
+        return str(refused.value)
+
+    assert "api.certificate cannot be read" in said(certificate=tmp_path / "none.pem")
+    assert f"{tmp_path}: Is a directory" in said(key=tmp_path)
+    authority.issue_cert("127.0.0.1").private_key_pem.write_to_path(tmp_path / "other.key")
+    assert "key values mismatch" in said(key=tmp_path / "other.key").replace("_", " ")
+    (tmp_path / "empty.pem").write_text("")
+    assert "cannot be used" in said(certificate=tmp_path / "empty.pem")
+    key = load_pem_private_key(address.key.read_bytes(), None)
+    (tmp_path / "locked.key").write_bytes(key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    assert "a key without a password" in said(key=tmp_path / "locked.key")

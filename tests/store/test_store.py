@@ -10,6 +10,7 @@ from pathlib import Path
 import gevent
 import pytest
 from alembic import command
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from kazoo_rec.errors import StoreError
@@ -324,3 +325,32 @@ def test_what_waits_is_counted_with_the_time_of_the_first(store):
         upload("r1", created_ms=1, next_attempt_ms=1, state="failed"),
         upload("r1", created_ms=2, next_attempt_ms=2, state="delivered")]).get()
     assert store.deliveries.waiting() == (2, 70, 800) and store.deliveries.given_up() == 1
+
+
+def test_what_waits_on_a_node_is_counted_from_the_index_alone(store):
+    seen = []
+    for number, (node, state) in enumerate([("fs1", "armed"), ("fs1", "stopped"), ("fs1", "stopped"),
+                                            ("fs1", "recorded"), ("fs2", "stopped")]):
+        store.recordings.insert(row(f"{number}", node=node, state=state, stopped_ms=50 - number)).get()
+    assert store.recordings.waiting("fs1") == ({"armed": 1, "stopped": 2}, 48)
+    assert store.recordings.waiting("fs3") == ({}, None)
+    store.recordings.finish("1", {"state": "recorded"}, [upload("1", next_attempt_ms=9_000, created_ms=20)]).get()
+    store.recordings.finish("2", {"state": "recorded"}, [upload("2", next_attempt_ms=8_000, created_ms=30)]).get()
+    assert store.deliveries.waiting_on("fs1") == (2, 20, 8_000)
+    assert store.deliveries.waiting_on("fs2") == (0, None, None)
+    event.listen(store._reading, "before_cursor_execute", lambda *told: seen.append((told[2], told[3])))
+    store.recordings.waiting("fs1")
+    store.deliveries.waiting_on("fs1")
+    plans = store._read(lambda connection: [
+        step[-1] for sql, values in seen[:2]
+        for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()])
+    assert len(plans) >= 2 and all("USING COVERING INDEX" in step for step in plans), plans
+
+
+def test_a_role_says_again_and_again_how_it_is_and_is_gone_when_it_leaves(store):
+    store.vitals.say("fs1", "engine", {"switches": {}}).get()
+    store.vitals.say("fs1", "engine", {"switches": {"fs1": True}}).get()
+    (row,) = store.vitals.all()
+    assert (row["node"], row["role"], row["state"]) == ("fs1", "engine", {"switches": {"fs1": True}})
+    store.vitals.leave("fs1", "engine").get()
+    assert store.vitals.all() == []

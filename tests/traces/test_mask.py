@@ -23,6 +23,12 @@ def user(address):
     return MASK.address(address).partition("@")[0].rpartition("/")[2].rpartition(":")[2]
 
 
+@pytest.mark.parametrize(("said", "kept"), [("no", "no"), ("force", "force"), ("Alice", ""), ("no ", "")])
+def test_of_what_a_channel_asks_only_the_words_that_count_are_kept(said, kept):
+    assert MASK.headers({"variable_kazoo_rec": said}) == {"variable_kazoo_rec": kept}
+    assert MASK.document({**ACCOUNT, "body": {"allow_override": True}})["body"] == {"allow_override": True}
+
+
 @pytest.mark.parametrize("address", [
     "1000@acme.example", "sip:1000@10.0.0.9:5062", "sips:1000@[fd00::2]:5061;transport=tls", "sofia/internal/1000@x",
     "sofia/internal/sip:1000@10.0.0.9:5062", '"Alice" <sip:1000@10.0.0.9:5062;fs_path=sip%3A1000>', "tel:1000"])

@@ -1,0 +1,45 @@
+"""What one switch's engine has to tell in numbers; times in seconds, as Prometheus has them."""
+
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+#: Seconds between the answer and the recording's first sample; the switch works in frames of 20 ms.
+START_BUCKETS_S = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+#: Seconds for the reply to a command; the switch takes 11 ms to start a recording.
+COMMAND_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class Meter:
+    """Counts from when it was made. `registry` has all of it."""
+
+    def __init__(self):
+        own = self.registry = CollectorRegistry()
+        self.connected = Gauge("kazoo_rec_switch_connected", "1 while events and commands both have a connection.",
+                               registry=own)
+        self.legs = Gauge("kazoo_rec_legs", "Legs that the switch has.", registry=own)
+        self.calls = Gauge("kazoo_rec_calls", "Calls that these legs make up.", registry=own)
+        self.events = Counter("kazoo_rec_events", "Events heard.", registry=own)
+        self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
+                              registry=own)
+        self._start = Histogram("kazoo_rec_start_latency_seconds", "From the answer of a leg to its recording.",
+                                buckets=START_BUCKETS_S, registry=own)
+        self._command = Histogram("kazoo_rec_command_seconds", "From a command about a leg to the switch's reply.",
+                                  buckets=COMMAND_BUCKETS_S, registry=own)
+
+    def began(self, started_ms: int, answered_ms: int):
+        """A recording that was wanted by the answer has begun; both by the switch's clock."""
+        self._start.observe(max(0, started_ms - answered_ms) / 1000)
+
+    def timed(self, ask):
+        """`ask(command, timeout_s)`, with the time of each reply taken; one that never came counts as long as it was
+        waited for."""
+        def send(command, timeout_s=5.0):
+            begun_s = monotonic()
+            try:
+                return ask(command, timeout_s)
+            finally:
+                self._command.observe(monotonic() - begun_s)
+
+        return send

@@ -1,0 +1,40 @@
+"""What delivery has to tell in numbers of one switch's recordings; times in seconds, as Prometheus has them."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+#: Seconds of a call that its recording has not.
+LOST_BUCKETS_S = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+#: What becomes of an attempt to deliver.
+OUTCOMES = ("delivered", "failed", "given_up")
+
+
+class Meter:
+    """Counts from when it was made. `registry` has all of it."""
+
+    def __init__(self):
+        own = self.registry = CollectorRegistry()
+        self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
+                              registry=own)
+        self.attempts = Counter("kazoo_rec_delivery_attempts", "Attempts to deliver.", ["outcome"], registry=own)
+        self.open = Gauge("kazoo_rec_recordings", "Recordings that are not finished.", ["state"], registry=own)
+        self.backlog = Gauge("kazoo_rec_backlog", "What waits for delivery: to be finished, to be uploaded.", ["work"],
+                             registry=own)
+        self.backlog_age = Gauge("kazoo_rec_backlog_age_seconds", "How long the oldest of it has waited.", ["work"],
+                                 registry=own)
+        self._lost = Histogram("kazoo_rec_lost_audio_seconds", "Talk that a recording has not: gap, before its start; "
+                               "short, less than was expected from start to end.", ["kind"], buckets=LOST_BUCKETS_S,
+                               registry=own)
+        for outcome in OUTCOMES:
+            self.attempts.labels(outcome)
+
+    def finished(self, row, columns):
+        """`row` of a recording that had stopped, and the columns that it was finished with."""
+        self.states.labels(columns["state"]).inc()
+        if columns["state"] == "discarded":
+            return
+        gap_ms = sum(span["to_ms"] - span["from_ms"] for span in row["spans"] if span["kind"] == "gap")
+        self._lost.labels("gap").observe(max(0, gap_ms) / 1000)
+        if row["expected_ms"] is not None:
+            short_ms = row["expected_ms"] - (columns.get("duration_ms") or 0)
+            self._lost.labels("short").observe(max(0, short_ms) / 1000)
