@@ -121,4 +121,4 @@ class Supervisor:
 def argv_of(config_file: str, observe: bool, verbose: bool):
     """The command lines of this program's own roles."""
     flags = [*(["--observe"] if observe else []), *(["--verbose"] if verbose else [])]
-    return lambda role: [sys.executable, "-m", "kazoo_rec", "role", role, "--config", config_file, *flags]
+    return lambda role: [sys.executable, "-P", "-m", "kazoo_rec", "role", role, "--config", config_file, *flags]

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import gevent
 import pytest
@@ -15,6 +16,9 @@ from gevent.socket import create_server
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
+
+#: As it is installed: the directory that it is started in is not searched for modules.
+KAZOO_REC = Path(sys.executable).with_name("kazoo-rec")
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def program(tmp_path, simulator, account):
     def start(*flags):
         with open(tmp_path / "log", "w") as log:
             started.append(subprocess.Popen(
-                [sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml"), *flags],
+                [KAZOO_REC, "run", "--config", str(tmp_path / "kazoo_rec.yaml"), *flags],
                 stderr=log, cwd=tmp_path))
         started[0].port, started[0].log = port, tmp_path / "log"
         _until(lambda: "switch connected" in started[0].log.read_text())
@@ -103,6 +107,12 @@ def test_it_records_reads_documents_again_on_sighup_and_ends_on_ctrl_c(program, 
     os.kill(running.pid, signal.SIGINT)
     assert running.wait(30) == 0
     assert "Traceback" not in running.log.read_text() and "level=error" not in running.log.read_text()
+
+
+def test_started_among_other_modules_its_roles_are_still_this_program(program, tmp_path):
+    (tmp_path / "kazoo_rec").mkdir()
+    (tmp_path / "kazoo_rec" / "__init__.py").write_text("raise SystemExit('a module of somebody else')")
+    program()
 
 
 def test_a_patch_over_http_is_obeyed_by_the_next_call(program, simulator, tmp_path):
