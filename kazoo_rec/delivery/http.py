@@ -8,27 +8,21 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
+from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import gevent
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
 
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
 from kazoo_rec.errors import TargetError
 
-#: Seconds to connect (and to take one block of the body), and to answer.
+#: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
 
 #: Bytes a second below which an upload is broken off: nobody holds a place for ever.
 SLOWEST_BYTES_S = 8_192
-
-#: Bytes sent at once, within TIMEOUT_S, and read and hashed at once: each turn of a thread costs more than 64 KiB do.
-BLOCK_BYTES, READ_BYTES = 65_536, 1_048_576
 
 #: Redirects followed, each with the method and the body again, as Kazoo does.
 REDIRECTS = 5
@@ -61,21 +55,12 @@ class Failure:
     final: bool = False
 
 
-def new_session(uploads: int) -> requests.Session:
-    """A session for `uploads` at once. What one customer's server sets or our environment holds reaches no other."""
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in target.PORTS:
-        session.mount(f"{scheme}://", HTTPAdapter(pool_connections=uploads, pool_maxsize=uploads))
-    return session
-
-
-def send(session, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
+def send(connections, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
          timeout_s=TIMEOUT_S) -> Proof | Failure:
     """Uploads `path`, which has to be the file whose `size_bytes` and `sha256` the recording's row has.
 
     Parameters:
+      connections: `delivery.connections.Connections`.
       method: "put" or "post".
       url: complete, perhaps with user and password.
       pool: reads the file, so that a slow disk stops nobody else.
@@ -88,17 +73,17 @@ def send(session, method: str, url: str, recording: Mapping, path: Path, pool, n
     limit = gevent.Timeout(limit_s)
     try:
         with limit:
-            return _follow(session, method.upper(), url, recording, path, pool, now_s, timeout_s)
+            return _follow(connections, method.upper(), url, recording, path, pool, now_s, timeout_s)
     except gevent.Timeout as expired:
         if expired is not limit:
             raise
         return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
-    except (requests.RequestException, HTTPError, OSError) as error:
+    except (HTTPException, OSError, UnicodeError) as error:
         return Failure(explain(error))
 
 
 def explain(error: BaseException) -> str:
-    """Class and text of what was at the bottom of an error: requests' own text would show the whole URL."""
+    """Class and text of what was at the bottom of an error."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -110,51 +95,75 @@ def printable(text: str) -> str:
     return ascii(text)[1:-1][:TEXT_LIMIT]
 
 
-def _follow(session, method, url, recording, path, pool, now_s, timeout_s):
+def _follow(connections, method, url, recording, path, pool, now_s, timeout_s):
     headers = {
+        "User-Agent": f"kazoo_rec/{__version__}",
         "Content-Type": recording["content_type"],
+        "Content-Length": str(recording["size_bytes"]),
         "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(recording['sha256'])).decode()}:",  # RFC 9530
         "Idempotency-Key": recording["id"],
-        "User-Agent": f"kazoo_rec/{__version__}",
     }
-    origin = target.host(url)
+    first = origin = target.host(url)
     address, credentials = target.without_credentials(url)
+    if credentials:
+        headers["Authorization"] = f"Basic {b64encode(':'.join(credentials).encode()).decode()}"  # RFC 7617
     for _ in range(REDIRECTS + 1):
-        with closing(pool.apply(open, (path, "rb"))) as file:
-            body = _Body(file, recording["size_bytes"], pool)
-            with closing(session.request(
-                    method, address, data=body, headers=headers, auth=credentials or _anonymous,
-                    timeout=timeout_s, allow_redirects=False, stream=True)) as response:
-                status = response.status_code
-                if status not in (301, 302, 307, 308):
-                    return _outcome(response, body, recording, now_s)
-                onward = urljoin(address, response.headers.get("Location", ""))
+        connection, done = connections.take(origin), False
         try:
-            onward_host = target.host(onward)
+            with closing(_Body(path, recording["size_bytes"], pool, connection.buffer)) as body:
+                response, answer, done = _exchange(connection, method, address, headers, body, timeout_s)
+        finally:
+            if done:
+                connections.give_back(origin, connection)
+            else:
+                connection.close()
+        status = response.status
+        if status not in (301, 302, 307, 308):
+            return _outcome(response, answer, body, recording, now_s)
+        address = urljoin(address, response.headers.get("Location", ""))
+        try:
+            origin = target.host(address)
         except TargetError as error:
             return Failure(printable(f"redirect: {error}"), status)
-        if origin.startswith("https:") and not onward_host.startswith("https:"):
+        if first.startswith("https:") and not origin.startswith("https:"):
             return Failure("redirect: from https to http", status)
-        if onward_host != origin:
-            credentials = None
-        address = target.without_credentials(onward)[0]
+        if origin != first:
+            headers.pop("Authorization", None)
+        address = target.without_credentials(address)[0]
     return Failure(f"more than {REDIRECTS} redirects", status)
 
 
-def _anonymous(request):
-    return request
+def _exchange(connection, method, address, headers, body, timeout_s):
+    """(the answer's head, the start of its body, whether the connection may be used again)."""
+    connect_s, answer_s = timeout_s
+    body.read()  # what cannot be read is not asked for
+    parts = urlsplit(address)
+    if connection.sock is None:
+        connection.timeout = connect_s
+        connection.connect()
+    connection.sock.settimeout(connect_s)
+    connection.putrequest(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+                          skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    # A server may answer and hang up before it has taken all.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.endheaders()
+        body.send(connection.sock)
+    connection.sock.settimeout(answer_s)
+    response, answer = connection.getresponse(), b""
+    with suppress(HTTPException, OSError):  # the status line has said it already
+        answer = response.read(ANSWER_BYTES)
+    return response, answer, body.complete and response.isclosed() and connection.sock is not None
 
 
-def _outcome(response, body, recording, now_s):
-    status, sent = response.status_code, body.sent
-    answer = b""
-    with suppress(HTTPError, OSError):  # the status line has said it already
-        answer = response.raw.read(ANSWER_BYTES)
+def _outcome(response, answer, body, recording, now_s):
+    status = response.status
     if not 200 <= status < 300:
         text = f"answered {status} {printable(answer.decode(errors='replace'))}".rstrip()
         return Failure(text[:TEXT_LIMIT], status, _retry_after_s(response.headers.get("Retry-After"), now_s))
-    if sent != recording["size_bytes"]:
-        return Failure(f"answered {status} after {sent} of {recording['size_bytes']} bytes", status)
+    if not body.complete:
+        return Failure(f"answered {status} after {body.sent} of {recording['size_bytes']} bytes", status)
     if body.sha256 != recording["sha256"]:
         return Failure("the file is not what it was when it was finished", status)
     etag = response.headers.get("ETag")
@@ -175,34 +184,52 @@ def _retry_after_s(value, now_s):
 
 
 class _Body:
-    """A file as requests streams it. `sent` counts what the socket has taken; `sha256` is of that once it is all."""
+    """A file on its way. `sent` counts what the socket has taken; `sha256` is of that once it is all.
 
-    def __init__(self, file, size_bytes, pool):
-        self._file, self._size_bytes, self._pool = file, size_bytes, pool
-        self._hash = hashlib.sha256()
+    Parameters:
+      pool: reads and hashes.
+      buffer: a bytearray; what is read at once fits into it.
+    """
+
+    def __init__(self, path, size_bytes, pool, buffer):
+        self._path, self._size_bytes, self._pool, self._buffer = path, size_bytes, pool, memoryview(buffer)
+        self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
         self.sent = 0
-        found = os.fstat(file.fileno()).st_size
-        if found != size_bytes:
-            raise OSError(f"the file has {found} bytes and had {size_bytes} when it was finished")
 
-    def __len__(self):
-        return self._size_bytes
+    def close(self):
+        if self._file is not None:
+            self._file.close()
 
-    def __iter__(self):
-        while self.sent < self._size_bytes:
-            block = self._pool.apply(self._read)
-            if not block:
-                raise OSError(f"the file ended after {self.sent} bytes")
-            for first in range(0, len(block), BLOCK_BYTES):
-                part = block[first:first + BLOCK_BYTES]
-                yield part
-                self.sent += len(part)
+    @property
+    def complete(self):
+        return self.sent == self._size_bytes
 
     @property
     def sha256(self):
         return self._hash.hexdigest()
 
+    def read(self):
+        """Reads the next part, the first time with a look at the file."""
+        self._pool.apply(self._read)
+
+    def send(self, sock):
+        while True:
+            while self._ready:
+                count = sock.send(self._ready)
+                self.sent += count
+                self._ready = self._ready[count:]
+            if self.complete:
+                return
+            self.read()
+
     def _read(self):
-        block = self._file.read(min(READ_BYTES, self._size_bytes - self.sent))
-        self._hash.update(block)
-        return memoryview(block)
+        if self._file is None:
+            self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `close` does
+            found = os.fstat(self._file.fileno()).st_size
+            if found != self._size_bytes:
+                raise OSError(f"the file has {found} bytes and had {self._size_bytes} when it was finished")
+        count = self._file.readinto(self._buffer[:self._size_bytes - self.sent])
+        if not count:
+            raise OSError(f"the file ended after {self.sent} bytes")
+        self._ready = self._buffer[:count]
+        self._hash.update(self._ready)

@@ -50,54 +50,55 @@ class Worker:
       recordings_dir: where their files are, as this host sees it.
       pool: a `gevent.threadpool.ThreadPool`; half of its threads encode, so that reading for uploads finds one free.
       settings: DeliverySettings.
-      session: a `requests.Session`, as `http.new_session` makes it.
+      connections: `delivery.connections.Connections`, for as many as `settings.uploads`.
       clock_ms: milliseconds since the epoch.
       spread: numbers of [0, 1), for the jitter of retries.
       timeout_s: to connect, and to answer.
     """
 
-    def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, session, clock_ms,
+    def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, connections,
+                 clock_ms,
                  spread=random.random, timeout_s=http.TIMEOUT_S):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
-        self._settings, self._session, self._clock_ms, self._spread = settings, session, clock_ms, spread
+        self._settings, self._connections, self._clock_ms, self._spread = settings, connections, clock_ms, spread
         self._timeout_s, self.meter = timeout_s, Meter()
         self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, host, or None where it is finishing)
         self._aside: dict = {}  # the same ids → (failures, not before ms)
-        self._ended = Event()  # something has, so there is room for more
-        self._loop = None
+        # What looks for work → whether some has ended, so that there is room, or more to do.
+        self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
+        self._loops = []
 
     def start(self):
         """Begins to look into the store."""
-        self._loop = gevent.spawn(self._run)
+        self._loops = [gevent.spawn(self._run, look) for look in self._ended]
 
     def stop(self):
         """Takes up nothing more; what has not ended after GRACE_S is broken off and is still due."""
-        if self._loop is not None:
-            self._loop.kill()
-            self._loop = None
+        gevent.killall(self._loops)
+        self._loops = []
         greenlets = self._greenlets()
         gevent.joinall(greenlets, timeout=GRACE_S)
         gevent.killall(greenlets)
 
     def tick(self):
         """Takes up what there is room for, and does not wait for it. Raises what the store raises on reading."""
-        self._take_stopped()
-        self._take_due()
-        self._take_to_delete()
+        for look in self._ended:
+            look()
 
     def join(self):
         """Waits until everything that was taken up has ended."""
         gevent.joinall(self._greenlets())
 
-    def _run(self):
+    def _run(self, look):
+        ended = self._ended[look]
         while True:
-            self._ended.clear()
+            ended.clear()
             try:
-                self.tick()
+                look()
             except Exception:  # whatever ails the database, the next look may find it well
                 log.exception("cannot read what is to be delivered", node=self._node, retry_s=STORE_RETRY_S)
                 gevent.sleep(STORE_RETRY_S)
-            if self._ended.wait(LOOK_S):
+            if ended.wait(LOOK_S):
                 gevent.sleep(TOGETHER_S)
 
     def _take_stopped(self):
@@ -105,7 +106,7 @@ class Worker:
         if room > 0:
             rows = self._free(room, partial(self._store.recordings.stopped, self._node))
             for row in rows[:room]:
-                self._begin(row, None, self._finish)
+                self._begin(row, None, self._finish, self._take_stopped, self._take_due)
 
     def _take_due(self):
         per_host = self._settings.uploads_per_host
@@ -117,29 +118,31 @@ class Worker:
             for job in jobs[:room]:
                 busy[job["host"]] += 1
                 if busy[job["host"]] <= per_host:
-                    self._begin(job, job["host"], self._upload)
+                    self._begin(job, job["host"], self._upload, self._take_due)
 
     def _take_to_delete(self):
         for row in self._free(DELETE_AT_ONCE, partial(self._store.recordings.to_delete, self._node)):
-            self._begin(row, None, self._delete)
+            self._begin(row, None, self._delete, self._take_to_delete)
 
     def _busy(self):
         return Counter(host for _, host in self._at_work.values())
 
     def _free(self, room, read):
-        """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old."""
+        """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old;
+        during the read another look may have taken one up."""
         taken = set(self._at_work)
         rows = read(limit=room + len(taken) + len(self._aside))
         now_ms = self._clock_ms()
+        taken |= self._at_work.keys()
         return [row for row in rows if row["id"] not in taken and self._aside.get(row["id"], (0, 0))[1] <= now_ms]
 
-    def _begin(self, row, host, work):
-        self._at_work[row["id"]] = gevent.spawn(self._do, row, work), host
+    def _begin(self, row, host, work, *looks):
+        self._at_work[row["id"]] = gevent.spawn(self._do, row, work, looks), host
 
     def _greenlets(self):
         return [greenlet for greenlet, _ in self._at_work.values()]
 
-    def _do(self, row, work):
+    def _do(self, row, work, looks):
         try:
             work(row)
             self._aside.pop(row["id"], None)
@@ -147,7 +150,8 @@ class Worker:
             self._set_aside(row, error)
         finally:
             del self._at_work[row["id"]]
-            self._ended.set()
+            for look in looks:
+                self._ended[look].set()
 
     def _set_aside(self, row, error):
         """The row could not be changed, so only this process knows not to try again at once."""
@@ -215,7 +219,7 @@ class Worker:
         recording = job["recording"]
         try:
             url = target.build(job["url"], recording, self._settings.file_name, self._settings.query)
-            return http.send(self._session, job["method"], url, recording, self._recordings_dir / recording["file"],
+            return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
                              self._pool, self._clock_ms() / 1000, self._timeout_s)
         except TargetError as error:
             return http.Failure(http.printable(str(error)), final=True)

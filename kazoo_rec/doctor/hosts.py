@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import gevent
 from gevent import socket
 from gevent.pool import Pool
-from requests.certs import where
 
 from kazoo_rec.delivery import target
+from kazoo_rec.delivery.connections import trusted
 from kazoo_rec.doctor.finding import Finding, ok, shown, warning, wrong
 from kazoo_rec.errors import TargetError
 
@@ -37,7 +37,7 @@ def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLCon
                                error.hint or "write it as https://host/path"))
     if not whose:
         return found or [ok(NAME, "no document has a url: files stay in the library")]
-    context = context or ssl.create_default_context(cafile=where())
+    context = context or trusted()
     pool = Pool(AT_ONCE)
     begun = {host: pool.spawn(_looked_at, host, owner, now_s, context) for host, owner in whose.items()}
     try:

@@ -12,13 +12,13 @@ from secrets import token_hex
 
 import gevent
 import numpy as np
-import requests
 from gevent.socket import create_server
 
 from kazoo_rec.calls.files import DIRECTORY_MODE
 from kazoo_rec.calls.recording import NARROWBAND_HZ, new_id
 from kazoo_rec.config import RecordingsDir
 from kazoo_rec.delivery import finish, http
+from kazoo_rec.delivery.connections import Connections
 from kazoo_rec.delivery.receiver import Receiver
 from kazoo_rec.doctor.finding import Finding, ok, skipped, warning, wrong
 from kazoo_rec.doctor.place import group_name, user_name
@@ -198,18 +198,19 @@ def _loudness(path):
 
 def _delivered(row, root, threads):
     """Uploads the file to a receiver of our own, as delivery does to a customer's, and compares what came."""
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as directory, requests.Session() as session:
-        session.trust_env = False
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
+        connections = Connections(1)
         receiver = Receiver(Path(directory), create_server(("127.0.0.1", 0)))
         receiver.start()
         try:
             url = f"{receiver.url}/{Path(row['file']).name}"
-            sent = http.send(session, "put", url, row, root / row["file"], threads, 0.0, UPLOAD_S)
+            sent = http.send(connections, "put", url, row, root / row["file"], threads, 0.0, UPLOAD_S)
             if isinstance(sent, http.Failure):
                 return wrong("test delivery", f"the upload to our own receiver on 127.0.0.1 failed: {sent.text}",
                              "is there a firewall on loopback?")
             (received,) = receiver.files
         finally:
+            connections.close()
             receiver.stop()
     if not received.verified or received.sha256 != row["sha256"]:
         return wrong("test delivery", "what arrived is not what was sent", "is this host's memory or disk at fault?")

@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge
 
 from kazoo_rec.config import Config
-from kazoo_rec.delivery.http import new_session
+from kazoo_rec.delivery.connections import Connections
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.doctor.place import LEAST_FREE_BYTES
 from kazoo_rec.errors import ConfigError
@@ -39,7 +39,7 @@ class Delivery:
         settings = self._config.delivery
         for switch in self._config.switches:
             threads = Threads(THREADS)
-            worker = Worker(self._store, switch.name, directory, threads, settings, new_session(settings.uploads),
+            worker = Worker(self._store, switch.name, directory, threads, settings, Connections(settings.uploads),
                             epoch_ms)
             worker.start()
             self._workers[switch.name] = worker, threads

@@ -2,7 +2,7 @@ import gevent
 import pytest
 from gevent.threadpool import ThreadPool
 
-from kazoo_rec.delivery.http import new_session
+from kazoo_rec.delivery.connections import Connections
 
 #: Seconds in which every test of this room has to end.
 PATIENCE_S = 20
@@ -22,6 +22,7 @@ def pool():
 
 
 @pytest.fixture
-def session():
-    with new_session(16) as session:
-        yield session
+def connections():
+    connections = Connections(16)
+    yield connections
+    connections.close()

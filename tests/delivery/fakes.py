@@ -133,13 +133,13 @@ class Deliveries:
 class Customer:
     """A customer's web server. `answers` are (status, headers) for the next requests; then it says 200.
 
-    `before` is called with each request's number before it is answered.
+    `before` is called with each request's number before it is answered; `tls` as gevent's servers take it.
     """
 
-    def __init__(self, answers=(), before=lambda number: None):
+    def __init__(self, answers=(), before=lambda number: None, **tls):
         self.answers, self.before = list(answers), before
         self.requests = []
-        self.server = WSGIServer(("127.0.0.1", 0), self._serve, log=None)
+        self.server = WSGIServer(("127.0.0.1", 0), self._serve, log=None, **tls)
 
     @property
     def url(self):

@@ -1,9 +1,8 @@
 import hashlib
-import io
 from base64 import b64encode
+from types import SimpleNamespace
 
 import pytest
-import requests
 from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,13 +26,13 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def upload(session, pool, path):
+def upload(connections, pool, path):
     """Sends the file of `path` to a URL."""
 
     def upload(url, method="put", timeout_s=(5, 5), **columns):
         recording = {"id": RECORDING_ID, "size_bytes": len(BODY), "sha256": hashlib.sha256(BODY).hexdigest(),
                      "content_type": "audio/mpeg", **columns}
-        return send(session, method, url, recording, path, pool, NOW_S, timeout_s)
+        return send(connections, method, url, recording, path, pool, NOW_S, timeout_s)
 
     return upload
 
@@ -169,32 +168,41 @@ def test_an_answer_before_the_end_of_the_body_is_no_delivery(upload, path):
     assert isinstance(outcome, Failure)
 
 
-class EarlySession:
-    """Reads a block of the body, sends nothing of it, and has an answer all the same."""
+class Early:
+    """Connections and connection: takes nothing of a body, and has an answer all the same."""
 
     def __init__(self, status, **headers):
-        self.status, self.headers = status, headers
+        self.answer = SimpleNamespace(status=status, headers=headers, read=lambda count: b"", isclosed=lambda: True)
+        self.sock = SimpleNamespace(settimeout=lambda seconds: None, send=self.refuse)
+        self.buffer = bytearray(len(BODY))
 
-    def request(self, method, url, data, **_):
-        next(iter(data))
-        answer = requests.Response()
-        answer.status_code, answer.raw = self.status, io.BytesIO()
-        answer.headers.update(self.headers)
-        return answer
+    def refuse(self, data):
+        raise BrokenPipeError
+
+    def take(self, origin):
+        return self
+
+    def putrequest(self, *_, **__):
+        pass
+
+    def getresponse(self):
+        return self.answer
+
+    putheader = endheaders = close = putrequest
 
 
 def test_bytes_that_were_read_but_not_taken_are_not_delivered(pool, path):
     path.write_bytes(b"short")
     recording = {"id": RECORDING_ID, "size_bytes": 5, "sha256": hashlib.sha256(b"short").hexdigest(),
                  "content_type": "audio/mpeg"}
-    outcome = send(EarlySession(200), "put", "http://a.example/", recording, path, pool, NOW_S)
+    outcome = send(Early(200), "put", "http://a.example/", recording, path, pool, NOW_S)
     assert outcome == Failure("answered 200 after 0 of 5 bytes", 200)
 
 
 def test_a_redirect_does_not_take_a_recording_out_of_tls(pool, path):
     recording = {"id": RECORDING_ID, "size_bytes": len(BODY), "sha256": "", "content_type": "audio/mpeg"}
-    session = EarlySession(307, Location="http://a.example/")
-    outcome = send(session, "put", "https://a.example/", recording, path, pool, NOW_S)
+    connections = Early(307, Location="http://a.example/")
+    outcome = send(connections, "put", "https://a.example/", recording, path, pool, NOW_S)
     assert outcome == Failure("redirect: from https to http", 307)
 
 

@@ -28,7 +28,7 @@ def store(tmp_path):
     store.close()
 
 
-def test_what_stopped_arrives_verified_is_proved_and_leaves(store, tmp_path, pool, session):
+def test_what_stopped_arrives_verified_is_proved_and_leaves(store, tmp_path, pool, connections):
     all_arrived = Event()
 
     def arrived(received):
@@ -42,8 +42,8 @@ def test_what_stopped_arrives_verified_is_proved_and_leaves(store, tmp_path, poo
     for row in rows:
         write_talk(tmp_path / "recordings" / row["master"])
         store.recordings.insert(row).get(timeout=5)
-    worker = Worker(store, "fs1", tmp_path / "recordings", pool, DeliverySettings(remove_after_delivery=True), session,
-                    epoch_ms)
+    worker = Worker(store, "fs1", tmp_path / "recordings", pool, DeliverySettings(remove_after_delivery=True),
+                    connections, epoch_ms)
     worker.start()
     assert all_arrived.wait(10)
     worker.stop()

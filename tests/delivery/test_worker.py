@@ -18,8 +18,8 @@ SECOND_MS = 1000
 class Site:
     """A node with its worker: what is stopped is finished, what is due is uploaded, when it is told to."""
 
-    def __init__(self, directory, pool, session):
-        self.directory, self.pool, self.session = directory, pool, session
+    def __init__(self, directory, pool, connections):
+        self.directory, self.pool, self.connections = directory, pool, connections
         self.store, self.clock = Store(), Clock()
         self.timeout_s = (5, 5)
         self.spread = 0.0
@@ -30,7 +30,7 @@ class Site:
     def worker(self):
         if self._worker is None:
             self._worker = Worker(self.store, "fs1", self.directory, self.pool, DeliverySettings(**self.settings),
-                                  self.session, self.clock, lambda: self.spread, self.timeout_s)
+                                  self.connections, self.clock, lambda: self.spread, self.timeout_s)
         return self._worker
 
     def stopped(self, url, recording_id=RECORDING_ID, seconds=0.5, settings=(), **columns):
@@ -59,8 +59,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path, pool, session):
-    site = Site(tmp_path, pool, session)
+def site(tmp_path, pool, connections):
+    site = Site(tmp_path, pool, connections)
     yield site
     site.worker.stop()
 
