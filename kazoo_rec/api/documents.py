@@ -146,8 +146,6 @@ class Editor:
             raise _of_file(of_file) from None
         except DocumentChanged:
             raise _conflict("the document was changed meanwhile") from None
-        if place[0] == "user":
-            self._store.access.set_credentials(place[1], place[2], {}).get()
         row["body"] = {**row["body"], "_read_only": {"deleted": True}}
         self._answer(request, response, row, 200)
 
@@ -159,12 +157,9 @@ class Editor:
         secrets = self._secrets(account_id, body, before) if kind == "user" else None
         row = {"kind": kind, "account_id": account_id, "id": document_id, "body": body}
         try:
-            written = self._store.documents.put(row, before and before["seq"], _check_clashes).get()
+            return self._store.documents.put(row, before and before["seq"], _check_clashes, secrets).get()
         except DocumentFromFile as of_file:
             raise _of_file(of_file) from None
-        if secrets is not None:
-            self._store.access.set_credentials(account_id, document_id, secrets).get()
-        return written
 
     def _secrets(self, account_id, body, before):
         """What a user's new password becomes in the store; it is not kept in the document. None: nothing changes."""

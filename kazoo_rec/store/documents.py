@@ -5,6 +5,7 @@ from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
+from kazoo_rec.store.access import set_credentials, shut_out
 from kazoo_rec.store.tables import account_keys, change, documents
 
 #: Asked many times a second, so made once.
@@ -33,11 +34,11 @@ class Documents:
         known = self._read(lambda connection: {_key(row): dict(row) for row in connection.execute(query).mappings()})
         changed = [{**row, "deleted": False} for key, row in wanted.items()
                    if key not in known or not _same(known[key], row)]
-        removed = [{**row, "deleted": True} for key, row in known.items()
-                   if row["source"] is not None and key not in wanted]
+        removed = [row for key, row in known.items() if row["source"] is not None and key not in wanted]
 
         def write(connection):
-            _put(connection, changed + removed, self._clock_ms())
+            _put(connection, changed, self._clock_ms())
+            _drop(connection, removed, self._clock_ms())
             return len(changed), len(removed)
 
         return self._submit(write)
@@ -65,8 +66,9 @@ class Documents:
         query = select(keys.account_id, keys.text).where(keys.what == what, keys.key == _key_of(what, said))
         return self._read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
-    def put(self, row: dict, seq: int | None, check) -> AsyncResult:
-        """Writes one document; the result is its row, with the new `seq`.
+    def put(self, row: dict, seq: int | None, check, credentials: dict[str, str] | None = None) -> AsyncResult:
+        """Writes one document, and what its user logs in with (method → hash; None: as before); the result is its row,
+        with the new `seq`.
 
         `row` has kind, account_id, id and body. `seq` is that of the document that it was made from, None for a new
         one. `check(row, rivals)` is called in the transaction with all that the row could clash with; what it raises
@@ -77,12 +79,14 @@ class Documents:
             _expect(connection, row, seq)
             check(row, _rivals(connection, row))
             _put(connection, [{**row, "source": None, "deleted": False}], self._clock_ms())
+            if credentials is not None:
+                set_credentials(connection, row["account_id"], row["id"], credentials)
             return _row(connection.execute(_one(row["kind"], row["account_id"], row["id"])).mappings().one())
 
         return self._submit(write)
 
     def remove(self, kind: str, account_id: str, document_id: str, seq: int) -> AsyncResult:
-        """Deletes one document, and with an account all documents of it. Raises as `put`."""
+        """Deletes one document, with an account all documents of it, and all access by them. Raises as `put`."""
         def write(connection):
             row = {"kind": kind, "account_id": account_id, "id": document_id}
             _expect(connection, row, seq)
@@ -92,7 +96,7 @@ class Documents:
             gone = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings().all()
             if files := [one["source"] for one in gone if one["source"] is not None]:
                 raise DocumentFromFile(files[0])
-            _put(connection, [{**one, "deleted": True} for one in gone], self._clock_ms())
+            _drop(connection, gone, self._clock_ms())
             return len(gone)
 
         return self._submit(write)
@@ -172,6 +176,13 @@ def _rivals(connection, row):
         which = same & which
     found = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings()
     return [dict(one) for one in found if _key(one) != _key(row)]
+
+
+def _drop(connection, rows, now_ms):
+    """Makes tombstones of documents, by which nobody gets in any more."""
+    _put(connection, [{**row, "deleted": True} for row in rows], now_ms)
+    for row in rows:
+        shut_out(connection, row, now_ms)
 
 
 def _put(connection, rows, now_ms):

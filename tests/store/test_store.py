@@ -354,3 +354,44 @@ def test_a_role_says_again_and_again_how_it_is_and_is_gone_when_it_leaves(store)
     assert (row["node"], row["role"], row["state"]) == ("fs1", "engine", {"switches": {"fs1": True}})
     store.vitals.leave("fs1", "engine").get()
     assert store.vitals.all() == []
+
+
+def add_user(store, name, credentials=None):
+    new = {"kind": "user", "account_id": "acme", "id": name, "body": {"username": name}}
+    return store.documents.put(new, None, lambda _row, _rivals: None, credentials)
+
+
+@pytest.mark.parametrize("of_account", [True, False])
+def test_a_document_and_its_credentials_come_and_go_in_one_transaction(store, of_account, monkeypatch):
+    if of_account:
+        account = {"kind": "account", "account_id": "acme", "id": "acme", "body": {}}
+        store.documents.put(account, None, lambda _row, _rivals: None).get()
+    monkeypatch.setattr("kazoo_rec.store.documents.set_credentials", cut_short)
+    with pytest.raises(InterruptedError):
+        add_user(store, "ann", {"md5": "0"}).get()
+    monkeypatch.undo()
+    assert store.documents.get("user", "acme", "ann") is None
+    add_user(store, "ann", {"md5": "1"}).get()
+    store.access.add_token({"id": "t", "hash": "h", "role": "user", "account_id": "acme", "user_id": "ann",
+                            "made_by": "test"}).get()
+    gone = ("account", "acme", "acme") if of_account else ("user", "acme", "ann")
+    monkeypatch.setattr("kazoo_rec.store.documents.shut_out", cut_short)
+    with pytest.raises(InterruptedError):
+        store.documents.remove(*gone, store.documents.get(*gone)["seq"]).get()
+    monkeypatch.undo()
+    assert store.documents.get("user", "acme", "ann") and store.access.may_log_in("acme", "ann")
+    store.documents.remove(*gone, store.documents.get(*gone)["seq"]).get()
+    assert not store.access.may_log_in("acme", "ann") and store.access.tokens()[0]["revoked_ms"]
+
+
+def test_who_goes_with_his_file_comes_back_without_his_tokens(store):
+    filed = [{"kind": "account", "account_id": "acme", "id": "acme", "body": {}, "source": "acme/account.yaml"}]
+    store.documents.take_files(filed).get()
+    store.access.add_token({"id": "t", "hash": "h", "role": "admin", "account_id": "acme", "made_by": "test"}).get()
+    store.documents.take_files([]).get()
+    store.documents.take_files(filed).get()
+    assert store.access.token("h") is None
+
+
+def cut_short(*_args):
+    raise InterruptedError
