@@ -3,7 +3,7 @@
 import json
 import re
 
-from kazoo_rec.api.envelope import ApiError, invalid
+from kazoo_rec.api.envelope import ApiError, changed_meanwhile, invalid
 from kazoo_rec.documents.schema import MAX_DEPTH, deeper_than
 
 #: No document comes near.
@@ -31,6 +31,18 @@ def envelope_of(request) -> dict:
     if not hasattr(request.context, "envelope"):
         request.context.envelope = _read(request)
     return request.context.envelope
+
+
+def expect(request, revision: int) -> bool:
+    """Whether the client said which revision it means, by If-Match or, where it sends a body, by `revision` in it.
+    Raises ApiError (409) where it is not this one."""
+    header = (request.get_header("If-Match") or "").strip()
+    said = {header.removeprefix("W/").strip('"')} - {"", "*"}
+    if request.method != "DELETE" and envelope_of(request).get("revision") is not None:
+        said.add(str(envelope_of(request)["revision"]))
+    if said - {str(revision)}:
+        raise changed_meanwhile()
+    return bool(said)
 
 
 def _read(request):

@@ -1,12 +1,13 @@
 """Documents of accounts, users, devices and callflows, each with the `seq` of its last change."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
 from kazoo_rec.store.access import set_credentials, shut_out
-from kazoo_rec.store.tables import account_keys, change, documents
+from kazoo_rec.store.keys import index, key_of, rivals
+from kazoo_rec.store.tables import change, document_keys, documents
 
 #: Asked many times a second, so made once.
 _SINCE = select(documents).where(documents.c.seq > bindparam("last")).order_by(documents.c.seq)
@@ -62,9 +63,14 @@ class Documents:
     def accounts_by(self, what: str, said: str) -> list[tuple[str, str]]:
         """(id, text) of the accounts that have `said` as their `what`: "name" or "realm", compared without case and
         blanks; or "number": of those the last digits are compared, and `text` is the number that has them."""
-        keys = account_keys.c
-        query = select(keys.account_id, keys.text).where(keys.what == what, keys.key == _key_of(what, said))
+        keys = document_keys.c
+        query = select(keys.account_id, keys.text).where(keys.kind == "account", keys.what == what,
+                                                         keys.key == key_of(what, said))
         return self._read(lambda connection: [tuple(row) for row in connection.execute(query)])
+
+    def rivals(self, row: dict) -> list[dict]:
+        """All that a row could clash with by now."""
+        return self._read(lambda connection: rivals(connection, row))
 
     def put(self, row: dict, seq: int | None, check, credentials: dict[str, str] | None = None) -> AsyncResult:
         """Writes one document, and what its user logs in with (method → hash; None: as before); the result is its row,
@@ -77,7 +83,7 @@ class Documents:
         """
         def write(connection):
             _expect(connection, row, seq)
-            check(row, _rivals(connection, row))
+            check(row, rivals(connection, row))
             _put(connection, [{**row, "source": None, "deleted": False}], self._clock_ms())
             if credentials is not None:
                 set_credentials(connection, row["account_id"], row["id"], credentials)
@@ -86,7 +92,8 @@ class Documents:
         return self._submit(write)
 
     def remove(self, kind: str, account_id: str, document_id: str, seq: int) -> AsyncResult:
-        """Deletes one document, with an account all documents of it, and all access by them. Raises as `put`."""
+        """Deletes one document, with an account all documents of it, and all access by them; a user's devices
+        stay, as nobody's. Raises as `put`."""
         def write(connection):
             row = {"kind": kind, "account_id": account_id, "id": document_id}
             _expect(connection, row, seq)
@@ -96,41 +103,12 @@ class Documents:
             gone = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings().all()
             if files := [one["source"] for one in gone if one["source"] is not None]:
                 raise DocumentFromFile(files[0])
+            if kind == "user":
+                _disown(connection, row, self._clock_ms())
             _drop(connection, gone, self._clock_ms())
             return len(gone)
 
         return self._submit(write)
-
-
-def index_accounts(connection, rows):
-    """Makes `account_keys` what the accounts among `rows` say; a deleted one says nothing."""
-    keys = account_keys.c
-    for row in rows:
-        if row["kind"] != "account":
-            continue
-        known = {tuple(one) for one in connection.execute(
-            select(keys.what, keys.text).where(keys.account_id == row["id"]))}
-        body = {} if row["deleted"] else row["body"]
-        said = {("name", body.get("name")), ("realm", body.get("realm")),
-                *(("number", number) for number in body.get("numbers") or ())}
-        said = {(what, text) for what, text in said if text}
-        for what, text in known - said:
-            connection.execute(delete(account_keys).where(keys.account_id == row["id"], keys.what == what,
-                                                          keys.text == text))
-        if said - known:
-            connection.execute(insert(account_keys), [
-                {"account_id": row["id"], "what": what, "text": text, "key": _key_of(what, text)}
-                for what, text in said - known])
-
-
-#: Digits of a number's end that are compared: all national forms of it have them.
-_LAST_DIGITS = 5
-
-
-def _key_of(what, text):
-    if what == "number":
-        return "".join(filter(str.isdecimal, text))[-_LAST_DIGITS:]
-    return "".join(text.lower().split())
 
 
 def _key(row):
@@ -158,24 +136,15 @@ def _expect(connection, row, seq):
         raise DocumentFromFile(known["source"])
 
 
-def _rivals(connection, row):
-    """What could clash with a document: for accounts each other and devices of their realm; for a device accounts, its
-    owner and whoever has its SIP user; for what else is in an account that account."""
-    same = documents.c.account_id == row["account_id"]
-    which = documents.c.kind == "account"
-    if row["kind"] == "device":
-        username = (row["body"].get("sip") or {}).get("username")
-        which = or_(which, same & (documents.c.kind == "user") & (documents.c.id == row["body"].get("owner_id")),
-                    (documents.c.kind == "device") & (documents.c.body["sip"]["username"].as_string() == username))
-    elif row["kind"] == "account" and row["body"].get("realm"):
-        realm = func.lower(documents.c.body["sip"]["realm"].as_string())
-        which = or_(which, (documents.c.kind == "device") & (realm == row["body"]["realm"].lower()))
-    elif row["kind"] == "callflow":
-        which = same & documents.c.kind.in_(("account", "callflow"))
-    elif row["kind"] == "user":
-        which = same & which
-    found = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings()
-    return [dict(one) for one in found if _key(one) != _key(row)]
+def _disown(connection, user, now_ms):
+    """Takes a user that goes from the devices that he owns."""
+    owned = connection.execute(select(documents).where(
+        documents.c.kind == "device", documents.c.account_id == user["account_id"], documents.c.deleted.is_(False),
+        documents.c.body["owner_id"].as_string() == user["id"])).mappings().all()
+    if files := [device["source"] for device in owned if device["source"] is not None]:
+        raise DocumentFromFile(files[0])
+    _put(connection, [{**device, "body": {name: value for name, value in device["body"].items()
+                                          if name != "owner_id"}} for device in owned], now_ms)
 
 
 def _drop(connection, rows, now_ms):
@@ -190,7 +159,7 @@ def _put(connection, rows, now_ms):
         return
     connection.execute(update(change).values(seq=change.c.seq + len(rows)))
     first = connection.execute(select(change.c.seq)).scalar_one() - len(rows) + 1
-    index_accounts(connection, rows)
+    index(connection, rows)
     upsert = insert(documents)
     connection.execute(upsert.on_conflict_do_update(
         index_elements=["kind", "account_id", "id"],

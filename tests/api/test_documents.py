@@ -117,6 +117,27 @@ def test_a_lost_update_is_a_conflict(root, users):
     assert root("GET", path).json["data"]["a"] == 1
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_revision_in_the_body_is_obeyed(root, users, method):
+    made = root("PUT", users, {"username": "ann"}).json
+    path = f"{users}/{made['data']['id']}"
+    first = root(method, path, json={"data": {"username": "ann", "a": 1}, "revision": made["revision"]})
+    late = root(method, path, json={"data": {"username": "ann", "a": 2}, "revision": made["revision"]})
+    assert (first.status_code, late.status_code, late.json["message"]) == (200, 409, "datastore_conflict")
+    assert root("GET", path).json["data"]["a"] == 1
+
+
+def test_a_device_of_a_user_that_goes_is_nobodys(root, users, acme, store):
+    user = root("PUT", users, {"username": "ann"}).json["data"]["id"]
+    devices = f"/v2/accounts/{acme}/devices"
+    device = root("PUT", devices, {"owner_id": user, "sip": {"username": "1000"}}).json["data"]["id"]
+    seq = store.documents.since(0)[-1]["seq"]
+    assert root("DELETE", f"{users}/{user}").status_code == 200
+    changed = root("PATCH", f"{devices}/{device}", {"name": "Desk"})
+    assert changed.status_code == 200 and "owner_id" not in changed.json["data"]
+    assert {row["kind"] for row in store.documents.since(seq)} == {"user", "device"}
+
+
 def test_two_patches_at_once_both_come_through(root, users):
     path = f"{users}/{root('PUT', users, {'username': 'ann'}).json['data']['id']}"
     both = [gevent.spawn(root, "PATCH", path, {name: 1}) for name in "ab"]
@@ -245,3 +266,41 @@ def test_schemas_are_served(client):
     assert "users" in anybody("GET", "/v2/schemas").json["data"]
     assert "url" in anybody("GET", "/v2/schemas/call_recording.parameters").json["data"]["properties"]
     assert anybody("GET", "/v2/schemas/config").status_code == anybody("GET", "/v2/schemas/..").status_code == 404
+
+
+class TestUserNames:
+    def test_one_is_of_one_user_of_an_account(self, root, users):
+        ann = root("PUT", users, {"username": "Änn"}).json["data"]["id"]
+        bob = root("PUT", users, {"username": "bob"}).json["data"]["id"]
+        for refused in (root("PUT", users, {"username": "änn"}), root("PATCH", f"{users}/{bob}", {"username": "ÄNN"})):
+            assert refused.status_code == 400 and "unique" in refused.json["data"]["username"]
+        assert root("PATCH", f"{users}/{ann}", {"username": "änn"}).status_code == 200
+
+    def test_another_account_has_its_own(self, root, users):
+        globex = root("PUT", "/v2/accounts", {"name": "Globex"}).json["data"]["id"]
+        for path in (users, f"/v2/accounts/{globex}/users"):
+            assert root("PUT", path, {"username": "ann"}).status_code == 201
+
+    def test_one_that_is_given_up_is_free(self, root, users):
+        ann = root("PUT", users, {"username": "ann"}).json["data"]["id"]
+        root("PATCH", f"{users}/{ann}", {"username": "anna"})
+        assert root("PUT", users, {"username": "ann"}).status_code == 201
+
+
+class TestRivals:
+    def test_a_change_asks_for_what_it_could_clash_with_alone(self, root, acme, store):
+        for number in range(3):
+            account = root("PUT", "/v2/accounts", {
+                "name": f"n{number}", "realm": f"r{number}.example", "note": "x" * 1000,
+                "numbers": [f"+1555{number}00{last:04}" for last in range(100)]}).json["data"]["id"]
+            root("PUT", f"/v2/accounts/{account}/devices", {"sip": {"username": "1000"}})
+            root("PUT", f"/v2/accounts/{account}/devices", {"sip": {"username": "2000"}})
+        asked = {"kind": "account", "account_id": "new", "id": "new", "body": {
+            "realm": "R1.example", "numbers": ["+15552000007"]}}
+        assert sorted((row["body"].get("realm"), row["body"]["numbers"]) for row in store.documents.rivals(asked)) == [
+            ("r0.example", ["+15550000007"]), ("r1.example", ["+15551000007"]), ("r2.example", ["+15552000007"])]
+        asked = {"kind": "device", "account_id": acme, "id": "new", "body": {"sip": {
+            "username": "1000", "realm": "r1.example"}}}
+        found = store.documents.rivals(asked)
+        assert [row["body"]["sip"] for row in found if row["kind"] == "device"] == [{"username": "1000"}] * 3
+        assert all(row["body"]["numbers"] == [] for row in found if row["kind"] == "account") and len(found) == 7
