@@ -6,7 +6,7 @@ import re
 from kazoo_rec.api.envelope import ApiError, changed_meanwhile, invalid
 from kazoo_rec.documents.schema import MAX_DEPTH, deeper_than
 
-#: No document comes near.
+#: Of what is sent, and of a document that changes have made; none that is meant comes near.
 LARGEST_BODY_BYTES = 1024 * 1024
 
 
@@ -45,12 +45,17 @@ def expect(request, revision: int) -> bool:
     return bool(said)
 
 
+def too_large(what: str) -> ApiError:
+    """Says how large `what` may be."""
+    return ApiError(413, "payload_too_large", {"message": f"{what} has at most {LARGEST_BODY_BYTES} bytes"})
+
+
 def _read(request):
     length = request.content_length
     if length is None:
         raise ApiError(411, "length_required", {"message": "the body needs a Content-Length"})
     if length > LARGEST_BODY_BYTES:
-        raise ApiError(413, "payload_too_large", {"message": f"a body has at most {LARGEST_BODY_BYTES} bytes"})
+        raise too_large("a body")
     try:
         sent = request.bounded_stream.read(LARGEST_BODY_BYTES)
         if len(sent) < length:

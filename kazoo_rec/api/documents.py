@@ -3,9 +3,10 @@
 import uuid
 
 import gevent
+import orjson
 
 from kazoo_rec.api import tokens
-from kazoo_rec.api.body import data_of, expect
+from kazoo_rec.api.body import LARGEST_BODY_BYTES, data_of, expect, too_large
 from kazoo_rec.api.envelope import ApiError, changed_meanwhile, conflict, invalid, not_found, succeed
 from kazoo_rec.api.listing import filter_of, key_for, page_size_of, start_key_of
 from kazoo_rec.api.validation import checked
@@ -149,6 +150,8 @@ class Editor:
         kind, account_id, document_id = place
         body = {**self._run(checked, (kind, data)), "id": document_id}
         body.pop("_read_only", None)
+        if len(orjson.dumps(body)) > LARGEST_BODY_BYTES:
+            raise too_large("the document")
         _check_rights(token, kind, body, before)
         secrets = self._secrets(account_id, body, before) if kind == "user" else None
         row = {"kind": kind, "account_id": account_id, "id": document_id, "body": body}

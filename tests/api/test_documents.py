@@ -98,6 +98,24 @@ def test_a_body_that_is_none_is_refused_and_changes_nothing(root, users, store, 
     assert store.documents.since(0) == before
 
 
+def test_patches_do_not_make_a_document_larger_than_one_that_is_sent_may_be(root, users):
+    path = f"{users}/{root('PUT', users, {'username': 'ann'}).json['data']['id']}"
+    assert root("PATCH", path, {"a": "x" * 600_000}).status_code == 200
+    refused = root("PATCH", path, {"b": "x" * 600_000})
+    assert refused.status_code == 413 and "the document" in refused.json["data"]["message"]
+    assert "b" not in root("GET", path).json["data"]
+
+
+@pytest.mark.parametrize(("path", "field", "data"), [
+    ("", "numbers", {"numbers": ["1"] * 10_001}),
+    ("/callflows", "numbers", {"numbers": [str(number) for number in range(10_001)], "flow": {"module": "user"}}),
+])
+def test_a_list_of_numbers_has_an_end(root, acme, path, field, data):
+    refused = root("PUT" if path else "PATCH", f"/v2/accounts/{acme}{path}", data)
+    assert refused.status_code == 400 and refused.json["data"][field] == {"maxItems": {
+        "message": "List must have at most 10000 items", "target": 10_000, "value": None}}
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
