@@ -24,20 +24,20 @@ class Documents:
         return self._read(lambda connection: [
             dict(row) for row in connection.execute(_SINCE, {"last": seq}).mappings()])
 
-    def take_files(self, found: list[dict]) -> AsyncResult:
+    def take_files(self, found: list[dict], check=lambda _found, _others: None) -> AsyncResult:
         """Makes the documents that came from files be exactly `found`, in one transaction.
 
         `found` rows have kind, account_id, id, body, source (the file). What is unchanged keeps its `seq`; what came
-        from a file that is gone becomes a tombstone. The result is (changed, removed) as numbers.
+        from a file that is gone becomes a tombstone. `check(found, others)` is called with the documents that no file
+        has: what it raises is raised, and nothing is taken. The result is (changed, removed) as numbers.
         """
-        wanted = {_key(row): row for row in found}
-        query = select(documents).where(documents.c.deleted.is_(False))
-        known = self._read(lambda connection: {_key(row): dict(row) for row in connection.execute(query).mappings()})
-        changed = [{**row, "deleted": False} for key, row in wanted.items()
-                   if key not in known or not _same(known[key], row)]
-        removed = [row for key, row in known.items() if row["source"] is not None and key not in wanted]
+        seq, *plan = self._read(lambda connection: _planned(connection, found, check))
 
         def write(connection):
+            nonlocal seq, plan
+            if _seq(connection) != seq:
+                seq, *plan = _planned(connection, found, check)
+            changed, removed = plan
             _put(connection, changed, self._clock_ms())
             _drop(connection, removed, self._clock_ms())
             return len(changed), len(removed)
@@ -111,6 +111,21 @@ class Documents:
         return self._submit(write)
 
 
+def _planned(connection, found, check):
+    """(seq at which this holds, rows to put, rows to remove)."""
+    seq, wanted = _seq(connection), {_key(row): row for row in found}
+    known = {_key(row): dict(row) for row in connection.execute(
+        select(documents).where(documents.c.deleted.is_(False))).mappings()}
+    check(found, [row for key, row in known.items() if row["source"] is None and key not in wanted])
+    return (seq, [{**row, "deleted": False} for key, row in wanted.items()
+                  if key not in known or not _same(known[key], row)],
+            [row for key, row in known.items() if row["source"] is not None and key not in wanted])
+
+
+def _seq(connection):
+    return connection.execute(select(change.c.seq)).scalar_one()
+
+
 def _key(row):
     return row["kind"], row["account_id"], row["id"]
 
@@ -158,7 +173,7 @@ def _put(connection, rows, now_ms):
     if not rows:
         return
     connection.execute(update(change).values(seq=change.c.seq + len(rows)))
-    first = connection.execute(select(change.c.seq)).scalar_one() - len(rows) + 1
+    first = _seq(connection) - len(rows) + 1
     index(connection, rows)
     upsert = insert(documents)
     connection.execute(upsert.on_conflict_do_update(

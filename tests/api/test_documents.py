@@ -173,6 +173,15 @@ def test_what_comes_from_a_file_is_the_files(root, store):
         assert answer.status_code == 409 and "filed/account.yaml" in answer.json["data"]["message"]
 
 
+def test_what_a_file_has_no_document_of_the_api_takes(root, acme, store):
+    store.documents.take_files([{"kind": "account", "account_id": "filed", "id": "filed", "source": "filed.yaml",
+                                 "body": {"realm": "filed.example", "numbers": ["+442071838750"]}}]).get()
+    for data, field in (({"realm": "Filed.example"}, "realm"), ({"numbers": ["+44 20 7183 8750"]}, "numbers")):
+        assert "unique" in root("PATCH", f"/v2/accounts/{acme}", data).json["data"][field]
+    device = root("PUT", f"/v2/accounts/{acme}/devices", {"sip": {"username": "1", "realm": "filed.example"}})
+    assert "unique" in device.json["data"]["sip.realm"]
+
+
 @pytest.mark.parametrize(("kind", "first", "second", "field"), [
     ("devices", {"sip": {"username": "1000"}}, {"sip": {"username": "1000"}}, "sip.username"),
     ("callflows", {"numbers": ["100"], "flow": {"module": "user"}}, {"numbers": ["100"], "flow": {"module": "user"}},

@@ -395,3 +395,38 @@ def test_who_goes_with_his_file_comes_back_without_his_tokens(store):
 
 def cut_short(*_args):
     raise InterruptedError
+
+
+def test_files_are_compared_with_what_the_api_made_even_at_the_same_time(store, monkeypatch):
+    filed = [{"kind": "account", "account_id": "acme", "id": "acme", "body": {}, "source": "acme/account.yaml"}]
+    store.documents.take_files(filed).get()
+    compared, submit = [], store.documents._submit
+
+    def late(write):
+        monkeypatch.setattr(store.documents, "_submit", submit)
+        add_user(store, "ann").get()
+        return submit(write)
+
+    def check(_found, others):
+        compared.append([row["id"] for row in others])
+        if others:
+            raise InterruptedError
+
+    monkeypatch.setattr(store.documents, "_submit", late)
+    changed = [{**filed[0], "body": {"name": "Acme"}}]
+    with pytest.raises(InterruptedError):
+        store.documents.take_files(changed, check).get()
+    assert compared[:2] == [[], ["ann"]] and store.documents.get("account", "acme", "acme")["body"] == {}
+
+
+def test_passwords_that_came_from_files_are_gone_after_the_upgrade(url):
+    command.upgrade(migrations._config(url), "0001")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("INSERT INTO documents (kind, account_id, id, body, source, deleted, seq) VALUES ('user', "
+                           """'acme', 'ann', '{"username": "ann", "password": "x"}', 'ann.yaml', 0, 1)""")
+    migrate(url)
+    store = Store(url)
+    assert store.documents.get("user", "acme", "ann")["body"] == {"username": "ann"}
+    assert [row["id"] for row in store.documents.rivals({
+        "kind": "user", "account_id": "acme", "id": "new", "body": {"username": "ANN"}})] == ["ann"]
+    store.close()
