@@ -245,6 +245,30 @@ def test_an_account_is_found_by_what_it_says_now(store):
     assert said() == [False, False, False]
 
 
+def test_the_way_back_to_the_first_version_keeps_recordings_and_deliveries(url):
+    migrate(url)
+    store = Store(url)
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get()
+    store.close()
+    command.downgrade(migrations._config(url), "0001")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("SELECT recordings.id, state FROM recordings").fetchall() == [("r1", "recorded")]
+        assert "legal_hold" not in connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name = 'recordings'").fetchone()[0]
+    migrate(url)
+    store = Store(url)
+    assert [job["recording"]["id"] for job in store.deliveries.due("fs1", 1000, 10)] == ["r1"]
+    with pytest.raises(IntegrityError):
+        store.recordings._submit(lambda connection: connection.exec_driver_sql("DELETE FROM recordings")).get()
+    store.close()
+
+
+def test_a_version_is_made_of_nothing_that_later_ones_change():
+    for file in Path(migrations.__file__).parent.glob("versions/*.py"):
+        assert "kazoo_rec" not in file.read_text(), file.name
+
+
 def test_a_file_that_is_no_database_is_told_as_one(url):
     with open(url.removeprefix("sqlite:///"), "w") as file:
         file.write("hello, this is no database at all" * 40)
