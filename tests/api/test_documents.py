@@ -14,6 +14,9 @@ PUBLISHED = {"call_recording": {
     "inbound": {"offnet": {"enabled": True, "url": "https://files.example/in"}},
     "outbound": {"offnet": {"enabled": True, "url": "https://files.example/out"}}}}
 
+STRICT = {"additionalProperties": {
+    "message": "Strict checking of data is enabled; only include schema-defined properties"}}
+
 
 @pytest.fixture
 def users(acme):
@@ -114,6 +117,43 @@ def test_a_list_of_numbers_has_an_end(root, acme, path, field, data):
     refused = root("PUT" if path else "PATCH", f"/v2/accounts/{acme}{path}", data)
     assert refused.status_code == 400 and refused.json["data"][field] == {"maxItems": {
         "message": "List must have at most 10000 items", "target": 10_000, "value": None}}
+
+
+class TestCallflows:
+    @pytest.fixture
+    def callflows(self, acme):
+        return f"/v2/accounts/{acme}/callflows"
+
+    @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+    def test_data_of_actions_that_record_is_checked_wherever_they_are(self, root, callflows, method):
+        path, flow = callflows, {"module": "menu", "data": {"any": "thing"}, "children": {
+            "1": {"module": "record_call", "data": {"action": "begin", "format": "ogg", "colour": "red"}, "children": {
+                "_": {"module": "record_caller", "data": {"time_limit": 4, "label": "x"}}}},
+            "2.1": {"module": "record_call", "data": {}}, "3": {"module": "record_call"}}}
+        if method != "PUT":
+            path += "/" + root("PUT", callflows, {"flow": {"module": "user"}}).json["data"]["id"]
+        refused = root(method, path, {"flow": flow})
+        assert refused.status_code == 400 and refused.json["data"] == {
+            "flow.children.1.data.action": {"enum": {"message": "Value not found in enumerated list of values",
+                                                     "target": ["start", "stop"], "value": "begin"}},
+            "flow.children.1.data.format": {"enum": {"message": "Value not found in enumerated list of values",
+                                                     "target": ["mp3", "wav"], "value": "ogg"}},
+            "flow.children.1.data.colour": STRICT,
+            "flow.children.1.children._.data.time_limit": {"minimum": {
+                "message": "Value must be at least 5", "target": 5, "value": 4}},
+            "flow.children.1.children._.data.label": STRICT,
+            "flow.children.2%2E1.data.action": {"required": {"message": "Field is required but missing"}},
+            "flow.children.3.data": {"required": {"message": "Field is required but missing"}}}
+
+    def test_what_kazoo_takes_is_taken_and_texts_become_what_they_mean(self, root, callflows):
+        data = {"action": "start", "format": "wav", "label": "sales", "media_name": "m", "method": "post",
+                "origin": "callflow : sales", "record_min_sec": 1, "record_on_answer": True, "record_on_bridge": False,
+                "record_sample_rate": 16000, "should_follow_transfer": True, "skip_module": False, "time_limit": 600,
+                "url": "https://files.example/"}
+        said = {**data, "time_limit": "600", "record_on_answer": "true", "skip_module": "false"}
+        made = root("PUT", callflows, {"flow": {"module": "record_call", "data": said, "children": {
+            "_": {"module": "record_caller"}}}})
+        assert made.status_code == 201 and made.json["data"]["flow"]["data"] == data
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
