@@ -3,10 +3,10 @@
 import json
 import re
 
-from kazoo_rec.api.envelope import ApiError, invalid
+from kazoo_rec.api.envelope import ApiError, changed_meanwhile, invalid
 from kazoo_rec.documents.schema import MAX_DEPTH, deeper_than
 
-#: No document comes near.
+#: Of what is sent, and of a document that changes have made; none that is meant comes near.
 LARGEST_BODY_BYTES = 1024 * 1024
 
 
@@ -33,12 +33,29 @@ def envelope_of(request) -> dict:
     return request.context.envelope
 
 
+def expect(request, revision: int) -> bool:
+    """Whether the client said which revision it means, by If-Match or, where it sends a body, by `revision` in it.
+    Raises ApiError (409) where it is not this one."""
+    header = (request.get_header("If-Match") or "").strip()
+    said = {header.removeprefix("W/").strip('"')} - {"", "*"}
+    if request.method != "DELETE" and envelope_of(request).get("revision") is not None:
+        said.add(str(envelope_of(request)["revision"]))
+    if said - {str(revision)}:
+        raise changed_meanwhile()
+    return bool(said)
+
+
+def too_large(what: str) -> ApiError:
+    """Says how large `what` may be."""
+    return ApiError(413, "payload_too_large", {"message": f"{what} has at most {LARGEST_BODY_BYTES} bytes"})
+
+
 def _read(request):
     length = request.content_length
     if length is None:
         raise ApiError(411, "length_required", {"message": "the body needs a Content-Length"})
     if length > LARGEST_BODY_BYTES:
-        raise ApiError(413, "payload_too_large", {"message": f"a body has at most {LARGEST_BODY_BYTES} bytes"})
+        raise too_large("a body")
     try:
         sent = request.bounded_stream.read(LARGEST_BODY_BYTES)
         if len(sent) < length:

@@ -3,10 +3,11 @@
 import uuid
 
 import gevent
+import orjson
 
 from kazoo_rec.api import tokens
-from kazoo_rec.api.body import data_of
-from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
+from kazoo_rec.api.body import LARGEST_BODY_BYTES, data_of, expect, too_large
+from kazoo_rec.api.envelope import ApiError, changed_meanwhile, conflict, invalid, not_found, succeed
 from kazoo_rec.api.listing import filter_of, key_for, page_size_of, start_key_of
 from kazoo_rec.api.validation import checked
 from kazoo_rec.documents.clashes import clashes
@@ -118,36 +119,30 @@ class Editor:
 
     def change(self, request, response, place, make):
         """The document that there is becomes `make(its body)`; made anew where somebody else was faster, unless the
-        client said by If-Match which one it means."""
-        said = _if_match(request)
+        client said by If-Match, or `revision` in the body, which one it means."""
         for _ in range(ATTEMPTS):
             row = self._store.documents.get(*place)
             if row is None:
                 raise not_found(place[2])
-            if said is not None and said != str(row["seq"]):
-                break
+            expect(request, row["seq"])
             try:
                 written = self._write(request.context.token, place, make(row["body"]), row)
                 return self._answer(request, response, written, 200)
             except DocumentChanged:
                 continue
-        raise _conflict("the document was changed meanwhile: read it again, then change it")
+        raise changed_meanwhile()
 
     def remove(self, request, response, place):
-        said = _if_match(request)
         row = self._store.documents.get(*place)
         if row is None:
             raise not_found(place[2])
-        if said is not None and said != str(row["seq"]):
-            raise _conflict("the document was changed meanwhile")
+        expect(request, row["seq"])
         try:
             self._store.documents.remove(*place, row["seq"]).get()
         except DocumentFromFile as of_file:
             raise _of_file(of_file) from None
         except DocumentChanged:
-            raise _conflict("the document was changed meanwhile") from None
-        if place[0] == "user":
-            self._store.access.set_credentials(place[1], place[2], {}).get()
+            raise changed_meanwhile() from None
         row["body"] = {**row["body"], "_read_only": {"deleted": True}}
         self._answer(request, response, row, 200)
 
@@ -155,16 +150,17 @@ class Editor:
         kind, account_id, document_id = place
         body = {**self._run(checked, (kind, data)), "id": document_id}
         body.pop("_read_only", None)
+        if len(orjson.dumps(body)) > LARGEST_BODY_BYTES:
+            raise too_large("the document")
         _check_rights(token, kind, body, before)
         secrets = self._secrets(account_id, body, before) if kind == "user" else None
         row = {"kind": kind, "account_id": account_id, "id": document_id, "body": body}
+        # Once outside of the transaction, where comparing thousands of numbers holds nobody up; it keeps their forms.
+        self._run(_check_clashes, (row, self._store.documents.rivals(row)))
         try:
-            written = self._store.documents.put(row, before and before["seq"], _check_clashes).get()
+            return self._store.documents.put(row, before and before["seq"], _check_clashes, secrets).get()
         except DocumentFromFile as of_file:
             raise _of_file(of_file) from None
-        if secrets is not None:
-            self._store.access.set_credentials(account_id, document_id, secrets).get()
-        return written
 
     def _secrets(self, account_id, body, before):
         """What a user's new password becomes in the store; it is not kept in the document. None: nothing changes."""
@@ -247,14 +243,5 @@ def _check_clashes(row, rivals):
                           clash["message"] + taken)
 
 
-def _if_match(request):
-    said = (request.get_header("If-Match") or "").strip()
-    return None if said in ("", "*") else said.removeprefix("W/").strip('"')
-
-
-def _conflict(message):
-    return ApiError(409, "datastore_conflict", {"message": message})
-
-
 def _of_file(of_file):
-    return _conflict(f"the document comes from the file {of_file.file}, which alone may change it")
+    return conflict(f"the document comes from the file {of_file.file}, which alone may change it")

@@ -32,6 +32,16 @@ def invalid(path: str, code: str, message: str, **more) -> ApiError:
     return ApiError(400, "validation error", {path: {code: {"message": message, **more}}})
 
 
+def conflict(message: str) -> ApiError:
+    """A change that cannot be made of what there is."""
+    return ApiError(409, "datastore_conflict", {"message": message})
+
+
+def changed_meanwhile() -> ApiError:
+    """The client meant what is there no more."""
+    return conflict("it was changed meanwhile: read it again, then change it")
+
+
 def succeed(request, response, data, status: int = 200, revision: int | None = None, **more):
     """Fills the response; `more` are further members of the envelope (page_size, next_start_key)."""
     if revision is not None:

@@ -2,8 +2,8 @@
 
 from sqlalchemy import or_, true
 
-from kazoo_rec.api.body import corrected, data_of
-from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
+from kazoo_rec.api.body import corrected, data_of, expect
+from kazoo_rec.api.envelope import ApiError, changed_meanwhile, invalid, not_found, succeed
 from kazoo_rec.api.listing import (
     GREGORIAN_S,
     OF_EVERY_LIST,
@@ -90,14 +90,19 @@ class Recording:
         hold = corrected(data.get("legal_hold"))
         if type(hold) is not bool:
             raise invalid("legal_hold", "type", "Value did not match type(s): boolean", target="boolean")
-        if not self._store.recordings.hold(row["id"], hold).get():
-            raise not_found(recording_id)
-        succeed(request, response, shown(self._store.recordings.get(row["id"])))
+        seen_ms = row["updated_ms"] if expect(request, row["updated_ms"]) else None
+        if not self._store.recordings.hold(row["id"], hold, seen_ms).get():
+            found(self._store, request, account_id, recording_id)
+            raise changed_meanwhile()
+        row = self._store.recordings.get(row["id"])
+        succeed(request, response, shown(row), revision=row["updated_ms"])
 
     def on_delete(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
-        if not self._store.recordings.request_delete(row["id"], request.context.token["id"]).get():
+        seen_ms = row["updated_ms"] if expect(request, row["updated_ms"]) else None
+        if not self._store.recordings.request_delete(row["id"], request.context.token["id"], seen_ms).get():
             row = found(self._store, request, account_id, recording_id)
+            expect(request, row["updated_ms"])
             why = "is on legal hold" if row["legal_hold"] else f"is not finished: {row['state']}"
             raise ApiError(409, "conflict", {"message": f"the recording {why}", "state": row["state"]})
         succeed(request, response, {**shown(row), "_read_only": {"deleted": True}})

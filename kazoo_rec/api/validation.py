@@ -48,6 +48,7 @@ _WORDS = {
     "maxLength": ("maxLength", lambda error: f"String must not be more than {error.validator_value} characters"),
     "pattern": ("pattern", _expected),
     "format": ("wrong_format", _expected),
+    "maxItems": ("maxItems", lambda error: f"List must have at most {error.validator_value} items"),
     "uniqueItems": ("uniqueItems", lambda _: "List has an item twice"),
 }
 

@@ -101,7 +101,7 @@ class _Site:
         config = load(place / "kazoo_rec.yaml")
         migrate(config.database)
         store = Store(config.database)
-        store.documents.take_files(files.read(config.documents)).get()
+        store.documents.take_files(files.read(config.documents), files.fit).get()
         store.close()
         return config
 

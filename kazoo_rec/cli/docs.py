@@ -1,6 +1,7 @@
 """`kazoo-rec docs`: documents in files and in the store."""
 
 import json
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -29,7 +30,8 @@ def check(directory):
     Example:
       kazoo-rec docs check /etc/kazoo_rec/documents
     """
-    rows = _read(directory)
+    with _faults_told():
+        rows = files.read(directory)
     click.echo(f"{len(rows)} documents, no faults")
 
 
@@ -43,12 +45,12 @@ def import_(directory, config_file):
     Example:
       kazoo-rec docs import ./documents --config kazoo_rec.yaml
     """
-    rows = _read(directory)
-    database = load(config_file).database
-    migrate(database)
-    store = Store(database)
-    changed, removed = store.documents.take_files(rows).get()
-    store.close()
+    with _faults_told():
+        rows = files.read(directory)
+        database = load(config_file).database
+        migrate(database)
+        with closing(Store(database)) as store:
+            changed, removed = store.documents.take_files(rows, files.fit).get()
     click.echo(f"{len(rows)} documents: {changed} changed, {removed} removed")
 
 
@@ -74,9 +76,10 @@ def export(directory, config_file):
     click.echo(f"{len(rows)} documents written to {directory}")
 
 
-def _read(directory):
+@contextmanager
+def _faults_told():
     try:
-        return files.read(directory)
+        yield
     except DocumentError as faulty:
         for fault in faulty.faults:
             click.echo(f"{fault['path']}: {fault['message']}", err=True)

@@ -4,7 +4,8 @@ from kazoo_rec.documents.directory import e164
 
 
 def clashes(rows: list[dict]) -> list[dict]:
-    """Two of one id, a realm, a number or a SIP user claimed twice, an owner or an account that is not there.
+    """Two of one id; a realm, a number, a user name or a SIP user claimed twice; an owner or an account that is not
+    there.
 
     `rows` have kind, account_id, id and body. A fault has `row`, `field` (its dotted path), `message` and `rival`: the
     row that had it first, in which case the message names only what both claim; else None.
@@ -26,8 +27,8 @@ class _Claims:
             yield from self._claim("the id", (row["kind"], row["account_id"], row["id"]), row, "")
             if row["account_id"] not in self._accounts:
                 yield _fault(row, "", f"there is no account {row['account_id']}")
-            yield from {"account": self._account, "device": self._device, "callflow": self._callflow}.get(
-                row["kind"], lambda _row: ())(row)
+            yield from {"account": self._account, "user": self._user, "device": self._device,
+                        "callflow": self._callflow}[row["kind"]](row)
 
     def _account(self, row):
         body = row["body"]
@@ -35,6 +36,11 @@ class _Claims:
             yield from self._claim("the realm", body["realm"].lower(), row, "realm")
         for number in body.get("numbers") or ():
             yield from self._claim("the number", e164(number, body.get("country")), row, "numbers")
+
+    def _user(self, row):
+        if row["body"].get("username"):
+            yield from self._claim("the user name", (row["account_id"], row["body"]["username"].lower()), row,
+                                   "username")
 
     def _device(self, row):
         account, sip, owner = row["account_id"], row["body"].get("sip") or {}, row["body"].get("owner_id")

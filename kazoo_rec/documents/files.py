@@ -73,6 +73,9 @@ def read(directory: Path) -> list[dict]:
             faults.append({"path": name, "message": unreadable.strerror})
             continue
         body, found = check(kind, body)
+        if kind == "user" and not found and "password" in body:
+            found = [{"path": "password", "message": "is not taken from a file, in which others read it: make the user "
+                      "over the API, or a token for him (kazoo-rec token create)"}]
         if not found and body.get("id", document_id) != document_id:
             found = [{"path": "id", "message": f"must be {document_id!r}, as the file's name says"}]
         faults += [{"path": f"{name}: {fault['path']}" if fault["path"] else name, "message": fault["message"]}
@@ -82,6 +85,17 @@ def read(directory: Path) -> list[dict]:
     if faults:
         raise DocumentError(f"the documents in {directory} have {len(faults)} fault(s)", faults)
     return rows
+
+
+def fit(found: list[dict], others: list[dict]):
+    """Raises DocumentError with every fault, where documents of files and `others`, which were made over the API,
+    cannot both be."""
+    theirs = {id(row) for row in others}
+    faults = [clash for clash in clashes([*others, *found])
+              if clash["rival"] is None or {id(clash["row"]), id(clash["rival"])} - theirs]
+    if faults:
+        raise DocumentError(f"the documents of files and those of the API have {len(faults)} fault(s)",
+                            list(map(_told, faults)))
 
 
 def place_of(kind: str, account_id: str, document_id: str) -> Path:
@@ -114,6 +128,10 @@ def _place(path: Path):
 
 
 def _told(clash) -> dict:
-    source, field, message, rival = clash["row"]["source"], clash["field"], clash["message"], clash["rival"]
+    source, field, message, rival = _source(clash["row"]), clash["field"], clash["message"], clash["rival"]
     return {"path": f"{source}: {field}" if field else source,
-            "message": f"{message} is {rival['source']}'s already" if rival else message}
+            "message": f"{message} is {_source(rival)}'s already" if rival else message}
+
+
+def _source(row) -> str:
+    return row["source"] or f"{row['kind']} {row['id']} of account {row['account_id']}, made over the API"

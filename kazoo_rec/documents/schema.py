@@ -86,8 +86,14 @@ def _validator(kind: str) -> Validator:
     registry = Registry().with_resources((name, DRAFT202012.create_resource(schemas[name])) for name in schemas)
     # JSON Schema takes 30.0 for an integer; it would reach a command as "30.0".
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    strict = validators.extend(Draft202012Validator, type_checker=types)
+    strict = validators.extend(Draft202012Validator, {"uniqueItems": _all_differ}, type_checker=types)
     return strict({"$ref": SCHEMAS[kind]}, registry=registry, format_checker=formats)
+
+
+def _all_differ(_validator, wanted: bool, value: object, _schema: Mapping) -> Iterable[ValidationError]:
+    """jsonschema's own compares each item with each, once they are of several types: minutes for a megabyte of them."""
+    if wanted and isinstance(value, list) and len(set(map(repr, value))) < len(value):
+        yield ValidationError("has an item twice")
 
 
 @formats.checks("uri", raises=ValueError)
@@ -147,6 +153,8 @@ def _expected(schema: Mapping) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     text = TYPES[schema["type"]]
+    if "maxItems" in schema:
+        text += f" of at most {schema['maxItems']} items" + (", each once" if schema.get("uniqueItems") else "")
     if "maxLength" in schema:
         text += f" of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
     elif "minLength" in schema:

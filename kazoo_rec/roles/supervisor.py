@@ -82,7 +82,7 @@ class Supervisor:
         store = Store(self._config.database)
         try:
             rows = files.read(self._config.documents)
-            changed, removed = store.documents.take_files(rows).get()
+            changed, removed = store.documents.take_files(rows, files.fit).get()
             log.info("documents taken in", documents=len(rows), changed=changed, removed=removed)
         except DocumentError as faulty:
             if at_start and not store.documents.since(0):

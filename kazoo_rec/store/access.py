@@ -83,20 +83,6 @@ class Access:
                                         links.c.revoked_ms.is_(None)).values(revoked_ms=self._clock_ms())
         return self._submit(lambda connection: connection.execute(statement).rowcount)
 
-    def set_credentials(self, account_id: str, user_id: str, hashes: dict[str, str]) -> AsyncResult:
-        """Makes `hashes` (method → hash) all that this user can log in with."""
-        rows = [{"account_id": account_id, "user_id": user_id, "method": method, "hash": value}
-                for method, value in hashes.items()]
-
-        def write(connection):
-            connection.execute(delete(credentials).where(credentials.c.account_id == account_id,
-                                                         credentials.c.user_id == user_id))
-            if rows:
-                connection.execute(insert(credentials), rows)
-            return len(rows)
-
-        return self._submit(write)
-
     def may_log_in(self, account_id: str, user_id: str) -> bool:
         """Whether this user has credentials."""
         query = select(credentials.c.method).where(credentials.c.account_id == account_id,
@@ -125,3 +111,25 @@ class Access:
 
     def _many(self, query, values=None):
         return self._read(lambda connection: [dict(row) for row in connection.execute(query, values or {}).mappings()])
+
+
+def set_credentials(connection, account_id: str, user_id: str, hashes: dict[str, str]):
+    """Makes `hashes` (method → hash) all that this user can log in with, in a transaction that there is."""
+    connection.execute(delete(credentials).where(credentials.c.account_id == account_id,
+                                                 credentials.c.user_id == user_id))
+    if hashes:
+        connection.execute(insert(credentials), [
+            {"account_id": account_id, "user_id": user_id, "method": method, "hash": value}
+            for method, value in hashes.items()])
+
+
+def shut_out(connection, row: dict, now_ms: int):
+    """Takes all access from a document that goes: a user, or an account with everybody in it."""
+    if row["kind"] not in ("account", "user"):
+        return
+    for table in (credentials, tokens):
+        whose = table.c.account_id == row["account_id"]
+        if row["kind"] == "user":
+            whose &= table.c.user_id == row["id"]
+        connection.execute(delete(credentials).where(whose) if table is credentials else
+                           update(tokens).where(whose, tokens.c.revoked_ms.is_(None)).values(revoked_ms=now_ms))

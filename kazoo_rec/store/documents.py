@@ -1,11 +1,13 @@
 """Documents of accounts, users, devices and callflows, each with the `seq` of its last change."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
-from kazoo_rec.store.tables import account_keys, change, documents
+from kazoo_rec.store.access import set_credentials, shut_out
+from kazoo_rec.store.keys import index, key_of, rivals
+from kazoo_rec.store.tables import change, document_keys, documents
 
 #: Asked many times a second, so made once.
 _SINCE = select(documents).where(documents.c.seq > bindparam("last")).order_by(documents.c.seq)
@@ -22,22 +24,22 @@ class Documents:
         return self._read(lambda connection: [
             dict(row) for row in connection.execute(_SINCE, {"last": seq}).mappings()])
 
-    def take_files(self, found: list[dict]) -> AsyncResult:
+    def take_files(self, found: list[dict], check=lambda _found, _others: None) -> AsyncResult:
         """Makes the documents that came from files be exactly `found`, in one transaction.
 
         `found` rows have kind, account_id, id, body, source (the file). What is unchanged keeps its `seq`; what came
-        from a file that is gone becomes a tombstone. The result is (changed, removed) as numbers.
+        from a file that is gone becomes a tombstone. `check(found, others)` is called with the documents that no file
+        has: what it raises is raised, and nothing is taken. The result is (changed, removed) as numbers.
         """
-        wanted = {_key(row): row for row in found}
-        query = select(documents).where(documents.c.deleted.is_(False))
-        known = self._read(lambda connection: {_key(row): dict(row) for row in connection.execute(query).mappings()})
-        changed = [{**row, "deleted": False} for key, row in wanted.items()
-                   if key not in known or not _same(known[key], row)]
-        removed = [{**row, "deleted": True} for key, row in known.items()
-                   if row["source"] is not None and key not in wanted]
+        seq, *plan = self._read(lambda connection: _planned(connection, found, check))
 
         def write(connection):
-            _put(connection, changed + removed, self._clock_ms())
+            nonlocal seq, plan
+            if _seq(connection) != seq:
+                seq, *plan = _planned(connection, found, check)
+            changed, removed = plan
+            _put(connection, changed, self._clock_ms())
+            _drop(connection, removed, self._clock_ms())
             return len(changed), len(removed)
 
         return self._submit(write)
@@ -61,12 +63,18 @@ class Documents:
     def accounts_by(self, what: str, said: str) -> list[tuple[str, str]]:
         """(id, text) of the accounts that have `said` as their `what`: "name" or "realm", compared without case and
         blanks; or "number": of those the last digits are compared, and `text` is the number that has them."""
-        keys = account_keys.c
-        query = select(keys.account_id, keys.text).where(keys.what == what, keys.key == _key_of(what, said))
+        keys = document_keys.c
+        query = select(keys.account_id, keys.text).where(keys.kind == "account", keys.what == what,
+                                                         keys.key == key_of(what, said))
         return self._read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
-    def put(self, row: dict, seq: int | None, check) -> AsyncResult:
-        """Writes one document; the result is its row, with the new `seq`.
+    def rivals(self, row: dict) -> list[dict]:
+        """All that a row could clash with by now."""
+        return self._read(lambda connection: rivals(connection, row))
+
+    def put(self, row: dict, seq: int | None, check, credentials: dict[str, str] | None = None) -> AsyncResult:
+        """Writes one document, and what its user logs in with (method → hash; None: as before); the result is its row,
+        with the new `seq`.
 
         `row` has kind, account_id, id and body. `seq` is that of the document that it was made from, None for a new
         one. `check(row, rivals)` is called in the transaction with all that the row could clash with; what it raises
@@ -75,14 +83,17 @@ class Documents:
         """
         def write(connection):
             _expect(connection, row, seq)
-            check(row, _rivals(connection, row))
+            check(row, rivals(connection, row))
             _put(connection, [{**row, "source": None, "deleted": False}], self._clock_ms())
+            if credentials is not None:
+                set_credentials(connection, row["account_id"], row["id"], credentials)
             return _row(connection.execute(_one(row["kind"], row["account_id"], row["id"])).mappings().one())
 
         return self._submit(write)
 
     def remove(self, kind: str, account_id: str, document_id: str, seq: int) -> AsyncResult:
-        """Deletes one document, and with an account all documents of it. Raises as `put`."""
+        """Deletes one document, with an account all documents of it, and all access by them; a user's devices
+        stay, as nobody's. Raises as `put`."""
         def write(connection):
             row = {"kind": kind, "account_id": account_id, "id": document_id}
             _expect(connection, row, seq)
@@ -92,41 +103,27 @@ class Documents:
             gone = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings().all()
             if files := [one["source"] for one in gone if one["source"] is not None]:
                 raise DocumentFromFile(files[0])
-            _put(connection, [{**one, "deleted": True} for one in gone], self._clock_ms())
+            if kind == "user":
+                _disown(connection, row, self._clock_ms())
+            _drop(connection, gone, self._clock_ms())
             return len(gone)
 
         return self._submit(write)
 
 
-def index_accounts(connection, rows):
-    """Makes `account_keys` what the accounts among `rows` say; a deleted one says nothing."""
-    keys = account_keys.c
-    for row in rows:
-        if row["kind"] != "account":
-            continue
-        known = {tuple(one) for one in connection.execute(
-            select(keys.what, keys.text).where(keys.account_id == row["id"]))}
-        body = {} if row["deleted"] else row["body"]
-        said = {("name", body.get("name")), ("realm", body.get("realm")),
-                *(("number", number) for number in body.get("numbers") or ())}
-        said = {(what, text) for what, text in said if text}
-        for what, text in known - said:
-            connection.execute(delete(account_keys).where(keys.account_id == row["id"], keys.what == what,
-                                                          keys.text == text))
-        if said - known:
-            connection.execute(insert(account_keys), [
-                {"account_id": row["id"], "what": what, "text": text, "key": _key_of(what, text)}
-                for what, text in said - known])
+def _planned(connection, found, check):
+    """(seq at which this holds, rows to put, rows to remove)."""
+    seq, wanted = _seq(connection), {_key(row): row for row in found}
+    known = {_key(row): dict(row) for row in connection.execute(
+        select(documents).where(documents.c.deleted.is_(False))).mappings()}
+    check(found, [row for key, row in known.items() if row["source"] is None and key not in wanted])
+    return (seq, [{**row, "deleted": False} for key, row in wanted.items()
+                  if key not in known or not _same(known[key], row)],
+            [row for key, row in known.items() if row["source"] is not None and key not in wanted])
 
 
-#: Digits of a number's end that are compared: all national forms of it have them.
-_LAST_DIGITS = 5
-
-
-def _key_of(what, text):
-    if what == "number":
-        return "".join(filter(str.isdecimal, text))[-_LAST_DIGITS:]
-    return "".join(text.lower().split())
+def _seq(connection):
+    return connection.execute(select(change.c.seq)).scalar_one()
 
 
 def _key(row):
@@ -154,32 +151,30 @@ def _expect(connection, row, seq):
         raise DocumentFromFile(known["source"])
 
 
-def _rivals(connection, row):
-    """What could clash with a document: for accounts each other and devices of their realm; for a device accounts, its
-    owner and whoever has its SIP user; for what else is in an account that account."""
-    same = documents.c.account_id == row["account_id"]
-    which = documents.c.kind == "account"
-    if row["kind"] == "device":
-        username = (row["body"].get("sip") or {}).get("username")
-        which = or_(which, same & (documents.c.kind == "user") & (documents.c.id == row["body"].get("owner_id")),
-                    (documents.c.kind == "device") & (documents.c.body["sip"]["username"].as_string() == username))
-    elif row["kind"] == "account" and row["body"].get("realm"):
-        realm = func.lower(documents.c.body["sip"]["realm"].as_string())
-        which = or_(which, (documents.c.kind == "device") & (realm == row["body"]["realm"].lower()))
-    elif row["kind"] == "callflow":
-        which = same & documents.c.kind.in_(("account", "callflow"))
-    elif row["kind"] == "user":
-        which = same & which
-    found = connection.execute(select(documents).where(which, documents.c.deleted.is_(False))).mappings()
-    return [dict(one) for one in found if _key(one) != _key(row)]
+def _disown(connection, user, now_ms):
+    """Takes a user that goes from the devices that he owns."""
+    owned = connection.execute(select(documents).where(
+        documents.c.kind == "device", documents.c.account_id == user["account_id"], documents.c.deleted.is_(False),
+        documents.c.body["owner_id"].as_string() == user["id"])).mappings().all()
+    if files := [device["source"] for device in owned if device["source"] is not None]:
+        raise DocumentFromFile(files[0])
+    _put(connection, [{**device, "body": {name: value for name, value in device["body"].items()
+                                          if name != "owner_id"}} for device in owned], now_ms)
+
+
+def _drop(connection, rows, now_ms):
+    """Makes tombstones of documents, by which nobody gets in any more."""
+    _put(connection, [{**row, "deleted": True} for row in rows], now_ms)
+    for row in rows:
+        shut_out(connection, row, now_ms)
 
 
 def _put(connection, rows, now_ms):
     if not rows:
         return
     connection.execute(update(change).values(seq=change.c.seq + len(rows)))
-    first = connection.execute(select(change.c.seq)).scalar_one() - len(rows) + 1
-    index_accounts(connection, rows)
+    first = _seq(connection) - len(rows) + 1
+    index(connection, rows)
     upsert = insert(documents)
     connection.execute(upsert.on_conflict_do_update(
         index_elements=["kind", "account_id", "id"],

@@ -100,18 +100,19 @@ class Recordings:
             query = query.where(tuple_(recordings.c.created_ms, recordings.c.id) < tuple_(*before))
         return self._many(query.order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit))
 
-    def hold(self, recording_id: str, legal_hold: bool) -> AsyncResult:
-        """Keeps a recording from being deleted, or lets it; the result is 0 where it is deleted already."""
-        statement = (update(recordings).where(recordings.c.id == recording_id, _KEPT)
+    def hold(self, recording_id: str, legal_hold: bool, seen_ms: int | None = None) -> AsyncResult:
+        """Keeps a recording from being deleted, or lets it; the result is 0 where it is deleted already, or no longer
+        that of `seen_ms` (its `updated_ms`)."""
+        statement = (update(recordings).where(recordings.c.id == recording_id, _KEPT, *_seen(seen_ms))
                      .values(legal_hold=legal_hold, updated_ms=self._clock_ms()))
         return self._submit(lambda connection: connection.execute(statement).rowcount)
 
-    def request_delete(self, recording_id: str, who: str) -> AsyncResult:
+    def request_delete(self, recording_id: str, who: str, seen_ms: int | None = None) -> AsyncResult:
         """Has delivery remove the audio, and nothing more be sent of it; the result is 0 where it is on legal hold, not
-        finished, or deleted already."""
+        finished, deleted already, or no longer that of `seen_ms` (its `updated_ms`)."""
         now_ms = self._clock_ms()
         request = (update(recordings).where(
-            recordings.c.id == recording_id, _KEPT, recordings.c.legal_hold.is_(False),
+            recordings.c.id == recording_id, _KEPT, *_seen(seen_ms), recordings.c.legal_hold.is_(False),
             recordings.c.state.in_(FINISHED_STATES))
             .values(delete_requested_ms=now_ms, deleted_by=who, updated_ms=now_ms))
         cancel = (update(deliveries).where(deliveries.c.recording_id == recording_id, deliveries.c.state == "due")
@@ -180,3 +181,7 @@ class Recordings:
 
     def _many(self, query):
         return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+
+def _seen(updated_ms):
+    return () if updated_ms is None else (recordings.c.updated_ms == updated_ms,)

@@ -117,15 +117,17 @@ deliveries = Table(
     Index("deliveries_due", "node", "state", "next_attempt_ms"),
 )
 
-#: What an account is found by at a log-in: `what` is name, realm or number, `text` as the document has it, `key` what
-#: of it is looked up.
-account_keys = Table(
-    "account_keys", metadata,
+#: What a document is found by: `what` is name, realm, number, username…, `text` as the document has it, `key` what of
+#: it is looked up.
+document_keys = Table(
+    "document_keys", metadata,
+    Column("kind", Text, primary_key=True),
     Column("account_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("what", Text, primary_key=True),
     Column("text", Text, primary_key=True),
     Column("key", Text, nullable=False),
-    Index("account_keys_by_key", "what", "key"),
+    Index("document_keys_by_key", "what", "key"),
 )
 
 #: Engines that run, each with the `seq` up to which it has read the documents.

@@ -14,6 +14,9 @@ PUBLISHED = {"call_recording": {
     "inbound": {"offnet": {"enabled": True, "url": "https://files.example/in"}},
     "outbound": {"offnet": {"enabled": True, "url": "https://files.example/out"}}}}
 
+STRICT = {"additionalProperties": {
+    "message": "Strict checking of data is enabled; only include schema-defined properties"}}
+
 
 @pytest.fixture
 def users(acme):
@@ -98,6 +101,61 @@ def test_a_body_that_is_none_is_refused_and_changes_nothing(root, users, store, 
     assert store.documents.since(0) == before
 
 
+def test_patches_do_not_make_a_document_larger_than_one_that_is_sent_may_be(root, users):
+    path = f"{users}/{root('PUT', users, {'username': 'ann'}).json['data']['id']}"
+    assert root("PATCH", path, {"a": "x" * 600_000}).status_code == 200
+    refused = root("PATCH", path, {"b": "x" * 600_000})
+    assert refused.status_code == 413 and "the document" in refused.json["data"]["message"]
+    assert "b" not in root("GET", path).json["data"]
+
+
+@pytest.mark.parametrize(("path", "field", "data"), [
+    ("", "numbers", {"numbers": ["1"] * 10_001}),
+    ("/callflows", "numbers", {"numbers": [str(number) for number in range(10_001)], "flow": {"module": "user"}}),
+])
+def test_a_list_of_numbers_has_an_end(root, acme, path, field, data):
+    refused = root("PUT" if path else "PATCH", f"/v2/accounts/{acme}{path}", data)
+    assert refused.status_code == 400 and refused.json["data"][field] == {"maxItems": {
+        "message": "List must have at most 10000 items", "target": 10_000, "value": None}}
+
+
+class TestCallflows:
+    @pytest.fixture
+    def callflows(self, acme):
+        return f"/v2/accounts/{acme}/callflows"
+
+    @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+    def test_data_of_actions_that_record_is_checked_wherever_they_are(self, root, callflows, method):
+        path, flow = callflows, {"module": "menu", "data": {"any": "thing"}, "children": {
+            "1": {"module": "record_call", "data": {"action": "begin", "format": "ogg", "colour": "red"}, "children": {
+                "_": {"module": "record_caller", "data": {"time_limit": 4, "label": "x"}}}},
+            "2.1": {"module": "record_call", "data": {}}, "3": {"module": "record_call"}}}
+        if method != "PUT":
+            path += "/" + root("PUT", callflows, {"flow": {"module": "user"}}).json["data"]["id"]
+        refused = root(method, path, {"flow": flow})
+        assert refused.status_code == 400 and refused.json["data"] == {
+            "flow.children.1.data.action": {"enum": {"message": "Value not found in enumerated list of values",
+                                                     "target": ["start", "stop"], "value": "begin"}},
+            "flow.children.1.data.format": {"enum": {"message": "Value not found in enumerated list of values",
+                                                     "target": ["mp3", "wav"], "value": "ogg"}},
+            "flow.children.1.data.colour": STRICT,
+            "flow.children.1.children._.data.time_limit": {"minimum": {
+                "message": "Value must be at least 5", "target": 5, "value": 4}},
+            "flow.children.1.children._.data.label": STRICT,
+            "flow.children.2%2E1.data.action": {"required": {"message": "Field is required but missing"}},
+            "flow.children.3.data": {"required": {"message": "Field is required but missing"}}}
+
+    def test_what_kazoo_takes_is_taken_and_texts_become_what_they_mean(self, root, callflows):
+        data = {"action": "start", "format": "wav", "label": "sales", "media_name": "m", "method": "post",
+                "origin": "callflow : sales", "record_min_sec": 1, "record_on_answer": True, "record_on_bridge": False,
+                "record_sample_rate": 16000, "should_follow_transfer": True, "skip_module": False, "time_limit": 600,
+                "url": "https://files.example/"}
+        said = {**data, "time_limit": "600", "record_on_answer": "true", "skip_module": "false"}
+        made = root("PUT", callflows, {"flow": {"module": "record_call", "data": said, "children": {
+            "_": {"module": "record_caller"}}}})
+        assert made.status_code == 201 and made.json["data"]["flow"]["data"] == data
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
@@ -117,6 +175,27 @@ def test_a_lost_update_is_a_conflict(root, users):
     assert root("GET", path).json["data"]["a"] == 1
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_revision_in_the_body_is_obeyed(root, users, method):
+    made = root("PUT", users, {"username": "ann"}).json
+    path = f"{users}/{made['data']['id']}"
+    first = root(method, path, json={"data": {"username": "ann", "a": 1}, "revision": made["revision"]})
+    late = root(method, path, json={"data": {"username": "ann", "a": 2}, "revision": made["revision"]})
+    assert (first.status_code, late.status_code, late.json["message"]) == (200, 409, "datastore_conflict")
+    assert root("GET", path).json["data"]["a"] == 1
+
+
+def test_a_device_of_a_user_that_goes_is_nobodys(root, users, acme, store):
+    user = root("PUT", users, {"username": "ann"}).json["data"]["id"]
+    devices = f"/v2/accounts/{acme}/devices"
+    device = root("PUT", devices, {"owner_id": user, "sip": {"username": "1000"}}).json["data"]["id"]
+    seq = store.documents.since(0)[-1]["seq"]
+    assert root("DELETE", f"{users}/{user}").status_code == 200
+    changed = root("PATCH", f"{devices}/{device}", {"name": "Desk"})
+    assert changed.status_code == 200 and "owner_id" not in changed.json["data"]
+    assert {row["kind"] for row in store.documents.since(seq)} == {"user", "device"}
+
+
 def test_two_patches_at_once_both_come_through(root, users):
     path = f"{users}/{root('PUT', users, {'username': 'ann'}).json['data']['id']}"
     both = [gevent.spawn(root, "PATCH", path, {name: 1}) for name in "ab"]
@@ -132,6 +211,15 @@ def test_what_comes_from_a_file_is_the_files(root, store):
     assert shown["_read_only"] == {"source": "filed/account.yaml"}
     for answer in (root("PATCH", "/v2/accounts/filed", {"name": "x"}), root("DELETE", "/v2/accounts/filed")):
         assert answer.status_code == 409 and "filed/account.yaml" in answer.json["data"]["message"]
+
+
+def test_what_a_file_has_no_document_of_the_api_takes(root, acme, store):
+    store.documents.take_files([{"kind": "account", "account_id": "filed", "id": "filed", "source": "filed.yaml",
+                                 "body": {"realm": "filed.example", "numbers": ["+442071838750"]}}]).get()
+    for data, field in (({"realm": "Filed.example"}, "realm"), ({"numbers": ["+44 20 7183 8750"]}, "numbers")):
+        assert "unique" in root("PATCH", f"/v2/accounts/{acme}", data).json["data"][field]
+    device = root("PUT", f"/v2/accounts/{acme}/devices", {"sip": {"username": "1", "realm": "filed.example"}})
+    assert "unique" in device.json["data"]["sip.realm"]
 
 
 @pytest.mark.parametrize(("kind", "first", "second", "field"), [
@@ -245,3 +333,41 @@ def test_schemas_are_served(client):
     assert "users" in anybody("GET", "/v2/schemas").json["data"]
     assert "url" in anybody("GET", "/v2/schemas/call_recording.parameters").json["data"]["properties"]
     assert anybody("GET", "/v2/schemas/config").status_code == anybody("GET", "/v2/schemas/..").status_code == 404
+
+
+class TestUserNames:
+    def test_one_is_of_one_user_of_an_account(self, root, users):
+        ann = root("PUT", users, {"username": "Änn"}).json["data"]["id"]
+        bob = root("PUT", users, {"username": "bob"}).json["data"]["id"]
+        for refused in (root("PUT", users, {"username": "änn"}), root("PATCH", f"{users}/{bob}", {"username": "ÄNN"})):
+            assert refused.status_code == 400 and "unique" in refused.json["data"]["username"]
+        assert root("PATCH", f"{users}/{ann}", {"username": "änn"}).status_code == 200
+
+    def test_another_account_has_its_own(self, root, users):
+        globex = root("PUT", "/v2/accounts", {"name": "Globex"}).json["data"]["id"]
+        for path in (users, f"/v2/accounts/{globex}/users"):
+            assert root("PUT", path, {"username": "ann"}).status_code == 201
+
+    def test_one_that_is_given_up_is_free(self, root, users):
+        ann = root("PUT", users, {"username": "ann"}).json["data"]["id"]
+        root("PATCH", f"{users}/{ann}", {"username": "anna"})
+        assert root("PUT", users, {"username": "ann"}).status_code == 201
+
+
+class TestRivals:
+    def test_a_change_asks_for_what_it_could_clash_with_alone(self, root, acme, store):
+        for number in range(3):
+            account = root("PUT", "/v2/accounts", {
+                "name": f"n{number}", "realm": f"r{number}.example", "note": "x" * 1000,
+                "numbers": [f"+1555{number}00{last:04}" for last in range(100)]}).json["data"]["id"]
+            root("PUT", f"/v2/accounts/{account}/devices", {"sip": {"username": "1000"}})
+            root("PUT", f"/v2/accounts/{account}/devices", {"sip": {"username": "2000"}})
+        asked = {"kind": "account", "account_id": "new", "id": "new", "body": {
+            "realm": "R1.example", "numbers": ["+15552000007"]}}
+        assert sorted((row["body"].get("realm"), row["body"]["numbers"]) for row in store.documents.rivals(asked)) == [
+            ("r0.example", ["+15550000007"]), ("r1.example", ["+15551000007"]), ("r2.example", ["+15552000007"])]
+        asked = {"kind": "device", "account_id": acme, "id": "new", "body": {"sip": {
+            "username": "1000", "realm": "r1.example"}}}
+        found = store.documents.rivals(asked)
+        assert [row["body"]["sip"] for row in found if row["kind"] == "device"] == [{"username": "1000"}] * 3
+        assert all(row["body"]["numbers"] == [] for row in found if row["kind"] == "account") and len(found) == 7

@@ -1,6 +1,7 @@
 """Recordings over HTTP: found, played whole or in part, explained, kept and deleted."""
 
 import io
+from functools import partial
 
 import gevent
 import numpy as np
@@ -250,3 +251,33 @@ class TestDeletion:
     def test_nothing_else_is_changed(self, root, one, data):
         assert root("PATCH", one, data).status_code == 400
         assert root("GET", one).json["data"]["legal_hold"] is False
+
+
+@pytest.mark.parametrize(("method", "data"), [("PATCH", {"legal_hold": False}), ("DELETE", None)])
+def test_a_change_of_what_was_changed_meanwhile_is_a_conflict(root, recording, acme, clock, method, data):
+    path = f"/v2/accounts/{acme}/recordings/{recording(acme)['id']}"
+    stale = root("GET", path).headers["ETag"]
+    clock.now_s += 1
+    fresh = root("PATCH", path, {"legal_hold": False}, headers={"If-Match": stale})
+    assert fresh.status_code == 200 and fresh.headers["ETag"] != stale
+    clock.now_s += 1
+    late = root(method, path, data, headers={"If-Match": stale})
+    assert (late.status_code, late.json["message"]) == (409, "datastore_conflict")
+    assert root(method, path, data, headers={"If-Match": fresh.headers["ETag"]}).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "data"), [("PATCH", {"legal_hold": False}), ("DELETE", None)])
+def test_a_change_between_look_and_write_is_a_conflict(root, recording, acme, clock, store, monkeypatch, method, data):
+    row = recording(acme)
+    path = f"/v2/accounts/{acme}/recordings/{row['id']}"
+    seen = root("GET", path).headers["ETag"]
+
+    def late(write, *args):
+        clock.now_s += 1
+        store.recordings.update(row["id"], label="theirs").get()
+        return write(*args)
+
+    for name in ("hold", "request_delete"):
+        monkeypatch.setattr(store.recordings, name, partial(late, getattr(store.recordings, name)))
+    assert root(method, path, data, headers={"If-Match": seen}).status_code == 409
+    assert root("GET", path).json["data"]["legal_hold"] is False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kazoo_rec.documents.files import place_of, read
+from kazoo_rec.documents.files import fit, place_of, read
 from kazoo_rec.errors import DocumentError
 
 GOOD = {
@@ -87,3 +87,37 @@ def test_what_is_written_where_place_of_says_is_read_again(tmp_path):
         file.write_text("{}")
     assert {(row["kind"], row["id"]) for row in read(tmp_path)} == {
         ("account", "acme"), ("user", "ann"), ("device", "desk")}
+
+
+def test_a_password_is_not_taken_from_a_file(tmp_path):
+    [(path, message)] = faults(written(tmp_path, **{"acme/users/ann.json": '{"password": "geheim"}'})).items()
+    assert path == "acme/users/ann.json: password" and "token create" in message and "geheim" not in message
+
+
+def made(kind, account, name, **body):
+    return {"kind": kind, "account_id": account, "id": name, "body": body, "source": None}
+
+
+GLOBEX = made("account", "globex", "globex", realm="globex.example", numbers=["+15550001001"])
+
+
+@pytest.mark.parametrize(("account", "others", "told"), [
+    ("realm: GLOBEX.example", [GLOBEX], ("acme/account.yaml: realm", "globex")),
+    ('country: US\nnumbers: ["555-000-1001"]', [GLOBEX], ("acme/account.yaml: numbers", "globex")),
+    ("realm: a.example", [GLOBEX, made("device", "globex", "d", sip={"username": "1", "realm": "A.example"})],
+     ("device d of account globex, made over the API: sip.realm", "acme/account.yaml")),
+    ("realm: a.example", [made("device", "acme", "d", owner_id="bob")],
+     ("device d of account acme, made over the API: owner_id", "bob")),
+    ("realm: a.example", [made("user", "initech", "u")],
+     ("user u of account initech, made over the API", "initech")),
+])
+def test_files_and_the_api_cannot_both_have_one_thing(tmp_path, account, others, told):
+    rows = read(written(tmp_path, **{"acme/account.yaml": account}))
+    with pytest.raises(DocumentError) as raised:
+        fit(rows, others)
+    [fault] = raised.value.faults
+    assert fault["path"] == told[0] and told[1] in fault["message"]
+
+
+def test_what_is_wrong_between_documents_of_the_api_keeps_no_file_out(tmp_path):
+    fit(read(written(tmp_path)), [GLOBEX, *(made("device", "globex", name, sip={"username": "1"}) for name in "de")])

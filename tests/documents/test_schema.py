@@ -239,3 +239,25 @@ def test_depth_is_no_way_to_break_the_check(depth):
         assert all(len(fault["message"]) < 100 for fault in found)
         assert found or depth == 50
     assert quoted(deep) == "[[[...]]]"
+
+
+def test_items_of_many_types_are_not_compared_each_with_each():
+    compared = []
+
+    class Text(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(other)
+            return str.__eq__(self, other)
+
+    numbers = [item for number in range(200) for item in (Text(number), number)]
+    assert len(faults("callflow", {"numbers": numbers, "flow": {"module": "user"}})) == 200
+    assert len(compared) < 10 * len(numbers)
+
+
+@pytest.mark.parametrize(("numbers", "path"), [(["1", "1"], "numbers"), (["1", "2"], None)])
+def test_a_number_is_in_a_callflow_once(numbers, path):
+    found = faults("callflow", {"numbers": numbers, "flow": {"module": "user"}})
+    assert [(fault["path"], fault["message"]) for fault in found] == (
+        [(path, "must be a list of at most 10000 items, each once, not ['1', '1']")] if path else [])

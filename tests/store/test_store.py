@@ -245,6 +245,30 @@ def test_an_account_is_found_by_what_it_says_now(store):
     assert said() == [False, False, False]
 
 
+def test_the_way_back_to_the_first_version_keeps_recordings_and_deliveries(url):
+    migrate(url)
+    store = Store(url)
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get()
+    store.close()
+    command.downgrade(migrations._config(url), "0001")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("SELECT recordings.id, state FROM recordings").fetchall() == [("r1", "recorded")]
+        assert "legal_hold" not in connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name = 'recordings'").fetchone()[0]
+    migrate(url)
+    store = Store(url)
+    assert [job["recording"]["id"] for job in store.deliveries.due("fs1", 1000, 10)] == ["r1"]
+    with pytest.raises(IntegrityError):
+        store.recordings._submit(lambda connection: connection.exec_driver_sql("DELETE FROM recordings")).get()
+    store.close()
+
+
+def test_a_version_is_made_of_nothing_that_later_ones_change():
+    for file in Path(migrations.__file__).parent.glob("versions/*.py"):
+        assert "kazoo_rec" not in file.read_text(), file.name
+
+
 def test_a_file_that_is_no_database_is_told_as_one(url):
     with open(url.removeprefix("sqlite:///"), "w") as file:
         file.write("hello, this is no database at all" * 40)
@@ -354,3 +378,79 @@ def test_a_role_says_again_and_again_how_it_is_and_is_gone_when_it_leaves(store)
     assert (row["node"], row["role"], row["state"]) == ("fs1", "engine", {"switches": {"fs1": True}})
     store.vitals.leave("fs1", "engine").get()
     assert store.vitals.all() == []
+
+
+def add_user(store, name, credentials=None):
+    new = {"kind": "user", "account_id": "acme", "id": name, "body": {"username": name}}
+    return store.documents.put(new, None, lambda _row, _rivals: None, credentials)
+
+
+@pytest.mark.parametrize("of_account", [True, False])
+def test_a_document_and_its_credentials_come_and_go_in_one_transaction(store, of_account, monkeypatch):
+    if of_account:
+        account = {"kind": "account", "account_id": "acme", "id": "acme", "body": {}}
+        store.documents.put(account, None, lambda _row, _rivals: None).get()
+    monkeypatch.setattr("kazoo_rec.store.documents.set_credentials", cut_short)
+    with pytest.raises(InterruptedError):
+        add_user(store, "ann", {"md5": "0"}).get()
+    monkeypatch.undo()
+    assert store.documents.get("user", "acme", "ann") is None
+    add_user(store, "ann", {"md5": "1"}).get()
+    store.access.add_token({"id": "t", "hash": "h", "role": "user", "account_id": "acme", "user_id": "ann",
+                            "made_by": "test"}).get()
+    gone = ("account", "acme", "acme") if of_account else ("user", "acme", "ann")
+    monkeypatch.setattr("kazoo_rec.store.documents.shut_out", cut_short)
+    with pytest.raises(InterruptedError):
+        store.documents.remove(*gone, store.documents.get(*gone)["seq"]).get()
+    monkeypatch.undo()
+    assert store.documents.get("user", "acme", "ann") and store.access.may_log_in("acme", "ann")
+    store.documents.remove(*gone, store.documents.get(*gone)["seq"]).get()
+    assert not store.access.may_log_in("acme", "ann") and store.access.tokens()[0]["revoked_ms"]
+
+
+def test_who_goes_with_his_file_comes_back_without_his_tokens(store):
+    filed = [{"kind": "account", "account_id": "acme", "id": "acme", "body": {}, "source": "acme/account.yaml"}]
+    store.documents.take_files(filed).get()
+    store.access.add_token({"id": "t", "hash": "h", "role": "admin", "account_id": "acme", "made_by": "test"}).get()
+    store.documents.take_files([]).get()
+    store.documents.take_files(filed).get()
+    assert store.access.token("h") is None
+
+
+def cut_short(*_args):
+    raise InterruptedError
+
+
+def test_files_are_compared_with_what_the_api_made_even_at_the_same_time(store, monkeypatch):
+    filed = [{"kind": "account", "account_id": "acme", "id": "acme", "body": {}, "source": "acme/account.yaml"}]
+    store.documents.take_files(filed).get()
+    compared, submit = [], store.documents._submit
+
+    def late(write):
+        monkeypatch.setattr(store.documents, "_submit", submit)
+        add_user(store, "ann").get()
+        return submit(write)
+
+    def check(_found, others):
+        compared.append([row["id"] for row in others])
+        if others:
+            raise InterruptedError
+
+    monkeypatch.setattr(store.documents, "_submit", late)
+    changed = [{**filed[0], "body": {"name": "Acme"}}]
+    with pytest.raises(InterruptedError):
+        store.documents.take_files(changed, check).get()
+    assert compared[:2] == [[], ["ann"]] and store.documents.get("account", "acme", "acme")["body"] == {}
+
+
+def test_passwords_that_came_from_files_are_gone_after_the_upgrade(url):
+    command.upgrade(migrations._config(url), "0001")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("INSERT INTO documents (kind, account_id, id, body, source, deleted, seq) VALUES ('user', "
+                           """'acme', 'ann', '{"username": "ann", "password": "x"}', 'ann.yaml', 0, 1)""")
+    migrate(url)
+    store = Store(url)
+    assert store.documents.get("user", "acme", "ann")["body"] == {"username": "ann"}
+    assert [row["id"] for row in store.documents.rivals({
+        "kind": "user", "account_id": "acme", "id": "new", "body": {"username": "ANN"}})] == ["ann"]
+    store.close()

@@ -1,10 +1,9 @@
 """For the API: times of documents, deletion of recordings, tokens, the audit log, engines."""
 
+import json
+
 import sqlalchemy as sa
 from alembic import op
-
-from kazoo_rec.store.documents import index_accounts
-from kazoo_rec.store.tables import documents
 
 revision = "0002"
 down_revision = "0001"
@@ -21,17 +20,23 @@ def upgrade():
     op.drop_index("recordings_by_account", "recordings")
     op.create_index("recordings_of_account", "recordings", ["account_id", "created_ms", "id"], unique=False)
     op.create_index("recordings_to_delete", "recordings", ["node", "delete_requested_ms"], unique=False)
-    op.create_table(
-        "account_keys",
+    # The API shows documents; what a user logs in with is kept as hashes alone.
+    op.execute("UPDATE documents SET body = json_remove(body, '$.password') WHERE kind = 'user'")
+    keys = op.create_table(
+        "document_keys",
+        sa.Column("kind", sa.Text(), primary_key=True),
         sa.Column("account_id", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
         sa.Column("what", sa.Text(), primary_key=True),
         sa.Column("text", sa.Text(), primary_key=True),
         sa.Column("key", sa.Text(), nullable=False),
     )
-    op.create_index("account_keys_by_key", "account_keys", ["what", "key"], unique=False)
-    connection, known = op.get_bind(), documents.c
-    index_accounts(connection, connection.execute(sa.select(known.kind, known.id, known.body, known.deleted).where(
-        known.kind == "account")).mappings().all())
+    op.create_index("document_keys_by_key", "document_keys", ["what", "key"], unique=False)
+    for kind, account_id, document_id, body in op.get_bind().execute(sa.text(
+            "SELECT kind, account_id, id, body FROM documents WHERE NOT deleted")).all():
+        if found := _keys_of(kind, json.loads(body)):
+            op.bulk_insert(keys, [{"kind": kind, "account_id": account_id, "id": document_id, "what": what,
+                                   "text": text, "key": key} for what, text, key in found])
     op.create_table(
         "engines",
         sa.Column("name", sa.Text(), primary_key=True),
@@ -101,7 +106,7 @@ def upgrade():
 
 
 def downgrade():
-    for table in ("audit", "credentials", "links", "tokens", "engines", "account_keys"):
+    for table in ("audit", "credentials", "links", "tokens", "engines", "document_keys"):
         op.drop_table(table)
     op.drop_index("documents_of_account", "documents")
     for index in ("recordings_to_delete", "recordings_of_account"):
@@ -113,3 +118,15 @@ def downgrade():
     with op.batch_alter_table("documents") as documents:
         documents.drop_column("created_ms")
         documents.drop_column("modified_ms")
+
+
+def _keys_of(kind, body):
+    """(what, text, key) as the store keeps them at this version."""
+    sip = body.get("sip") or {}
+    said = {"account": [("name", body.get("name")), ("realm", body.get("realm"))],
+            "user": [("username", body.get("username"))],
+            "device": [("sip_username", sip.get("username")), ("realm", sip.get("realm"))]}.get(kind, [])
+    numbers = {"account": "number", "callflow": "callflow_number"}.get(kind)
+    said += [(numbers, number) for number in body.get("numbers") or ()] if numbers else []
+    return {(what, text, "".join(filter(str.isdecimal, text))[-5:] if what == "number" else
+             "".join(text.lower().split())) for what, text in said if text and isinstance(text, str)}
