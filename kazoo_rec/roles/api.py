@@ -1,6 +1,7 @@
 """The api: serves HTTP."""
 
 import socket
+import ssl
 from pathlib import Path
 
 import structlog
@@ -30,13 +31,8 @@ class Api:
         where the certificate cannot be used."""
         tls = self._config.api.tls()
         self._store = Store(self._config.database)
-        host, port = self._config.api.host, self._config.api.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
-        # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
-        # answer on a kept connection waits 44 ms for the acknowledgement of the head.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._server = _Server(listener, self._app(), log=None, **({"ssl_context": tls} if tls else {}))
+        listener = listen(self._config.api.host, self._config.api.port)
+        self._server = serve(listener, self._app(), tls)
         self._server.start()
 
     def _app(self):
@@ -49,6 +45,20 @@ class Api:
         if self._store is not None:
             self._store.close()
         self._threads.kill()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises OSError where the address is taken."""
+    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
+    # answer on a kept connection waits 44 ms for the acknowledgement of the head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def serve(listener: socket.socket, app, tls: ssl.SSLContext | None = None) -> WSGIServer:
+    """A server, not yet started, with a WSGI application."""
+    return _Server(listener, app, log=None, **({"ssl_context": tls} if tls else {}))
 
 
 class _Server(WSGIServer):
