@@ -4,8 +4,9 @@ from functools import cache
 from operator import itemgetter
 
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, case, func, select, tuple_, update
+from sqlalchemy import bindparam, case, func, select, text, tuple_, update
 
+from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, recordings
 
 #: States in which the switch may still be writing the file.
@@ -19,7 +20,12 @@ FINISHED_STATES = ("recorded", "discarded", "failed")
 
 _INSERT = recordings.insert()
 
+_ONE = Statement(select(recordings).where(recordings.c.id == bindparam("its_id")))
+
 _KEPT = recordings.c.delete_requested_ms.is_(None)
+
+#: In clear, for SQLite to see that the index has all of it.
+_TO_DELETE = text("delete_requested_ms IS NOT NULL AND state != 'deleted'")
 
 
 @cache
@@ -31,10 +37,11 @@ def _update(columns, states=None):
 
 
 class Recordings:
-    """What is known of every recording; `read(fn)` runs a query, `submit(fn)` a write (both as `Store` gives them)."""
+    """What is known of every recording; `read(fn)` runs a query, `look_up(statement, values)` one by a key,
+    `submit(fn)` a write (all as `Store` gives them)."""
 
-    def __init__(self, read, submit, clock_ms):
-        self._read, self._submit, self._clock_ms = read, submit, clock_ms
+    def __init__(self, read, look_up, submit, clock_ms):
+        self._read, self._look_up, self._submit, self._clock_ms = read, look_up, submit, clock_ms
 
     def insert(self, row: dict) -> AsyncResult:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
@@ -72,7 +79,8 @@ class Recordings:
 
     def get(self, recording_id: str) -> dict | None:
         """One recording, or None."""
-        return self._one(select(recordings).where(recordings.c.id == recording_id))
+        rows = self._look_up(_ONE, {"its_id": recording_id})
+        return rows[0] if rows else None
 
     def stopped(self, node: str, limit: int) -> list[dict]:
         """What delivery has to finish on `node`: oldest first."""
@@ -128,7 +136,7 @@ class Recordings:
     def to_delete(self, node: str, limit: int) -> list[dict]:
         """What delivery has to remove the audio of on `node`."""
         return self._many(select(recordings).where(
-            recordings.c.node == node, recordings.c.delete_requested_ms.is_not(None), recordings.c.state != "deleted")
+            recordings.c.node == node, _TO_DELETE)
             .order_by(recordings.c.delete_requested_ms).limit(limit))
 
     def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
@@ -173,10 +181,6 @@ class Recordings:
     @staticmethod
     def _of_state(node, states):
         return select(recordings).where(recordings.c.node == node, recordings.c.state.in_(states))
-
-    def _one(self, query):
-        rows = self._many(query)
-        return rows[0] if rows else None
 
     def _many(self, query):
         return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
