@@ -5,15 +5,22 @@ import ssl
 from pathlib import Path
 
 import structlog
-from gevent.pywsgi import WSGIServer
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from kazoo_rec.api.app import make_app
 from kazoo_rec.config import Config
 from kazoo_rec.store import Store
 from kazoo_rec.threads import Threads
 
-#: Threads that validate documents, hash passwords, encode and read files.
-THREADS = 4
+#: Threads that validate documents, hash passwords and read files, and those that encode.
+THREADS, ENCODING_THREADS = 4, 2
+
+#: Connections at once; whoever comes then waits until one ends. Each may have a file open.
+CONNECTIONS = 400
+
+#: Seconds that a client may leave a connection idle, or take for `SENT_AT_ONCE` bytes of an answer.
+WITHIN_S, SENT_AT_ONCE = 30.0, 64 * 1024
 
 log = structlog.get_logger()
 
@@ -24,7 +31,7 @@ class Api:
     def __init__(self, config: Config):
         self._config = config
         self._store = self._server = None
-        self._threads = Threads(THREADS)
+        self._threads, self._encoding_threads = Threads(THREADS), Threads(ENCODING_THREADS)
 
     def start(self):
         """Raises StoreError where the database is another version's, OSError where the address is taken, ConfigError
@@ -37,7 +44,7 @@ class Api:
 
     def _app(self):
         return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply,
-                        public_url=self._config.api.public_url)
+                        public_url=self._config.api.public_url, encode=self._encoding_threads.apply)
 
     def stop(self):
         if self._server is not None:
@@ -45,6 +52,7 @@ class Api:
         if self._store is not None:
             self._store.close()
         self._threads.kill()
+        self._encoding_threads.kill()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,7 +66,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(listener: socket.socket, app, tls: ssl.SSLContext | None = None) -> WSGIServer:
     """A server, not yet started, with a WSGI application."""
-    return _Server(listener, app, log=None, **({"ssl_context": tls} if tls else {}))
+    return _Server(listener, app, log=None, spawn=Pool(CONNECTIONS), handler_class=_Handler,
+                   **({"ssl_context": tls} if tls else {}))
+
+
+class _Handler(WSGIHandler):
+    """Cuts a client that has stopped, be it sending or reading: it would keep its place and its file for ever."""
+
+    def __init__(self, client_socket, address, server, rfile=None):
+        client_socket.settimeout(WITHIN_S)  # of each `recv` and each `sendall`
+        super().__init__(client_socket, address, server, rfile)
+
+    def _sendall(self, data):
+        left = memoryview(data)
+        while left:
+            super()._sendall(left[:SENT_AT_ONCE])
+            left = left[SENT_AT_ONCE:]
 
 
 class _Server(WSGIServer):
