@@ -1,6 +1,7 @@
 """The API over 1,000,000 recordings, 20 calls a second being recorded beside it: `PYTHONPATH=. python bench/api.py`.
 
-All of `kazoo-rec run`, with its defaults, and `kazoo-rec simulate` as its switch, whose every call is recorded twice.
+All of `kazoo-rec run`, with its defaults, and `kazoo-rec simulate` as its switch, in the realtime class as FreeSWITCH
+is, whose every call is recorded twice.
 The recordings are of 5 accounts with 40 users each, over 12 months; each account is asked with a token of its own, and
 every request is written into the audit log, as always. Four figures:
 
@@ -38,6 +39,7 @@ from gevent import subprocess  # noqa: E402
 
 from kazoo_rec.api import tokens  # noqa: E402
 from kazoo_rec.api.listing import key_for  # noqa: E402
+from kazoo_rec.roles.priority import with_the_switch  # noqa: E402
 from kazoo_rec.store import epoch_ms  # noqa: E402
 from kazoo_rec.store.migrations import migrate  # noqa: E402
 
@@ -245,10 +247,10 @@ def download(port: str, request: str):
 
 
 @contextmanager
-def process(*arguments, log: Path):
-    """A process that is ended afterwards."""
+def process(*arguments, log: Path, stand=None):
+    """A process that is ended afterwards; `stand()` puts it into its scheduling class."""
     with log.open("wb") as written:
-        child = subprocess.Popen(arguments, cwd=ROOT, stdout=written, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(arguments, cwd=ROOT, stdout=written, stderr=subprocess.STDOUT, preexec_fn=stand)
     try:
         yield child
     finally:
@@ -325,7 +327,7 @@ def with_calls(database: Database, directory: Path) -> dict:
          "called": {"phone": "bob", "answers": 0.5}} for number in range(CALLS_PER_S * CALLING_S)]}))
     found = {}
     with process(sys.executable, "-m", "kazoo_rec", "simulate", "--port", "0", "--calls", str(calls),
-                 "--recordings", str(directory / "recordings"), log=log):
+                 "--recordings", str(directory / "recordings"), log=log, stand=with_the_switch):
         switch = until(lambda: re.search(r"127\.0\.0\.1:(\d+);", log.read_text()), "the simulator did not start")
         with product(directory, int(switch[1])) as port:
             begin_ms = epoch_ms()

@@ -2,7 +2,7 @@
 
 from kazoo_rec.api import tokens
 from kazoo_rec.api.body import data_of
-from kazoo_rec.api.door import enter
+from kazoo_rec.api.door import enter, written
 from kazoo_rec.api.envelope import ApiError, invalid, succeed
 from kazoo_rec.documents.directory import NUMBER_LIMIT, e164
 
@@ -25,7 +25,7 @@ class Login:
         secret, row = tokens.make(**{
             **found, "made_by": f"log-in from {request.remote_addr}",
             "expires_ms": min(expires_ms, found.get("expires_ms") or expires_ms)})
-        self._store.access.add_token(row).get()
+        written(self._store.access.add_token(row))
         enter(request, row["account_id"], row["id"], row["user_id"])
         succeed(request, response, {"account_id": row["account_id"], "owner_id": row["user_id"], "role": row["role"]},
                 201, auth_token=secret)
@@ -36,11 +36,14 @@ class ApiAuth(Login):
     live longer."""
 
     def _whose(self, data, address):
-        hashed = tokens.hash_of(_text(data, "api_key"))
+        said = _text(data, "api_key")
+        guesser, hashed = (address, said), tokens.hash_of(said)
+        self._throttle.attempt(guesser)
         key = self._store.access.token(hashed) if hashed else None
         if key is None or key["parent"] is not None:
-            self._throttle.attempt(address)
+            self._throttle.attempt(address)  # who says another one each time
             raise _unknown()
+        self._throttle.succeeded(guesser)
         return {**{name: key[name] for name in ("role", "account_id", "user_id", "methods", "paths", "expires_ms")},
                 "parent": key["id"]}
 

@@ -3,6 +3,7 @@
 from sqlalchemy import or_, true
 
 from kazoo_rec.api.body import corrected, data_of
+from kazoo_rec.api.door import written
 from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
 from kazoo_rec.api.listing import (
     GREGORIAN_S,
@@ -72,6 +73,7 @@ class Recording:
 
     def on_get(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
+        response.set_header("Vary", "Accept")
         presentation = self._sound.asked_of(request, row)
         if presentation is not None:
             self._sound.play(request, response, row, *presentation)
@@ -90,13 +92,13 @@ class Recording:
         hold = corrected(data.get("legal_hold"))
         if type(hold) is not bool:
             raise invalid("legal_hold", "type", "Value did not match type(s): boolean", target="boolean")
-        if not self._store.recordings.hold(row["id"], hold).get():
+        if not written(self._store.recordings.hold(row["id"], hold)):
             raise not_found(recording_id)
         succeed(request, response, shown(self._store.recordings.get(row["id"])))
 
     def on_delete(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
-        if not self._store.recordings.request_delete(row["id"], request.context.token["id"]).get():
+        if not written(self._store.recordings.request_delete(row["id"], request.context.token["id"])):
             row = found(self._store, request, account_id, recording_id)
             why = "is on legal hold" if row["legal_hold"] else f"is not finished: {row['state']}"
             raise ApiError(409, "conflict", {"message": f"the recording {why}", "state": row["state"]})
