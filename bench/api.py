@@ -7,7 +7,7 @@ every request is written into the audit log, as always. Four figures:
 
 - GET of one recording and of a page of 50, as many of each, together 100 a second at random times, whether the ones
   before are answered or not: each answer's time is from when it was to be asked for;
-- GETs of one recording a second, on 8 connections without a pause, beside a Falcon resource that does nothing but give
+- GETs of one recording a second, on 32 connections without a pause, beside a Falcon resource that does nothing but give
   the same bytes, behind the same server, on the same connections. No calls meanwhile: they would hold up both;
 - a page behind nine tenths of an account's recordings beside its first page;
 - from the answer of a leg to its recording, as the rows have it, while a file of 1 GB is downloaded, again and again,
@@ -48,7 +48,7 @@ GOAL_MS, GOAL_RATIO, DEEP_GOAL, DOWNLOAD_GOAL_MS = 20, 0.3, 1.5, 5
 ROWS = 1_000_000
 ACCOUNTS, USERS, MONTHS = 5, 40, 12
 PER_S, SECONDS = 100, 30
-ROUNDS, ROUND_S, CONNECTIONS = 3, 5, 8
+ROUNDS, ROUND_S, CONNECTIONS = 3, 5, 32
 PAGES = 200
 CALLS_PER_S, CALL_S, CALLING_S = 20, 5, 240
 DOWNLOAD_BYTES, DOWNLOAD_S = 1_000_000_000, 20

@@ -72,13 +72,14 @@ class Recording:
         self.roles = {"GET": READERS, "PATCH": {"admin"}, "DELETE": {"admin"}}
 
     def on_get(self, request, response, account_id, recording_id):
+        deliveries = self._store.deliveries.ask_for(recording_id)
         row = found(self._store, request, account_id, recording_id)
         response.set_header("Vary", "Accept")
         presentation = self._sound.asked_of(request, row)
         if presentation is not None:
             self._sound.play(request, response, row, *presentation)
         else:
-            told = {**shown(row), "deliveries": [_delivery(one) for one in self._store.deliveries.of(row["id"])]}
+            told = {**shown(row), "deliveries": [_delivery(one) for one in deliveries.get()]}
             succeed(request, response, told, revision=row["updated_ms"])
 
     def on_patch(self, request, response, account_id, recording_id):

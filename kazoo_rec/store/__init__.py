@@ -49,7 +49,7 @@ class Store:
         self._looking, self._reading = reading(url), reading(url)
         self._writing = writing(url)
         self._writer = Writer(self._writing, f"{self.path}.lock", self._writes)
-        submit, look_up = self._writer.submit, Reader(self._looking, self._looks).rows
+        submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
         self.documents = Documents(self._read, submit, clock_ms)
         self.access = Access(self._read, look_up, submit, clock_ms)
         self.engines = Engines(self._read, submit, clock_ms)

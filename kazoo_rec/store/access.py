@@ -50,7 +50,7 @@ class Access:
     def token(self, hashed: str) -> dict | None:
         """The token with this hash; None where it is none, is expired or revoked, or what it stands on is: its key, its
         user's credentials and rank, its user, its account."""
-        rows = self._look_up(_TOKEN, {"hash": hashed, "now_ms": self._clock_ms()})
+        rows = self._look_up(_TOKEN, {"hash": hashed, "now_ms": self._clock_ms()}).get()
         return rows[0] if rows else None
 
     def tokens(self) -> list[dict]:
@@ -71,7 +71,7 @@ class Access:
     def link(self, hashed: str) -> dict | None:
         """The link with this hash, whether it still plays or not; `stands` is false where the token that made it is no
         longer good, though not for its age."""
-        rows = self._look_up(_LINK, {"hash": hashed})
+        rows = self._look_up(_LINK, {"hash": hashed}).get()
         return rows[0] if rows else None
 
     def links(self, recording_id: str) -> list[dict]:

@@ -58,6 +58,10 @@ class Deliveries:
 
     def of(self, recording_id: str) -> list[dict]:
         """Every delivery of one recording."""
+        return self.ask_for(recording_id).get()
+
+    def ask_for(self, recording_id: str) -> AsyncResult:
+        """The result is what `of` gives: for who asks for the recording in the same turn."""
         return self._look_up(_OF, {"its_recording": recording_id})
 
     def waiting(self) -> tuple[int, int | None, int | None]:

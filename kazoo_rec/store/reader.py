@@ -14,17 +14,17 @@ class Reader:
     """Parameters: an SQLAlchemy engine, and a `gevent.threadpool.ThreadPool` of one thread that has it for itself."""
 
     def __init__(self, engine, pool):
-        self._engine, self._pool = engine, pool
+        self._engine, self._pool, self._database = engine, pool, None
         self._waiting: deque = deque()
         self._turn = None
 
-    def rows(self, statement, values: dict) -> list[dict]:
-        """What a `Statement` finds. Raises as sqlite3 does."""
+    def ask(self, statement, values: dict) -> AsyncResult:
+        """The result is what a `Statement` finds, or what sqlite3 raises."""
         done = AsyncResult()
         self._waiting.append((statement, values, done))
         if self._turn is None:
             self._turn = gevent.spawn(self._look_up)
-        return done.get()
+        return done
 
     def _look_up(self):
         try:
@@ -39,12 +39,12 @@ class Reader:
             self._turn = None
 
     def _all(self, asked):
+        if self._database is None:
+            self._database = self._engine.raw_connection()
         found = []
-        with self._engine.connect() as connection:
-            database = connection.connection.dbapi_connection
-            for statement, values, _ in asked:
-                try:
-                    found.append((statement.rows(database, values), None))
-                except Exception as error:  # noqa: BLE001 - travels to whoever asked
-                    found.append((None, error))
+        for statement, values, _ in asked:
+            try:
+                found.append((statement.rows(self._database.dbapi_connection, values), None))
+            except Exception as error:  # noqa: BLE001 - travels to whoever asked
+                found.append((None, error))
         return found

@@ -86,7 +86,7 @@ class Recordings:
 
     def get(self, recording_id: str) -> dict | None:
         """One recording, or None."""
-        rows = self._look_up(_ONE, {"its_id": recording_id})
+        rows = self._look_up(_ONE, {"its_id": recording_id}).get()
         return rows[0] if rows else None
 
     def stopped(self, node: str, limit: int) -> list[dict]:

@@ -388,8 +388,8 @@ def test_what_is_to_be_removed_is_found_without_a_walk_past_all_that_was(store):
 def test_a_look_up_that_fails_fails_alone(url):
     threads, parsed = Threads(1), select(func.json_extract(bindparam("text"), "$.a").label("a"))
     reader, statement = Reader(reading(url), threads), Statement(parsed)
-    found = [gevent.spawn(reader.rows, statement, {"text": text}) for text in ('{"a": 1}', "{", '{"a": 2}')]
-    gevent.joinall(found, timeout=10)
+    found = [reader.ask(statement, {"text": text}) for text in ('{"a": 1}', "{", '{"a": 2}')]
+    gevent.wait(found, timeout=10)
     assert [one.value for one in found] == [[{"a": 1}], None, [{"a": 2}]]
     assert isinstance(found[1].exception, sqlite3.OperationalError)
     threads.kill()
