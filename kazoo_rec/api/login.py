@@ -11,6 +11,10 @@ _ACCOUNT_KEYS = ("account_name", "account_realm", "phone_number")
 #: Characters of what is said at a log-in.
 LONGEST = 255
 
+#: Digits that the national form of a number has before it at most (Mexico's 044, Hungary's 06): the others are in all
+#: its forms.
+TRUNK_DIGITS = 3
+
 
 class Login:
     """What both ways have in common. Parameters: the store, `Throttle`, `run(function, args)` on a thread, the wall
@@ -75,13 +79,20 @@ class UserAuth(Login):
             found = {account_id for account_id, _ in self._store.documents.accounts_by(key[8:], said)}
         else:
             found = {account_id for account_id, number in self._store.documents.accounts_by("number", said)
-                     if self._is(account_id, number, said)}
+                     if _alike(number, said) and self._is(account_id, number, said)}
         return found.pop() if len(found) == 1 else None
 
     def _is(self, account_id, number, said):
         account = self._store.documents.get("account", account_id, account_id)
         country = account and account["body"].get("country")
         return account is not None and e164(number, country) == e164(said, country)
+
+
+def _alike(number, said):
+    """Whether two forms of a number may be of one: it costs no look at the account."""
+    one, other = ("".join(filter(str.isdecimal, text)) for text in (number, said))
+    count = max(1, min(len(one), len(other)) - TRUNK_DIGITS)
+    return one[-count:] == other[-count:]
 
 
 def _unknown():

@@ -165,6 +165,19 @@ class TestLogIn:
         assert answer.status_code == 201
         assert answer.json["data"] == {"account_id": acme, "owner_id": ann["id"], "role": "admin"}
 
+    @pytest.mark.parametrize("said", ["+15550001001", "15550001001", "5550001001"])
+    def test_no_account_is_read_for_the_end_of_its_number(
+            self, client, root, acme, ann, store, monkeypatch, said):
+        for number in range(3):
+            root("PUT", "/v2/accounts", {"name": f"Near {number}", "realm": f"near{number}.example", "country": "US",
+                                         "numbers": [f"+1555{number + 1}001001"]})
+        read, get = [], store.documents.get
+        monkeypatch.setattr(store.documents, "get", lambda *which: read.append(which) or get(*which))
+        credentials = tokens.credentials_hashes("ann", "secret")["md5"]
+        answer = client()("PUT", "/v2/user_auth", {"credentials": credentials, "phone_number": said})
+        assert answer.status_code == 201
+        assert read == [("account", acme, acme), ("user", acme, ann["id"])]
+
     def test_the_password_is_nowhere(self, ann, store, tmp_path, root, acme):
         assert "password" not in ann
         credentials = tokens.credentials_hashes("ann", "secret")
