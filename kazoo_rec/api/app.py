@@ -23,11 +23,11 @@ from kazoo_rec.store import epoch_ms
 
 
 def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms,
-             public_url: str | None = None) -> falcon.App:
+             public_url: str | None = None, encode=None) -> falcon.App:
     """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds,
-    `public_url` is what links begin with."""
+    `encode` likewise what takes seconds (None: as `run`), `public_url` is what links begin with."""
     throttle = Throttle(clock)
-    app = _App(middleware=[Door(store.access, throttle, node)])
+    app = _App(middleware=[Door(store.access, throttle, node, run)])
     app.add_error_handler(Exception, fail_unforeseen)
     app.add_error_handler(ApiError, fail)
     app.add_error_handler(falcon.HTTPError, fail_as_falcon)
@@ -45,7 +45,7 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/accounts", Documents("account", store, editor))
     app.add_route("/v2/accounts/{account_id}", Document("account", store, editor))
     app.add_route("/v2/accounts/{account_id}/audit", Audit(store))
-    sound, recording = Sound(recordings_dir, run), "/v2/accounts/{account_id}/recordings/{recording_id}"
+    sound, recording = Sound(recordings_dir, run, encode or run), "/v2/accounts/{account_id}/recordings/{recording_id}"
     app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
     app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
     app.add_route(recording, Recording(store, sound))

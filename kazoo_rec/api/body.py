@@ -9,6 +9,9 @@ from kazoo_rec.documents.schema import MAX_DEPTH, deeper_than
 #: Of what is sent, and of a document that changes have made; none that is meant comes near.
 LARGEST_BODY_BYTES = 1024 * 1024
 
+#: Above that others would feel it that the hub reads a body: a thread does.
+AT_ONCE_BYTES = 64 * 1024
+
 
 def data_of(request) -> dict:
     """The `data` object of the body. Raises ApiError (400, 411, 413) for everything else."""
@@ -60,10 +63,7 @@ def _read(request):
         sent = request.bounded_stream.read(LARGEST_BODY_BYTES)
         if len(sent) < length:
             raise OSError
-        body = json.loads(sent.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
-        if deeper_than(MAX_DEPTH, body):
-            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
-        _check_values(body)
+        body = request.context.run(_parse, (sent,)) if length > AT_ONCE_BYTES else _parse(sent)
     except RecursionError:
         raise _broken(f"is nested deeper than {MAX_DEPTH} levels") from None
     except OSError:
@@ -72,6 +72,14 @@ def _read(request):
         raise _broken(str(broken)) from None
     if not isinstance(body, dict):
         raise invalid("json", "type", "Value did not match type(s): object", target="object")
+    return body
+
+
+def _parse(sent):
+    body = json.loads(sent.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
+    if deeper_than(MAX_DEPTH, body):
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+    _check_values(body)
     return body
 
 

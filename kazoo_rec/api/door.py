@@ -10,8 +10,8 @@ from kazoo_rec.api import tokens
 from kazoo_rec.api.body import envelope_of
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
 
-#: Seconds within which the audit log takes an entry; an answer that it did not take is not given.
-AUDIT_WITHIN_S = 5.0
+#: Seconds for a write to be durable, the entry of the audit log too: an answer that it did not take is not given.
+WRITTEN_WITHIN_S = 5.0
 
 #: The largest body that is read for a token.
 LARGEST_STRANGERS_BYTES = 64 * 1024
@@ -28,16 +28,16 @@ class Door:
     a method that is not in it is for superadmins alone; HEAD is for whom GET is; a resource without `roles` is open to
     everybody. Whoever has an account's token sees nothing of another account, not even that it exists.
 
-    Parameters: the store's `access`, `Throttle`, `node` for the envelopes.
+    Parameters: the store's `access`, `Throttle`, `node` for the envelopes, `run(function, args)` on a thread.
     """
 
-    def __init__(self, access, throttle, node: str):
-        self._access, self._throttle, self._node = access, throttle, node
+    def __init__(self, access, throttle, node: str, run):
+        self._access, self._throttle, self._node, self._run = access, throttle, node, run
 
     def process_request(self, request, _response):
         request.context.request_id = uuid.uuid4().hex
         request.context.node, request.context.token, request.context.sent = self._node, None, None
-        request.context.entry = None
+        request.context.entry, request.context.run = None, self._run
 
     def process_resource(self, request, _response, resource, params):
         if not all(_ID.fullmatch(params[name]) for name in params if name not in ("schema", "call_id")):
@@ -67,17 +67,22 @@ class Door:
             return
         entry = {**entry, "remote": request.remote_addr, "method": request.method, "status": int(response.status_code),
                  "sent": request.context.sent, "request_id": request.context.request_id}
-        with Timeout(AUDIT_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the audit log is not there"})):
-            self._access.note(entry).get()
+        written(self._access.note(entry))
 
     def _token(self, request):
         hashed = tokens.hash_of(_secret(request) or _secret_of_body(request))
         token = self._access.token(hashed) if hashed else None
         if token is None:
             self._throttle.attempt(request.remote_addr)
-            log.warning("a request without a valid token", remote=request.remote_addr, path=request.path[:200])
+            log.warning("a request without a valid token", remote=request.remote_addr, path=request.uri_template)
             raise ApiError(401, "invalid_credentials", {"message": "invalid credentials"})
         return token
+
+
+def written(result):
+    """What a write of the store gives. Raises ApiError (503) where it takes too long."""
+    with Timeout(WRITTEN_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the database does not write"})):
+        return result.get()
 
 
 def enter(request, account_id: str | None, who: str, user_id: str | None, path: str | None = None):

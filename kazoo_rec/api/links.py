@@ -2,7 +2,7 @@
 
 from kazoo_rec.api import tokens
 from kazoo_rec.api.body import corrected, data_of
-from kazoo_rec.api.door import enter
+from kazoo_rec.api.door import enter, written
 from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
 from kazoo_rec.api.recordings import found
 from kazoo_rec.api.sound import CHOICES, one_of
@@ -39,7 +39,7 @@ class Links:
         link = {"id": token["id"], "hash": token["hash"], "account_id": account_id, "recording_id": row["id"],
                 **{name: one_of(name, data.get(name), row) for name in CHOICES},
                 "made_by": request.context.token["id"], "expires_ms": self._clock_ms() + span_s * 1000}
-        self._store.access.add_link(link).get()
+        written(self._store.access.add_link(link))
         prefix = (self._public_url or request.prefix).rstrip("/")
         succeed(request, response, {**_shown(link), "url": f"{prefix}/v2/links/{secret}"}, 201)
 
@@ -52,7 +52,7 @@ class Link:
 
     def on_delete(self, request, response, account_id, recording_id, link_id):
         row = found(self._store, request, account_id, recording_id)
-        if not self._store.access.revoke_link(row["id"], link_id).get():
+        if not written(self._store.access.revoke_link(row["id"], link_id)):
             raise not_found(link_id)
         succeed(request, response, {"id": link_id, "revoked": True})
 

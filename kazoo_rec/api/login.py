@@ -2,7 +2,7 @@
 
 from kazoo_rec.api import tokens
 from kazoo_rec.api.body import data_of
-from kazoo_rec.api.door import enter
+from kazoo_rec.api.door import enter, written
 from kazoo_rec.api.envelope import ApiError, invalid, succeed
 from kazoo_rec.documents.directory import NUMBER_LIMIT, e164
 
@@ -10,6 +10,10 @@ _ACCOUNT_KEYS = ("account_name", "account_realm", "phone_number")
 
 #: Characters of what is said at a log-in.
 LONGEST = 255
+
+#: Digits that the national form of a number has before it at most (Mexico's 044, Hungary's 06): the others are in all
+#: its forms.
+TRUNK_DIGITS = 3
 
 
 class Login:
@@ -25,7 +29,7 @@ class Login:
         secret, row = tokens.make(**{
             **found, "made_by": f"log-in from {request.remote_addr}",
             "expires_ms": min(expires_ms, found.get("expires_ms") or expires_ms)})
-        self._store.access.add_token(row).get()
+        written(self._store.access.add_token(row))
         enter(request, row["account_id"], row["id"], row["user_id"])
         succeed(request, response, {"account_id": row["account_id"], "owner_id": row["user_id"], "role": row["role"]},
                 201, auth_token=secret)
@@ -36,11 +40,14 @@ class ApiAuth(Login):
     live longer."""
 
     def _whose(self, data, address):
-        hashed = tokens.hash_of(_text(data, "api_key"))
+        said = _text(data, "api_key")
+        guesser, hashed = (address, said), tokens.hash_of(said)
+        self._throttle.attempt(guesser)
         key = self._store.access.token(hashed) if hashed else None
         if key is None or key["parent"] is not None:
-            self._throttle.attempt(address)
+            self._throttle.attempt(address)  # who says another one each time
             raise _unknown()
+        self._throttle.succeeded(guesser)
         return {**{name: key[name] for name in ("role", "account_id", "user_id", "methods", "paths", "expires_ms")},
                 "parent": key["id"]}
 
@@ -72,13 +79,20 @@ class UserAuth(Login):
             found = {account_id for account_id, _ in self._store.documents.accounts_by(key[8:], said)}
         else:
             found = {account_id for account_id, number in self._store.documents.accounts_by("number", said)
-                     if self._is(account_id, number, said)}
+                     if _alike(number, said) and self._is(account_id, number, said)}
         return found.pop() if len(found) == 1 else None
 
     def _is(self, account_id, number, said):
         account = self._store.documents.get("account", account_id, account_id)
         country = account and account["body"].get("country")
         return account is not None and e164(number, country) == e164(said, country)
+
+
+def _alike(number, said):
+    """Whether two forms of a number may be of one: it costs no look at the account."""
+    one, other = ("".join(filter(str.isdecimal, text)) for text in (number, said))
+    count = max(1, min(len(one), len(other)) - TRUNK_DIGITS)
+    return one[-count:] == other[-count:]
 
 
 def _unknown():

@@ -3,6 +3,7 @@
 from sqlalchemy import or_, true
 
 from kazoo_rec.api.body import corrected, data_of, expect
+from kazoo_rec.api.door import written
 from kazoo_rec.api.envelope import ApiError, changed_meanwhile, invalid, not_found, succeed
 from kazoo_rec.api.listing import (
     GREGORIAN_S,
@@ -71,12 +72,14 @@ class Recording:
         self.roles = {"GET": READERS, "PATCH": {"admin"}, "DELETE": {"admin"}}
 
     def on_get(self, request, response, account_id, recording_id):
+        deliveries = self._store.deliveries.ask_for(recording_id)
         row = found(self._store, request, account_id, recording_id)
+        response.set_header("Vary", "Accept")
         presentation = self._sound.asked_of(request, row)
         if presentation is not None:
             self._sound.play(request, response, row, *presentation)
         else:
-            told = {**shown(row), "deliveries": [_delivery(one) for one in self._store.deliveries.of(row["id"])]}
+            told = {**shown(row), "deliveries": [_delivery(one) for one in deliveries.get()]}
             succeed(request, response, told, revision=row["updated_ms"])
 
     def on_patch(self, request, response, account_id, recording_id):
@@ -91,7 +94,7 @@ class Recording:
         if type(hold) is not bool:
             raise invalid("legal_hold", "type", "Value did not match type(s): boolean", target="boolean")
         seen_ms = row["updated_ms"] if expect(request, row["updated_ms"]) else None
-        if not self._store.recordings.hold(row["id"], hold, seen_ms).get():
+        if not written(self._store.recordings.hold(row["id"], hold, seen_ms)):
             found(self._store, request, account_id, recording_id)
             raise changed_meanwhile()
         row = self._store.recordings.get(row["id"])
@@ -100,7 +103,7 @@ class Recording:
     def on_delete(self, request, response, account_id, recording_id):
         row = found(self._store, request, account_id, recording_id)
         seen_ms = row["updated_ms"] if expect(request, row["updated_ms"]) else None
-        if not self._store.recordings.request_delete(row["id"], request.context.token["id"], seen_ms).get():
+        if not written(self._store.recordings.request_delete(row["id"], request.context.token["id"], seen_ms)):
             row = found(self._store, request, account_id, recording_id)
             expect(request, row["updated_ms"])
             why = "is on legal hold" if row["legal_hold"] else f"is not finished: {row['state']}"

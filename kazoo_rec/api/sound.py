@@ -5,6 +5,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import falcon
+from falcon.util.mediatypes import best_match
 from gevent.lock import BoundedSemaphore
 
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
@@ -23,39 +24,37 @@ BLOCK_BYTES = 256 * 1024
 
 
 class Sound:
-    """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread."""
+    """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread, `encode(function, args)` on
+    one that may be busy for seconds: nobody who reads waits for it."""
 
-    def __init__(self, recordings_dir: Path, run):
-        self._recordings_dir, self._run = recordings_dir, run
-        self._making = WeakValueDictionary()  # a presentation → the lock of who makes it: the others wait for his
+    def __init__(self, recordings_dir: Path, run, encode):
+        self._recordings_dir, self._run, self._encode = recordings_dir, run, encode
+        self._encoding = WeakValueDictionary()  # an account → the lock of who encodes for it: nobody gets all threads
 
     @staticmethod
     def asked_of(request, row) -> tuple[str, str, str] | None:
         """(format, channels, track) that a request names, else those of the recording's settings; None where it wants
         JSON. Raises ApiError for what is not made."""
-        said = request.get_param("accept")
-        if said is not None and said not in (*FORMATS, falcon.MEDIA_JSON):
-            raise ApiError(406, "not_acceptable", {"message": "not acceptable", "target": sorted(FORMATS)})
+        kind = _kind(request)
         if request.get_param("inline", default="false") not in ("true", "false"):
             raise invalid("inline", "enum", "Value not found in enumerated list of values", target=["true", "false"])
         channels, track = (one_of(name, request.get_param(name), row) for name in ("channels", "track"))
-        form = FORMATS.get(said or request.client_prefers((falcon.MEDIA_JSON, *FORMATS)))
+        form = FORMATS.get(kind)
         return form and (form, channels, track)
 
     def play(self, request, response, row, form, channels, track):
         """Fills the response with the file, or the part that Range asks for."""
         request.context.sent = f"{form} {channels} {track}"
-        with self._making.setdefault((row["id"], form, channels, track), BoundedSemaphore()):
-            path = self._run(self._presentation, (row, form, channels, track))
+        asked = row, form, channels, track
+        path = self._run(self._delivered, asked) or self._slowly(row, self._made, asked)
         response.set_header("Accept-Ranges", "bytes")
         response.set_header("X-Request-ID", request.context.request_id)
-        response.set_header("Vary", "Accept")
         response.cache_control = ["private", "no-cache"]
         inline = request.get_param("inline") == "true"
         response.set_header("Content-Disposition", f'{"inline" if inline else "attachment"}; filename="{path.name}"')
         etag = f'"{row["sha256"][:32]}-{form}-{channels}-{track}"'
         response.set_header("ETag", etag)
-        if etag in (request.get_header("If-None-Match") or ""):
+        if {"*", etag.strip('"')} & set(request.if_none_match or ()):  # without W/: the comparison is weak
             response.status = 304
             return
         response.content_type = TYPES[form]
@@ -63,12 +62,16 @@ class Sound:
 
     def peaks(self, row, points):
         """See `media.peaks`."""
-        return self._run(self._of_master, (row, lambda master: peaks(master, points)))
+        return self._slowly(row, self._of_master, (row, lambda master: peaks(master, points)))
+
+    def _slowly(self, row, make, args):
+        with self._encoding.setdefault(row["account_id"], BoundedSemaphore()):
+            return self._encode(make, args)
 
     def _send(self, request, response, path, etag):
         file = self._run(open, (path, "rb"))
         size = path.stat().st_size
-        part = _range(request.get_header("Range"), size)
+        part = _range(request.get_header("Range"), size) if request.method == "GET" else None
         if part is not None and request.get_header("If-Range") in (None, etag):
             first, last = part
             if first > last:
@@ -83,23 +86,29 @@ class Sound:
         response.content_length = last - first + 1
         response.stream = _blocks(file, first, last, self._run)
 
-    def _presentation(self, row, form, channels, track):
-        """The file that is asked for; made where it is not what was delivered. Blocks."""
-        def made(master):
-            known = wav.probe(master)
-            count = encode.channels_of(known, channels, track)
-            kind = track if track != "both" else "dual" if count == 2 else "mono"
-            target = master.with_name(f"{row['id']}.{kind}.{form}")
-            if not target.exists():
-                make = encode.to_mp3 if form == "mp3" else encode.to_wav
-                make(known, target, channels, track)
-            return target
-
+    def _delivered(self, row, form, channels, track):
+        """The file that was delivered, or was made before, where it is what is asked for; else None. Blocks."""
         settings = row["settings"]
         if row["file"] and (form, channels, track) == (settings["format"], settings["channels"], settings["track"]):
             file = self._recordings_dir / row["file"]
             if _playable(row) and file.exists():
                 return file
+
+        def made_before(master):
+            _, target = _target(master, row, form, channels, track)
+            return target if target.exists() else None
+
+        return self._of_master(row, made_before)
+
+    def _made(self, row, form, channels, track):
+        """The file that is asked for. Blocks for seconds."""
+        def made(master):
+            known, target = _target(master, row, form, channels, track)
+            if not target.exists():  # who had the lock before may have made it
+                make = encode.to_mp3 if form == "mp3" else encode.to_wav
+                make(known, target, channels, track)
+            return target
+
         return self._of_master(row, made)
 
     def _of_master(self, row, make):
@@ -111,6 +120,28 @@ class Sound:
             raise ApiError(404, "bad_identifier", {
                 "message": "the audio is not here: it was removed after its delivery, or its disk is not mounted",
                 "state": row["state"]}) from None
+
+
+def _kind(request) -> str:
+    """The type of media that is asked for, `?accept=` before the header; types have no case (RFC 9110, 8.3.1). Raises
+    ApiError for audio that is not made; of a header that has no audio, JSON is what comes."""
+    kinds, said = (falcon.MEDIA_JSON, *FORMATS), request.get_param("accept")
+    accepted = (request.accept if said is None else said).lower()
+    if said is not None and accepted in kinds:
+        return accepted
+    try:
+        kind = best_match(kinds, accepted) if said is None else ""
+    except ValueError:  # it is no list of types
+        kind = ""
+    if not kind and (said is not None or "audio/" in accepted):
+        raise ApiError(406, "not_acceptable", {"message": "not acceptable", "target": sorted(FORMATS)})
+    return kind or falcon.MEDIA_JSON
+
+
+def _target(master, row, form, channels, track):
+    known = wav.probe(master)
+    kind = track if track != "both" else "dual" if encode.channels_of(known, channels, track) == 2 else "mono"
+    return known, master.with_name(f"{row['id']}.{kind}.{form}")
 
 
 def _playable(row):

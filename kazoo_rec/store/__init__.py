@@ -1,6 +1,7 @@
 """The store: documents, recordings and deliveries in one database, SQLite by default.
 
-Reads and writes each run on a thread of their own: no greenlet waits for a disk, and no reader for a writer's turn.
+Look-ups, lists and writes each run on a thread of their own: no greenlet waits for a disk, no reader for a writer's
+turn, and no look-up for a list.
 """
 
 import time
@@ -13,6 +14,7 @@ from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
 from kazoo_rec.store.engines import Engines
 from kazoo_rec.store.migrations import head, revision
+from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
 from kazoo_rec.store.sqlite import reading, writing
 from kazoo_rec.store.vitals import Vitals
@@ -43,17 +45,17 @@ class Store:
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
         self.path = make_url(url).database
-        self._reads, self._writes = Threads(1), Threads(1)
-        self._reading = reading(url)
+        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
+        self._looking, self._reading = reading(url), reading(url)
         self._writing = writing(url)
         self._writer = Writer(self._writing, f"{self.path}.lock", self._writes)
-        submit = self._writer.submit
+        submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
         self.documents = Documents(self._read, submit, clock_ms)
-        self.access = Access(self._read, submit, clock_ms)
+        self.access = Access(self._read, look_up, submit, clock_ms)
         self.engines = Engines(self._read, submit, clock_ms)
         self.vitals = Vitals(self._read, submit, clock_ms)
-        self.recordings = Recordings(self._read, submit, clock_ms)
-        self.deliveries = Deliveries(self._read, submit)
+        self.recordings = Recordings(self._read, look_up, submit, clock_ms)
+        self.deliveries = Deliveries(self._read, look_up, submit)
 
     def answer(self):
         """Returns when the database answers."""
@@ -62,10 +64,10 @@ class Store:
     def close(self):
         """Writes what is queued, then closes."""
         self._writer.close()
-        self._reads.apply(self._reading.dispose)
-        self._writes.apply(self._writing.dispose)
-        self._reads.kill()
-        self._writes.kill()
+        for threads, engine in ((self._looks, self._looking), (self._reads, self._reading),
+                                (self._writes, self._writing)):
+            threads.apply(engine.dispose)
+            threads.kill()
 
     def _read(self, query):
         return self._reads.apply(self._query, (query,))

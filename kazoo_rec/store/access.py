@@ -4,6 +4,7 @@ from gevent.event import AsyncResult
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import audit, credentials, documents, links, tokens
 
 _DOCUMENT, _KEY = documents.alias(), tokens.alias()
@@ -13,7 +14,7 @@ def _is_there(kind, account_id, document_id, *more):
     """That there is such a document, and not `enabled` false."""
     enabled = func.coalesce(func.json_extract(_DOCUMENT.c.body, "$.enabled"), 1)
     return exists().where(_DOCUMENT.c.kind == kind, _DOCUMENT.c.account_id == account_id, _DOCUMENT.c.id == document_id,
-                          _DOCUMENT.c.deleted.is_(False), enabled.not_in((0, "false")), *more)
+                          _DOCUMENT.c.deleted.is_(False), enabled != 0, enabled != "false", *more)
 
 
 #: That a token is not revoked, and all is there still that it was made from.
@@ -25,19 +26,21 @@ _STANDS = and_(
     or_(tokens.c.parent.is_(None), exists().where(_KEY.c.id == tokens.c.parent, _KEY.c.revoked_ms.is_(None)),
         exists().where(credentials.c.account_id == tokens.c.account_id, credentials.c.user_id == tokens.c.user_id,
                        credentials.c.hash == tokens.c.parent)))
-_TOKEN = select(tokens).where(
+_TOKEN = Statement(select(tokens).where(
     tokens.c.hash == bindparam("hash"), _STANDS,
-    or_(tokens.c.expires_ms.is_(None), tokens.c.expires_ms > bindparam("now_ms")))
-_LINK = select(links, and_(_STANDS, _is_there("account", links.c.account_id, links.c.account_id)).label("stands")).join(
-    tokens, tokens.c.id == links.c.made_by).where(links.c.hash == bindparam("hash"))
-_NOTE = audit.insert()
+    or_(tokens.c.expires_ms.is_(None), tokens.c.expires_ms > bindparam("now_ms"))))
+_LINK = Statement(
+    select(links, and_(_STANDS, _is_there("account", links.c.account_id, links.c.account_id)).label("stands"))
+    .join(tokens, tokens.c.id == links.c.made_by).where(links.c.hash == bindparam("hash")))
+_NOTE = Statement(audit.insert(), [column.name for column in audit.c if column.name != "id"])
 
 
 class Access:
-    """`read(fn)` runs a query, `submit(fn)` a write (both as `Store` gives them)."""
+    """`read(fn)` runs a query, `look_up(statement, values)` one by a key, `submit(fn)` a write (all as `Store` gives
+    them)."""
 
-    def __init__(self, read, submit, clock_ms):
-        self._read, self._submit, self._clock_ms = read, submit, clock_ms
+    def __init__(self, read, look_up, submit, clock_ms):
+        self._read, self._look_up, self._submit, self._clock_ms = read, look_up, submit, clock_ms
 
     def add_token(self, row: dict) -> AsyncResult:
         """`row` has the table's columns, but `created_ms`."""
@@ -47,8 +50,7 @@ class Access:
     def token(self, hashed: str) -> dict | None:
         """The token with this hash; None where it is none, is expired or revoked, or what it stands on is: its key, its
         user's credentials and rank, its user, its account."""
-        values = {"hash": hashed, "now_ms": self._clock_ms()}
-        rows = self._many(_TOKEN, values)
+        rows = self._look_up(_TOKEN, {"hash": hashed, "now_ms": self._clock_ms()}).get()
         return rows[0] if rows else None
 
     def tokens(self) -> list[dict]:
@@ -69,7 +71,7 @@ class Access:
     def link(self, hashed: str) -> dict | None:
         """The link with this hash, whether it still plays or not; `stands` is false where the token that made it is no
         longer good, though not for its age."""
-        rows = self._many(_LINK, {"hash": hashed})
+        rows = self._look_up(_LINK, {"hash": hashed}).get()
         return rows[0] if rows else None
 
     def links(self, recording_id: str) -> list[dict]:
@@ -100,7 +102,7 @@ class Access:
     def note(self, row: dict) -> AsyncResult:
         """Adds to the audit log; `row` has the table's columns, but `id` and `at_ms`."""
         values = {"at_ms": self._clock_ms(), **row}
-        return self._submit(lambda connection: connection.execute(_NOTE, values).rowcount)
+        return self._submit(lambda connection: _NOTE.execute(connection.connection.dbapi_connection, values))
 
     def notes(self, account_id: str, before: int | None, limit: int) -> list[dict]:
         """The audit log of an account, the newest first, from before the entry `before`."""
@@ -109,8 +111,8 @@ class Access:
             query = query.where(audit.c.id < before)
         return self._many(query)
 
-    def _many(self, query, values=None):
-        return self._read(lambda connection: [dict(row) for row in connection.execute(query, values or {}).mappings()])
+    def _many(self, query):
+        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
 def set_credentials(connection, account_id: str, user_id: str, hashes: dict[str, str]):

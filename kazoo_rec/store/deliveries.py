@@ -5,6 +5,7 @@ from functools import cache
 from gevent.event import AsyncResult
 from sqlalchemy import bindparam, func, select, update
 
+from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, recordings
 
 _KEPT = recordings.c.delete_requested_ms.is_(None)
@@ -16,6 +17,8 @@ _DUE = (select(deliveries, recordings)
                deliveries.c.next_attempt_ms <= bindparam("now_ms"),
                deliveries.c.host.not_in(bindparam("skip_hosts", expanding=True)))
         .order_by(deliveries.c.next_attempt_ms).limit(bindparam("most")))
+_OF = Statement(select(deliveries).where(deliveries.c.recording_id == bindparam("its_recording"))
+                .order_by(deliveries.c.id))
 
 
 @cache
@@ -32,8 +35,8 @@ def _update_due(columns):
 class Deliveries:
     """What is to be sent, when next, and the proof of what arrived."""
 
-    def __init__(self, read, submit):
-        self._read, self._submit = read, submit
+    def __init__(self, read, look_up, submit):
+        self._read, self._look_up, self._submit = read, look_up, submit
 
     def due(self, node: str, now_ms: int, limit: int, skip_hosts=()) -> list[dict]:
         """What is due on `node` by `now_ms`, longest waiting first, each with its recording under "recording".
@@ -55,8 +58,11 @@ class Deliveries:
 
     def of(self, recording_id: str) -> list[dict]:
         """Every delivery of one recording."""
-        query = select(deliveries).where(deliveries.c.recording_id == recording_id).order_by(deliveries.c.id)
-        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+        return self.ask_for(recording_id).get()
+
+    def ask_for(self, recording_id: str) -> AsyncResult:
+        """The result is what `of` gives: for who asks for the recording in the same turn."""
+        return self._look_up(_OF, {"its_recording": recording_id})
 
     def waiting(self) -> tuple[int, int | None, int | None]:
         """How many are due, when (ms) the first of them was made, and for when the first attempt of all is planned."""

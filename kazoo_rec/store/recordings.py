@@ -3,9 +3,11 @@
 from functools import cache
 from operator import itemgetter
 
+import orjson
 from gevent.event import AsyncResult
-from sqlalchemy import bindparam, case, func, select, tuple_, update
+from sqlalchemy import JSON, Boolean, bindparam, case, func, literal_column, select, text, tuple_, update
 
+from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, recordings
 
 #: States in which the switch may still be writing the file.
@@ -19,7 +21,18 @@ FINISHED_STATES = ("recorded", "discarded", "failed")
 
 _INSERT = recordings.insert()
 
+_ONE = Statement(select(recordings).where(recordings.c.id == bindparam("its_id")))
+
 _KEPT = recordings.c.delete_requested_ms.is_(None)
+
+#: In clear, for SQLite to see that the index has all of it.
+_TO_DELETE = text("delete_requested_ms IS NOT NULL AND state != 'deleted'")
+
+#: A page as one text: SQLite hands rows over one by one, and Python's threads take turns at each.
+_ALL = literal_column("json_group_array(json_array({}))".format(", ".join(
+    f"json({column.name})" if isinstance(column.type, JSON) else column.name for column in recordings.c)))
+_NAMES = recordings.c.keys()
+_BOOLEANS = [column.name for column in recordings.c if isinstance(column.type, Boolean)]
 
 
 @cache
@@ -31,10 +44,11 @@ def _update(columns, states=None):
 
 
 class Recordings:
-    """What is known of every recording; `read(fn)` runs a query, `submit(fn)` a write (both as `Store` gives them)."""
+    """What is known of every recording; `read(fn)` runs a query, `look_up(statement, values)` one by a key,
+    `submit(fn)` a write (all as `Store` gives them)."""
 
-    def __init__(self, read, submit, clock_ms):
-        self._read, self._submit, self._clock_ms = read, submit, clock_ms
+    def __init__(self, read, look_up, submit, clock_ms):
+        self._read, self._look_up, self._submit, self._clock_ms = read, look_up, submit, clock_ms
 
     def insert(self, row: dict) -> AsyncResult:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
@@ -72,7 +86,8 @@ class Recordings:
 
     def get(self, recording_id: str) -> dict | None:
         """One recording, or None."""
-        return self._one(select(recordings).where(recordings.c.id == recording_id))
+        rows = self._look_up(_ONE, {"its_id": recording_id}).get()
+        return rows[0] if rows else None
 
     def stopped(self, node: str, limit: int) -> list[dict]:
         """What delivery has to finish on `node`: oldest first."""
@@ -98,7 +113,11 @@ class Recordings:
         query = select(recordings).where(recordings.c.account_id == account_id, *conditions)
         if before is not None:
             query = query.where(tuple_(recordings.c.created_ms, recordings.c.id) < tuple_(*before))
-        return self._many(query.order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit))
+        newest = query.order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit)
+        all_of_it = select(_ALL).select_from(newest.subquery())
+        rows = self._read(lambda connection: _rows(connection.execute(all_of_it).scalar_one()))
+        rows.sort(key=itemgetter("created_ms", "id"), reverse=True)  # SQLite does not promise its order to an aggregate
+        return rows
 
     def hold(self, recording_id: str, legal_hold: bool, seen_ms: int | None = None) -> AsyncResult:
         """Keeps a recording from being deleted, or lets it; the result is 0 where it is deleted already, or no longer
@@ -129,7 +148,7 @@ class Recordings:
     def to_delete(self, node: str, limit: int) -> list[dict]:
         """What delivery has to remove the audio of on `node`."""
         return self._many(select(recordings).where(
-            recordings.c.node == node, recordings.c.delete_requested_ms.is_not(None), recordings.c.state != "deleted")
+            recordings.c.node == node, _TO_DELETE)
             .order_by(recordings.c.delete_requested_ms).limit(limit))
 
     def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
@@ -175,13 +194,16 @@ class Recordings:
     def _of_state(node, states):
         return select(recordings).where(recordings.c.node == node, recordings.c.state.in_(states))
 
-    def _one(self, query):
-        rows = self._many(query)
-        return rows[0] if rows else None
-
     def _many(self, query):
         return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
 def _seen(updated_ms):
     return () if updated_ms is None else (recordings.c.updated_ms == updated_ms,)
+
+
+def _rows(text):
+    rows = [dict(zip(_NAMES, values, strict=True)) for values in orjson.loads(text)]
+    for row in rows:
+        row |= {name: bool(row[name]) for name in _BOOLEANS}
+    return rows

@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -90,7 +91,11 @@ recordings = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Index("recordings_by_state", "node", "state", "stopped_ms"),
     Index("recordings_of_account", "account_id", "created_ms", "id"),
-    Index("recordings_to_delete", "node", "delete_requested_ms"),
+    Index("recordings_of_user", "account_id", "user_id", "created_ms", "id"),
+    Index("recordings_of_leg", "call_id"),
+    # The condition is that of `Recordings.to_delete`, or SQLite does not use it.
+    Index("recordings_to_delete", "node", "delete_requested_ms",
+          sqlite_where=text("delete_requested_ms IS NOT NULL AND state != 'deleted'")),
     Index("recordings_by_interaction", "interaction_id"),
 )
 

@@ -2,14 +2,16 @@
 
 import re
 
+import gevent
 import pytest
 import sqlalchemy
 from gevent import Timeout
 from gevent.event import AsyncResult
 
 from kazoo_rec.api import tokens
+from kazoo_rec.api.app import make_app
 from kazoo_rec.api.listing import key_for
-from tests.api.conftest import ACME
+from tests.api.conftest import ACME, Client
 
 #: Every path of the API that is an account's; the walk fails for one that is not asked for here.
 METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
@@ -163,6 +165,19 @@ class TestLogIn:
         assert answer.status_code == 201
         assert answer.json["data"] == {"account_id": acme, "owner_id": ann["id"], "role": "admin"}
 
+    @pytest.mark.parametrize("said", ["+15550001001", "15550001001", "5550001001"])
+    def test_no_account_is_read_for_the_end_of_its_number(
+            self, client, root, acme, ann, store, monkeypatch, said):
+        for number in range(3):
+            root("PUT", "/v2/accounts", {"name": f"Near {number}", "realm": f"near{number}.example", "country": "US",
+                                         "numbers": [f"+1555{number + 1}001001"]})
+        read, get = [], store.documents.get
+        monkeypatch.setattr(store.documents, "get", lambda *which: read.append(which) or get(*which))
+        credentials = tokens.credentials_hashes("ann", "secret")["md5"]
+        answer = client()("PUT", "/v2/user_auth", {"credentials": credentials, "phone_number": said})
+        assert answer.status_code == 201
+        assert read == [("account", acme, acme), ("user", acme, ann["id"])]
+
     def test_the_password_is_nowhere(self, ann, store, tmp_path, root, acme):
         assert "password" not in ann
         credentials = tokens.credentials_hashes("ann", "secret")
@@ -261,7 +276,7 @@ class TestAudit:
     def test_what_cannot_be_written_down_is_not_answered(self, client, root, acme, recording, store, monkeypatch):
         link = root("POST", f"/v2/accounts/{acme}/recordings/{recording(acme)['id']}/links", {}).json["data"]["url"]
         key = client("admin", acme)
-        monkeypatch.setattr("kazoo_rec.api.door.AUDIT_WITHIN_S", 0.01)
+        monkeypatch.setattr("kazoo_rec.api.door.WRITTEN_WITHIN_S", 0.01)
         monkeypatch.setattr(store.access, "note", lambda _entry: AsyncResult())
         with Timeout(10):
             for answer in (client()("GET", link.removeprefix("http://falconframework.org")),
@@ -301,6 +316,53 @@ def test_the_log_of_a_fault_has_no_links_secret(client, store, monkeypatch, caps
     assert client()("GET", f"/v2/links/{'s' * 43}").status_code == 500
     told = capsys.readouterr().out
     assert "a request failed" in told and "s" * 43 not in told
+
+
+def test_the_log_of_a_stranger_has_the_route_alone(client, capsys):
+    assert client()("GET", "/v2/accounts/acme/recordings/r-1/links/secret").status_code == 401
+    told = capsys.readouterr().out
+    assert "a request without a valid token" in told and "{link_id}" in told and "secret" not in told
+
+
+def test_a_valid_key_logs_in_from_where_others_guess(client, acme):
+    key, guesser = client("admin", acme), client()
+    assert {guesser("PUT", "/v2/api_auth", {"api_key": f"{n}" * 43}).status_code for n in range(10)} == {401}
+    assert guesser("PUT", "/v2/api_auth", {"api_key": "x" * 43}).status_code == 429
+    for _ in range(12):
+        assert client()("PUT", "/v2/api_auth", {"api_key": key.token}).status_code == 201
+
+
+def test_guesses_of_a_key_are_counted_before_they_are_looked_up(client, store, monkeypatch):
+    def look_up(_hashed):
+        looking.append(1)
+        gevent.sleep(0)
+
+    looking = []
+    monkeypatch.setattr(store.access, "token", look_up)
+    guesses = [gevent.spawn(client(), "PUT", "/v2/api_auth", {"api_key": "s" * 43}) for _ in range(30)]
+    assert {guess.get(timeout=10).status_code for guess in guesses} == {401, 429} and len(looking) == 10
+
+
+def test_a_log_in_that_cannot_be_written_down_is_none(client, acme, store, monkeypatch):
+    key = client("admin", acme)
+    monkeypatch.setattr("kazoo_rec.api.door.WRITTEN_WITHIN_S", 0.01)
+    monkeypatch.setattr(store.access, "add_token", lambda _row: AsyncResult())
+    with Timeout(10):
+        assert client()("PUT", "/v2/api_auth", {"api_key": key.token}).status_code == 503
+
+
+def test_a_large_body_is_read_on_a_thread(store, clock, tmp_path, root, acme):
+    ran = []
+
+    def run(function, args):
+        ran.append(function.__name__)
+        return function(*args)
+
+    asking = Client(make_app(store, "fs1", tmp_path, run, clock, clock.ms), root.token)
+    for size, large in ((1_000, False), (70_000, True)):
+        ran.clear()
+        assert asking("PATCH", f"/v2/accounts/{acme}", {"note": "x" * size}).status_code == 200
+        assert ("_parse" in ran) is large
 
 
 def test_a_fault_of_ours_is_told_without_what_is_inside(root, store, acme, monkeypatch):

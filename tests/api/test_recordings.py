@@ -7,10 +7,13 @@ import gevent
 import numpy as np
 import pytest
 import soundfile
+from gevent.event import Event
 
 from kazoo_rec.api import sound
+from kazoo_rec.api.app import make_app
 from kazoo_rec.api.listing import LARGEST_PAGE, key_for
-from tests.api.conftest import ACME
+from kazoo_rec.threads import Threads
+from tests.api.conftest import ACME, Client
 from tests.media.sounds import HEARD, SAID, tones
 
 
@@ -123,7 +126,16 @@ class TestSound:
     def test_json_is_what_comes_unless_audio_is_asked_for(self, root, one):
         for accept in ("*/*", "application/json", "application/json, audio/mpeg;q=0.5"):
             assert root("GET", one, headers={"Accept": accept}).json["data"]["state"] == "recorded"
-        assert root("GET", one, params={"accept": "audio/ogg"}).status_code == 406
+            assert root("GET", one, headers={"Accept": accept}).headers["Vary"] == "Accept"
+
+    def test_types_have_no_case(self, root, one):
+        assert root("GET", one, headers={"Accept": "Audio/WAV"}).headers["Content-Type"] == "audio/wav"
+        assert root("GET", one, params={"accept": "Audio/WAV"}).headers["Content-Type"] == "audio/wav"
+
+    @pytest.mark.parametrize("asked", [{"params": {"accept": "audio/ogg"}}, {"headers": {"Accept": "audio/ogg"}},
+                                       {"headers": {"Accept": "audio/ogg, text/html;q=0.5"}}])
+    def test_audio_that_is_not_made_is_refused(self, root, one, asked):
+        assert root("GET", one, **asked).status_code == 406
 
     @pytest.mark.parametrize(("asked", "status", "part"), [
         ("bytes=0-9", 206, slice(0, 10)), ("bytes=10-", 206, slice(10, None)), ("bytes=-5", 206, slice(-5, None)),
@@ -158,6 +170,21 @@ class TestSound:
         other = root("GET", one, params={"accept": "audio/mpeg", "channels": "mono"}, headers={"If-None-Match": etag})
         assert other.status_code == 200
 
+    @pytest.mark.parametrize(("said", "status"), [
+        ("*", 304), ("W/{}", 304), ('"other", {}', 304), ('"other"', 200), ('"x{}"', 200), ("{}-not", 200)])
+    def test_it_is_compared_weakly_with_each_that_the_client_has(self, root, one, said, status):
+        params = {"accept": "audio/wav"}
+        etag = root("GET", one, params=params).headers["ETag"]
+        said = said.format(etag if said != '"x{}"' else etag.strip('"'))
+        assert root("GET", one, params=params, headers={"If-None-Match": said}).status_code == status
+
+    @pytest.mark.parametrize("said", ["W/{}", '"other"'])
+    def test_a_part_goes_with_the_strong_tag_alone(self, root, one, said):
+        params = {"accept": "audio/wav"}
+        etag = root("GET", one, params=params).headers["ETag"]
+        headers = {"Range": "bytes=10-", "If-Range": said.format(etag)}
+        assert root("GET", one, params=params, headers=headers).status_code == 200
+
     def test_two_first_plays_at_once_make_one_file(self, root, one, monkeypatch):
         made, encoded = [], sound.encode.to_mp3
 
@@ -171,10 +198,37 @@ class TestSound:
         assert {answer.status_code for answer in answers} == {200} and len(made) == 1
         assert len({answer.content for answer in answers}) == 1
 
+    def test_an_account_has_one_encoded_at_a_time_and_nobody_who_reads_waits_for_it(
+            self, client, root, recording, acme, store, clock, tmp_path):
+        reading, encoding, begun, go_on = Threads(1), Threads(2), [], Event()
+
+        def encode(make, args):
+            begun.append(args[0]["account_id"])
+            first.set()
+            go_on.wait(10)
+            return encoding.apply(make, args)
+
+        first = Event()
+        other = root("PUT", "/v2/accounts", {**ACME, "name": "Globex", "realm": "g.example", "numbers": []}).json
+        app = make_app(store, "fs1", tmp_path / "recordings", reading.apply, clock, clock.ms, encode=encode)
+        asking = Client(app, root.token)
+        paths = [f"/v2/accounts/{account}/recordings/{recording(account)['id']}"
+                 for account in (acme, acme, other["data"]["id"])]
+        plays = [gevent.spawn(asking, "GET", path, params={"accept": "audio/mpeg"}) for path in paths]
+        assert first.wait(10)
+        assert asking("GET", paths[0], params={"accept": "audio/wav"}).status_code == 200
+        assert asking("GET", paths[2], params={"accept": "audio/wav"}).status_code == 200
+        assert sorted(begun) == sorted([acme, other["data"]["id"]])
+        go_on.set()
+        assert [play.get(timeout=20).status_code for play in plays] == [200] * 3
+        reading.kill()
+        encoding.kill()
+
     def test_head_tells_and_does_not_send(self, root, one):
         params = {"accept": "audio/wav", "inline": "true"}
         answer = root("HEAD", one, params=params)
         assert answer.content == b"" and answer.headers["Content-Disposition"].startswith("inline")
+        assert root("HEAD", one, params=params, headers={"Range": "bytes=0-9"}).status_code == 200
         assert int(answer.headers["Content-Length"]) == len(root("GET", one, params=params).content)
 
     @pytest.mark.parametrize("state", ["armed", "recording", "paused", "stopped"])

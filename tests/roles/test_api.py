@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import gevent
+import gevent.select
 import pytest
 import requests
 import trustme
@@ -14,11 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from gevent.event import Event
 from gevent.socket import create_connection, create_server
 
 from kazoo_rec.config import Api as Address
 from kazoo_rec.config import Config, RecordingsDir
 from kazoo_rec.errors import ConfigError
+from kazoo_rec.roles import api
 from kazoo_rec.roles.api import Api
 from kazoo_rec.store.migrations import migrate
 
@@ -86,3 +89,64 @@ def test_what_is_wrong_with_certificate_or_key_is_said_before_anything_is_served
     (tmp_path / "locked.key").write_bytes(key.private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
     assert "a key without a password" in said(key=tmp_path / "locked.key")
+
+
+@pytest.fixture
+def server():
+    """`server(application)`: what serves it, on a free port."""
+    servers = []
+
+    def start(application):
+        servers.append(api.serve(api.listen("127.0.0.1", 0), application))
+        servers[0].start()
+        return servers[0]
+
+    yield start
+    for one in servers:
+        one.stop(timeout=1)
+
+
+def test_who_stops_reading_is_cut(server, monkeypatch):
+    monkeypatch.setattr(api, "WITHIN_S", 0.05)
+    over = Event()
+
+    def endless(_environ, start_response):
+        start_response("200 OK", [])
+        try:
+            while True:
+                yield bytes(1 << 20)
+        finally:
+            over.set()
+
+    with create_connection(("127.0.0.1", server(endless).server_port)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert over.wait(10)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:"])
+def test_who_stops_sending_is_cut(server, monkeypatch, sent):
+    monkeypatch.setattr(api, "WITHIN_S", 0.05)
+    with create_connection(("127.0.0.1", server(None).server_port)) as client, gevent.Timeout(10):
+        client.sendall(sent)
+        while client.recv(1000):
+            pass
+
+
+def test_connections_beyond_the_bound_wait_for_one_to_end(server, monkeypatch):
+    monkeypatch.setattr(api, "CONNECTIONS", 1)
+
+    def empty(_environ, start_response):
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    with gevent.Timeout(10):
+        serving = server(empty)
+        one, other = (create_connection(("127.0.0.1", serving.server_port)) for _ in range(2))
+        for client in (one, other):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = gevent.select.select([one, other], [], [])[0]
+        assert len(answered) == 1 and serving.pool.full()
+        waiting = other if answered == [one] else one
+        answered[0].close()
+        assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+        waiting.close()

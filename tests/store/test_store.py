@@ -10,12 +10,16 @@ from pathlib import Path
 import gevent
 import pytest
 from alembic import command
-from sqlalchemy import event
+from sqlalchemy import bindparam, event, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store, migrations
 from kazoo_rec.store.migrations import head, migrate, revision
+from kazoo_rec.store.reader import Reader
+from kazoo_rec.store.sqlite import reading
+from kazoo_rec.store.statement import Statement
+from kazoo_rec.threads import Threads
 
 
 def row(recording_id, **columns):
@@ -454,3 +458,45 @@ def test_passwords_that_came_from_files_are_gone_after_the_upgrade(url):
     assert [row["id"] for row in store.documents.rivals({
         "kind": "user", "account_id": "acme", "id": "new", "body": {"username": "ANN"}})] == ["ann"]
     store.close()
+
+
+@pytest.mark.parametrize(("query", "index"), [
+    ("SELECT * FROM recordings WHERE account_id = 'a' AND user_id = 'u' ORDER BY created_ms DESC, id DESC",
+     "recordings_of_user"),
+    ("SELECT * FROM recordings WHERE account_id = 'a' AND (created_ms, id) < (5, 'x') ORDER BY created_ms DESC, "
+     "id DESC", "recordings_of_account"),
+    ("SELECT * FROM recordings WHERE call_id = 'c'", "recordings_of_leg")])
+def test_lists_come_from_an_index_in_their_order(store, url, query, index):
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        plan = str(database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall())
+    assert f"USING INDEX {index}" in plan and "TEMP B-TREE" not in plan
+
+
+def test_what_is_to_be_removed_is_found_without_a_walk_past_all_that_was(store):
+    asked = []
+
+    @event.listens_for(store._reading, "before_cursor_execute")
+    def plan(_connection, cursor, statement, parameters, _context, _many):
+        asked.append(str(cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()))
+
+    store.recordings.to_delete("fs1", 10)
+    with sqlite3.connect(store.path) as database:
+        index = database.execute("SELECT sql FROM sqlite_master WHERE name = 'recordings_to_delete'").fetchone()[0]
+    assert "recordings_to_delete" in asked[0] and "state != 'deleted'" in index
+
+
+def test_a_look_up_that_fails_fails_alone(url):
+    threads, parsed = Threads(1), select(func.json_extract(bindparam("text"), "$.a").label("a"))
+    reader, statement = Reader(reading(url), threads), Statement(parsed)
+    found = [reader.ask(statement, {"text": text}) for text in ('{"a": 1}', "{", '{"a": 2}')]
+    gevent.wait(found, timeout=10)
+    assert [one.value for one in found] == [[{"a": 1}], None, [{"a": 2}]]
+    assert isinstance(found[1].exception, sqlite3.OperationalError)
+    threads.kill()
+
+
+def test_a_look_up_has_what_sqlalchemy_finds(store):
+    store.recordings.insert({**row("r-1"), "settings": {"url": None}, "partial": True}).get()
+    [listed] = store.recordings.list()
+    [paged] = store.recordings.page(listed["account_id"], [], None, 10)
+    assert store.recordings.get("r-1") == listed == paged and paged["partial"] is True
