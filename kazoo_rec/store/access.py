@@ -102,7 +102,7 @@ class Access:
     def note(self, row: dict) -> AsyncResult:
         """Adds to the audit log; `row` has the table's columns, but `id` and `at_ms`."""
         values = {"at_ms": self._clock_ms(), **row}
-        return self._submit(lambda connection: _NOTE.execute(connection.connection.dbapi_connection, values))
+        return self._submit(lambda connection: _NOTE.execute(connection, values))
 
     def notes(self, account_id: str, before: int | None, limit: int) -> list[dict]:
         """The audit log of an account, the newest first, from before the entry `before`."""

@@ -19,7 +19,7 @@ class Reader:
         self._turn = None
 
     def ask(self, statement, values: dict) -> AsyncResult:
-        """The result is what a `Statement` finds, or what sqlite3 raises."""
+        """The result is what a `Statement` finds, or what it raises."""
         done = AsyncResult()
         self._waiting.append((statement, values, done))
         if self._turn is None:

@@ -1,9 +1,12 @@
 """A statement that is executed with every request: made into SQL once, and executed without SQLAlchemy, which takes
 ten times as long as SQLite itself."""
 
+import sqlite3
+
 import orjson
 from sqlalchemy import JSON, Boolean
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import OperationalError
 
 _READERS = {JSON: orjson.loads, Boolean: bool}
 
@@ -20,11 +23,17 @@ class Statement:
                          for column in getattr(statement, "selected_columns", ())]
 
     def rows(self, database, values: dict) -> list[dict]:
-        """What a select finds, as SQLAlchemy's mappings have it; `database` is a connection of sqlite3's."""
+        """What a select finds, as SQLAlchemy's mappings have it; `database` is a connection of sqlite3's. Raises
+        SQLAlchemy's OperationalError."""
+        try:
+            found = database.execute(self._sql, {**self._fixed, **values}).fetchall()
+        except sqlite3.Error as refused:
+            raise OperationalError(self._sql, None, refused) from refused
         return [{name: value if read is None or value is None else read(value)
                  for (name, read), value in zip(self._readers, row, strict=True)}
-                for row in database.execute(self._sql, {**self._fixed, **values})]
+                for row in found]
 
-    def execute(self, database, values: dict) -> int:
-        """How many rows an insert, update or delete changed."""
-        return database.execute(self._sql, {**self._fixed, **values}).rowcount
+    def execute(self, connection, values: dict) -> int:
+        """How many rows an insert, update or delete changed; `connection` is SQLAlchemy's, whose errors the writer
+        tells apart."""
+        return connection.exec_driver_sql(self._sql, {**self._fixed, **values}).rowcount

@@ -491,8 +491,22 @@ def test_a_look_up_that_fails_fails_alone(url):
     found = [reader.ask(statement, {"text": text}) for text in ('{"a": 1}', "{", '{"a": 2}')]
     gevent.wait(found, timeout=10)
     assert [one.value for one in found] == [[{"a": 1}], None, [{"a": 2}]]
-    assert isinstance(found[1].exception, sqlite3.OperationalError)
+    assert isinstance(found[1].exception, OperationalError)
     threads.kill()
+
+
+def test_an_entry_of_the_audit_log_outlives_a_database_that_refuses(store):
+    refusals = iter([OperationalError("", {}, sqlite3.OperationalError("database or disk is full"))])
+
+    @event.listens_for(store._writing, "before_cursor_execute")
+    def refuse(_connection, _cursor, statement, *_more):
+        if statement.startswith("INSERT INTO audit"):
+            for refusal in refusals:
+                raise refusal
+
+    entry = {"account_id": "acme", "who": "t", "user_id": None, "remote": "", "method": "GET", "path": "/",
+             "status": 200, "sent": None, "request_id": "1"}
+    assert store.access.note(entry).get(timeout=10) == 1 and len(store.access.notes("acme", None, 10)) == 1
 
 
 def test_a_look_up_has_what_sqlalchemy_finds(store):
