@@ -24,7 +24,7 @@ from kazoo_rec.store.spans import is_moved
 LOOK_S = 0.2
 
 #: Seconds in which what ends together is waited for: looking costs as much as an upload.
-TOGETHER_S = 0.02
+TOGETHER_S = 0.01
 
 #: Recordings whose audio is removed at once.
 DELETE_AT_ONCE = 20
@@ -37,6 +37,9 @@ RETRY_FIRST_MS, RETRY_LAST_MS = 5_000, 3_600_000
 
 #: Seconds that uploads are given to end when the worker stops.
 GRACE_S = 5.0
+
+#: In the place of its host, of an upload whose outcome is being written.
+SENT = ""
 
 log = structlog.get_logger()
 
@@ -62,7 +65,8 @@ class Worker:
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
         self._settings, self._connections, self._clock_ms, self._spread = settings, connections, clock_ms, spread
         self._timeout_s, self.meter = timeout_s, Meter()
-        self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, host, or None where it is finishing)
+        # id of a recording or delivery → (its greenlet, the host that it is sent to; SENT once it was, None for others)
+        self._at_work: dict = {}
         self._aside: dict = {}  # the same ids → (failures, not before ms)
         # What looks for work → whether some has ended, so that there is room, or more to do.
         self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
@@ -110,8 +114,8 @@ class Worker:
 
     def _take_due(self):
         per_host = self._settings.uploads_per_host
-        while (room := self._settings.uploads - (busy := self._busy()).total() + busy[None]) > 0:
-            full = [host for host, count in busy.items() if host is not None and count >= per_host]
+        while (room := self._room(busy := self._busy())) > 0:
+            full = [host for host, count in busy.items() if host and count >= per_host]
             jobs = self._free(room, partial(self._store.deliveries.due, self._node, self._clock_ms(), skip_hosts=full))
             if not jobs:
                 return
@@ -123,6 +127,11 @@ class Worker:
     def _take_to_delete(self):
         for row in self._free(DELETE_AT_ONCE, partial(self._store.recordings.to_delete, self._node)):
             self._begin(row, None, self._delete, self._take_to_delete)
+
+    def _room(self, busy):
+        """For uploads: what was sent makes room before its row is written, unless that takes long."""
+        uploads, sent = self._settings.uploads, busy[SENT]
+        return min(uploads - busy.total() + busy[None] + sent, uploads - sent)
 
     def _busy(self):
         return Counter(host for _, host in self._at_work.values())
@@ -187,6 +196,8 @@ class Worker:
 
     def _upload(self, job):
         outcome = self._attempt(job)
+        self._at_work[job["id"]] = gevent.getcurrent(), SENT
+        self._ended[self._take_due].set()
         now_ms, attempts, recording = self._clock_ms(), job["attempts"] + 1, job["recording"]
         told = log.bind(recording_id=recording["id"], call_id=recording["call_id"], host=job["host"], attempts=attempts)
         if isinstance(outcome, http.Proof):
