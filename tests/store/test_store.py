@@ -507,6 +507,7 @@ def test_an_entry_of_the_audit_log_outlives_a_database_that_refuses(store):
     entry = {"account_id": "acme", "who": "t", "user_id": None, "remote": "", "method": "GET", "path": "/",
              "status": 200, "sent": None, "request_id": "1"}
     assert store.access.note(entry).get(timeout=10) == 1 and len(store.access.notes("acme", None, 10)) == 1
+    assert next(refusals, None) is None
 
 
 def test_a_look_up_has_what_sqlalchemy_finds(store):
