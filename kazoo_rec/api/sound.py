@@ -1,5 +1,6 @@
 """The audio of a recording over HTTP: which presentation, which part of it, never half a file."""
 
+import os
 import re
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -58,7 +59,7 @@ class Sound:
             response.status = 304
             return
         response.content_type = TYPES[form]
-        self._send(request, response, path, etag)
+        self._send(request, response, row, path, etag)
 
     def peaks(self, row, points):
         """See `media.peaks`."""
@@ -68,9 +69,12 @@ class Sound:
         with self._encoding.setdefault(row["account_id"], BoundedSemaphore()):
             return self._encode(make, args)
 
-    def _send(self, request, response, path, etag):
-        file = self._run(open, (path, "rb"))
-        size = path.stat().st_size
+    def _send(self, request, response, row, path, etag):
+        try:
+            file = self._run(open, (path, "rb"))
+        except FileNotFoundError:  # removed since it was looked for
+            raise _not_here(row) from None
+        size = os.fstat(file.fileno()).st_size
         part = _range(request.get_header("Range"), size) if request.method == "GET" else None
         if part is not None and request.get_header("If-Range") in (None, etag):
             first, last = part
@@ -117,9 +121,13 @@ class Sound:
         try:
             return make(self._recordings_dir / row["master"])
         except (FileNotFoundError, MediaError):
-            raise ApiError(404, "bad_identifier", {
-                "message": "the audio is not here: it was removed after its delivery, or its disk is not mounted",
-                "state": row["state"]}) from None
+            raise _not_here(row) from None
+
+
+def _not_here(row):
+    return ApiError(404, "bad_identifier", {
+        "message": "the audio is not here: it was removed after its delivery, or its disk is not mounted",
+        "state": row["state"]})
 
 
 def _kind(request) -> str:

@@ -249,6 +249,11 @@ class TestSound:
         answer = root("GET", f"{path}/{made['id']}", params={"accept": "audio/wav"})
         assert answer.status_code == 404 and "not here" in answer.json["data"]["message"]
 
+    def test_audio_that_goes_between_look_and_play_is_said_to_be_elsewhere(self, root, one, monkeypatch, tmp_path):
+        monkeypatch.setattr(sound.Sound, "_delivered", lambda *_: tmp_path / "gone.wav")
+        answer = root("GET", one, headers={"Accept": "audio/wav"})
+        assert answer.status_code == 404 and "the audio is not here" in answer.text
+
     def test_its_outline(self, root, one):
         outline = root("GET", f"{one}/peaks", params={"points": "10"}).json["data"]
         assert outline["duration_ms"] == 2000
