@@ -45,12 +45,12 @@ class Control:
         self._epoch_ms, self._now_at, self._knows_all = epoch_ms, now_at, knows_all
 
     def legs(self, account_id: str) -> list[dict]:
-        return [_told(leg, account_id) for leg in self._tracker.legs() if _sees(account_id, leg)]
+        return [_told(leg, account_id, leg.recordings) for leg in self._tracker.legs() if _sees(account_id, leg)]
 
     def leg(self, account_id: str, uuid: str) -> dict | None:
         """None where the account has no such leg. Raises NotConnected where that is not known."""
         leg = self._find(account_id, uuid)
-        return leg and _told(leg, account_id)
+        return leg and _told(leg, account_id, leg.recordings)
 
     def order(self, account_id: str, uuid: str, action: str, settings: Mapping, who: str) -> dict | None:
         """The leg as it is afterwards; None where the account has no such leg. `settings` are for "start".
@@ -60,6 +60,7 @@ class Control:
         leg = self._find(account_id, uuid)
         if leg is None:
             return None
+        recordings = leg.recordings  # a leg that goes meanwhile lets go of them
         with _one_at_a_time(leg):
             if not leg.alive:
                 return None
@@ -74,7 +75,7 @@ class Control:
                 self._silence(ours, *_SILENCES[action])
             else:
                 self._end_silence(ours, *_ENDS_SILENCE[action])
-            return _told(leg, account_id)
+            return _told(leg, account_id, recordings)
 
     def _find(self, account_id, uuid):
         leg = self._tracker.leg(uuid)
@@ -156,10 +157,10 @@ def _sees(account_id, leg):
                           or any(one.account_id == account_id for one in leg.recordings))
 
 
-def _told(leg: Leg, account_id: str) -> dict:
+def _told(leg: Leg, account_id: str, recordings: list) -> dict:
     whose = leg.identity
     own, partner = whose.account_id == account_id, leg.call.partner_of(leg) if leg.call else None
-    said = {one.plan.rule for one in leg.recordings if one.account_id == account_id}
+    said = {one.plan.rule for one in recordings if one.account_id == account_id}
     return {
         "uuid": leg.uuid, "interaction_id": leg.call.interaction_id if leg.call else leg.uuid,
         "account_id": account_id, "owner_id": whose.user_id if own else None,
@@ -168,7 +169,7 @@ def _told(leg: Leg, account_id: str) -> dict:
         "held": leg.held_ms is not None, "from": leg.facts["from_uri"], "to": leg.facts["to_uri"],
         **{name: leg.facts[name] for name in ("caller_id_name", "caller_id_number", "callee_id_name",
                                               "callee_id_number")},
-        "recordings": [_recording(one) for one in leg.recordings if one.account_id == account_id],
+        "recordings": [_recording(one) for one in recordings if one.account_id == account_id],
         "not_recorded": [{"rule": rule, "reason": refusal.reason} for (account, rule), refusal in leg.refused.items()
                          if account == account_id and rule not in said]}
 

@@ -307,6 +307,7 @@ class Tracker:
     def _remove(self, leg):
         leg.call.remove(leg)
         del self._legs[leg.uuid]
+        leg.recordings = []  # which know their leg: nothing of an ended call is left to the garbage collector
 
     # -- what policy is asked
 

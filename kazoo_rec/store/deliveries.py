@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, func, select, update
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, recordings
 
+_IS_DUE = deliveries.c.state == "due"
 _KEPT = recordings.c.delete_requested_ms.is_(None)
 
 #: Asked after every upload, so made once.
@@ -22,14 +23,9 @@ _OF = Statement(select(deliveries).where(deliveries.c.recording_id == bindparam(
 
 
 @cache
-def _update(columns):
-    return (update(deliveries).where(deliveries.c.id == bindparam("its_id"))
-            .values({name: bindparam(name) for name in columns}))
-
-
-@cache
-def _update_due(columns):
-    return _update(columns).where(deliveries.c.state == "due")
+def _update(columns, *conditions):
+    return Statement(update(deliveries).where(deliveries.c.id == bindparam("its_id"), *conditions)
+                     .values({name: bindparam(name) for name in columns}))
 
 
 class Deliveries:
@@ -49,12 +45,12 @@ class Deliveries:
     def update(self, delivery_id: int, **columns) -> AsyncResult:
         """Changes columns of one delivery; the result is the number of rows changed."""
         change, values = _update(tuple(columns)), {**columns, "its_id": delivery_id}
-        return self._submit(lambda connection: connection.execute(change, values).rowcount)
+        return self._submit(lambda connection: change.execute(connection, values))
 
     def update_due(self, delivery_id: int, **columns) -> AsyncResult:
         """As `update`, only while the delivery is due: a deletion of its recording ends it meanwhile."""
-        change, values = _update_due(tuple(columns)), {**columns, "its_id": delivery_id}
-        return self._submit(lambda connection: connection.execute(change, values).rowcount)
+        change, values = _update(tuple(columns), _IS_DUE), {**columns, "its_id": delivery_id}
+        return self._submit(lambda connection: change.execute(connection, values))
 
     def of(self, recording_id: str) -> list[dict]:
         """Every delivery of one recording."""

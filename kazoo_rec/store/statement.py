@@ -11,6 +11,11 @@ from sqlalchemy.exc import OperationalError
 _READERS = {JSON: orjson.loads, Boolean: bool}
 
 
+def _written(value):
+    """JSON as the column has it; a value that there is not is JSON's null, as with SQLAlchemy."""
+    return orjson.dumps(value).decode()
+
+
 class Statement:
     """Of SQLAlchemy's; what changes in it is a `bindparam`, and it has no IN. Of an insert `columns` are those that
     are given."""
@@ -19,6 +24,7 @@ class Statement:
         compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=columns)
         self._sql, self._fixed = str(compiled), {
             name: value for name, value in compiled.params.items() if value is not None}
+        self._json = [name for name, bound in compiled.binds.items() if isinstance(bound.type, JSON)]
         self._readers = [(column.name, _READERS.get(type(column.type)))
                          for column in getattr(statement, "selected_columns", ())]
 
@@ -36,4 +42,7 @@ class Statement:
     def execute(self, connection, values: dict) -> int:
         """How many rows an insert, update or delete changed; `connection` is SQLAlchemy's, whose errors the writer
         tells apart."""
-        return connection.exec_driver_sql(self._sql, {**self._fixed, **values}).rowcount
+        values = {**self._fixed, **values}
+        for name in self._json:
+            values[name] = _written(values[name])
+        return connection.exec_driver_sql(self._sql, values).rowcount

@@ -1,6 +1,11 @@
 """Which legs of which calls are recorded, as events come."""
 
+import gc
+
 import pytest
+
+from kazoo_rec.calls.leg import Call, Leg
+from kazoo_rec.calls.recording import Recording
 
 from .fakes import NO_MEDIA, Scene
 
@@ -320,3 +325,20 @@ def test_a_callees_account_is_asked_for_its_own_recordings_and_no_other():
     scene.create("b", "outbound", originator="a", dialed_user="2000", dialed_domain="globex.example", kazoo_rec="no")
     assert scene.recordings() == {("account.inbound", "b"): "armed"}
     assert scene.row()["reason"].endswith("kazoo_rec=no asked otherwise, which the account does not allow.")
+
+
+def test_an_ended_call_leaves_nothing_to_the_garbage_collector():
+    def kept():
+        return [one for one in gc.get_objects() if isinstance(one, Call | Leg | Recording)]
+
+    scene = Scene([acme(account=ALL), phone("1000", **ALL), phone("1001", **ALL)])
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        scene.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
+        assert len(kept()) == len(before) + 6
+        scene.after(2000).hang_up("a").hang_up("b")
+        assert len(kept()) == len(before)
+    finally:
+        gc.enable()
