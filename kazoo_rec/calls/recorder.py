@@ -302,9 +302,9 @@ class Recorder:
         self.drop(recording, reason, now_at)
         self._save(recording, state="discarded", state_reason=reason, cause=CALLED_OFF)
 
-    def silence(self, recording, kind) -> bool:
+    def silence(self, recording, kind, why="") -> bool:
         """Says in the row that it is silent from now on; False where it is already."""
-        silenced = recording.silence(kind, self._epoch_ms())
+        silenced = recording.silence(kind, self._epoch_ms(), why)
         if silenced:
             self._save_silence(recording)
         return silenced

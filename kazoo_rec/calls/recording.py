@@ -35,13 +35,16 @@ NO_SAMPLES = ("hold", "pause")
 
 
 class Past(NamedTuple):
-    """A plan as its row tells of it."""
+    """A plan as its row tells of it; or one that no rule made. `room` and `room_id` are the name and the uuid of the
+    conference that it is a recording of."""
 
     rule: str
     leg: str
     settings: Mapping[str, object]
     origin: Mapping[str, str]
     reason: str
+    room: str = ""
+    room_id: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -152,11 +155,11 @@ class Recording:
             self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
             self.hold_from_ms = None
 
-    def silence(self, kind: str, at_ms: int) -> bool:
+    def silence(self, kind: str, at_ms: int, why: str = "") -> bool:
         """Opens a span of "mask" (the file has silence) or "pause" (it has nothing); False where one is open."""
         if kind in self.silenced:
             return False
-        self.silenced[kind] = span = {"kind": kind, "from_ms": at_ms, "to_ms": None}
+        self.silenced[kind] = span = {"kind": kind, "from_ms": at_ms, "to_ms": None, **({"why": why} if why else {})}
         self.spans.append(span)
         return True
 
@@ -217,15 +220,17 @@ class Recording:
         leg, plan, source = self.leg, self.plan, self.source
         side = "account" if plan.rule.startswith("account.") else "endpoint"
         inbound = plan.rule.endswith(".inbound")
+        room = plan if isinstance(plan, Past) and plan.room else None
         return {
             "id": self.id, "node": node, "account_id": self.account_id,
             "user_id": leg.identity.user_id, "device_id": leg.identity.device_id,
-            "call_id": leg.uuid, "interaction_id": leg.call.interaction_id, "leg": plan.leg,
+            "call_id": leg.uuid, "leg": plan.leg,
+            "interaction_id": room.room_id if room else leg.call.interaction_id,
             "rule": plan.rule, "reason": plan.reason,
             "settings": dict(plan.settings), "settings_from": dict(plan.origin),
             "source": source, "destination": self.destination,
             "direction": leg.direction, **leg.facts,
-            "origin": "api" if plan.rule == "api" else (
+            "origin": f"conference : {room.room}" if room else "api" if plan.rule == "api" else (
                 f"inbound from {source} to {side}" if inbound else f"outbound to {self.destination} from {side}"),
             "state": self.state, "master": self.master, "spans": self.spans_now(),
             "armed_ms": epoch_ms, "answered_ms": leg.answered_ms,

@@ -2,7 +2,7 @@
 as long as it goes on.
 
 hold   its leg was on hold: nothing of it is in the file
-mask   by an order: the file has silence for it
+mask   by an order: the file has silence for it; with a "why", its leg was muted in a conference
 pause  by an order: nothing of it is in the file
 gap    before the recording: talk that should have been recorded and was not; "why" says why
 moved  after the recording: the switch took it along to another leg; what it wrote there is cut off
