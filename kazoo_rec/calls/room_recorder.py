@@ -29,6 +29,7 @@ class RoomRecorder(Recorder):
         self._orders = _RoomOrders(lambda *asked: replies.check_lines(send(*asked)), files, spawn, self)
 
     def resume(self, leg, row, armed, listed, now_at):
+        self._now_at = now_at
         super().resume(leg, row, armed, listed, now_at)
         for recording in self.live(leg):
             if recording.state == "recording" and recording.limit_at is None and not recording.at_limit:

@@ -251,8 +251,7 @@ class Rooms:
                     one.account_id == wish.account_id for one in self._of_member(member.uuid) if _is_live(one)):
                 plan = room.plan(wish, "B" if leg.called else "A")
                 self._recorder.want(leg, [(plan, wish.account_id, "onnet", True)], leg.identity.network, self._now_at())
-        if member.muted:
-            self._spawn(self._follow, member)
+        self._spawn(self._follow, member)
 
     @staticmethod
     def _unwish(wish, what, uuid):

@@ -1,115 +1,15 @@
 """Conferences: the room and its members recorded, from orders and from what the switch says of them."""
 
-import json
 import re
 
 import pytest
 
-from kazoo_rec.calls.files import Files
-from kazoo_rec.calls.room_recorder import RoomRecorder
-from kazoo_rec.calls.rooms import Rooms
-from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, WrongState
+from kazoo_rec.switch.events import Event
+from tests import traces
 
-from .fakes import ROOT, Scene
-
-DOCUMENTS = [("account", account, account, {"realm": f"{account}.example"}) for account in ("acme", "globex")]
-NAME, ROOM_ID = "3500-acme.example", "b239fba4-2dd3-43cf-9e2f-6761f28d96f2"
-
-
-class Hall(Scene):
-    """A switch with one room, in which `alice`, `bob` and `carol` of acme meet. What it is told of recordings it does,
-    and says so, unless it is `deaf`; `quiet` keeps a room's to itself, but the end; `cannot_open` files, once each."""
-
-    def __init__(self, rows=None):
-        super().__init__(DOCUMENTS)
-        if rows is not None:
-            self.rows = self.recorder._rows = rows
-        self.deaf, self.files = False, Files(ROOT, ROOT, self._run)
-        self.rooms = Rooms(
-            "fs1", lambda uuid: self.tracker.leg(uuid), self.recorder,
-            RoomRecorder("fs1", self.send, self.rows, self.files, lambda: self.epoch_ms, spawn=self._spawn),
-            self.send, self.rows, self.files, lambda: self.epoch_ms, lambda: self.now, self._spawn)
-        self.recorder._orders._send = self.send
-        self.tracker = Tracker(self.tracker._identifier, self.registrations, lambda: self.directory, self.recorder,
-                               rooms=self.rooms)
-        self.members, self.recorded = {}, {}
-        self.cannot_open, self.quiet = [], False
-
-    def send(self, command, timeout_s):
-        reply = self.switch.send(command, timeout_s)
-        if not self.deaf:
-            if ours := re.fullmatch(r"api conference \S+ recording (\w+) (\S+)", command):
-                self.obey(*ours.groups())
-            elif ours := re.fullmatch(r"api uuid_record (\S+) start (\S+) .*kazoo_rec_id=([0-9a-f-]+),.*", command):
-                self.record_start(ours[1], ours[3], ours[2])
-            elif ours := re.fullmatch(r"api uuid_record (\S+) stop (\S+)", command):
-                id = ours[2].rpartition("/")[2].partition(".")[0]
-                self.record_stop(ours[1], id, ours[2], "success-maxtime")
-        return json.dumps(self.listed()) if command == "api conference json_list" else reply
-
-    def obey(self, action, path):
-        if action == "start" and self.cannot_open:
-            if self.cannot_open.pop():
-                self.room("start-recording", Path=path, Error="File could not be opened for recording")
-            self.room("stop-recording", Path=path, **{"Samples-Out": "0"})
-            return
-        if action == "start":
-            self.recorded[path] = self.epoch_ms // 1000
-        said = {"Samples-Out": "8000"} if action == "stop" and self.recorded.pop(path) else {}
-        if action == "stop" or not self.quiet:
-            self.room(f"{action}-recording", Path=path, **said)
-
-    def listed(self):
-        nodes = [{"type": "recording_node", "record_path": path, "join_time": at} for path, at in self.recorded.items()]
-        callers = [{"type": "caller", "uuid": uuid, "flags": {"can_speak": speaks}}
-                   for uuid, speaks in self.members.items()]
-        room = {"conference_name": NAME, "conference_uuid": ROOM_ID, "run_time": 5, "members": nodes + callers}
-        return [room] if callers else []
-
-    def room(self, action, uuid="", **headers):
-        return self.event("CUSTOM", uuid, **{
-            "Event-Subclass": "conference::maintenance", "Conference-Name": NAME, "Conference-Unique-ID": ROOM_ID,
-            "Action": action, **{key.replace("_", "-"): value for key, value in headers.items()}})
-
-    def comes(self, *uuids, realm="acme.example", speak="true"):
-        for uuid in uuids:
-            if not self.members:
-                self.room("conference-create")
-            if self.tracker.leg(uuid) is None:
-                self.phone_calls(uuid, uuid, realm).answer(uuid)
-            self.members[uuid] = speak == "true"
-            self.room("add-member", uuid, Speak=speak)
-        return self
-
-    def goes(self, *uuids, hangs_up=True):
-        for uuid in uuids:
-            del self.members[uuid]
-            self.room("del-member", uuid, Answer_State="hangup" if hangs_up else "answered")
-            if hangs_up:
-                self.hang_up(uuid)
-            if not self.members:
-                for path in list(self.recorded):
-                    self.obey("stop", path)
-                self.room("conference-destroy")
-        return self
-
-    def mutes(self, uuid, muted=True):
-        self.members[uuid] = not muted
-        return self.room("mute-member" if muted else "unmute-member", uuid)
-
-    def record(self, what="room", account="acme", name=NAME, uuid=None, **settings):
-        return self.rooms.record(account, name, what, settings, "token t", uuid)
-
-    def change(self, action, what="both", **others):
-        return self.rooms.change("acme", NAME, action, "token t", what, **others)
-
-    def rows_of(self, call_id):
-        return [row for row in self.rows.by_id.values() if row["call_id"] == call_id]
-
-    def told(self, piece):
-        """{leg or room: how often it was told}."""
-        return [command.split()[2] for command in self.switch.of(piece)]
+from .fakes import ROOT
+from .hall import NAME, ROOM_ID, Hall
 
 
 @pytest.fixture
@@ -457,3 +357,62 @@ def test_recordings_of_others_are_not_touched(hall):
         hall.room(action, Path=f"{ROOT}/acme/20261121/their.wav")
     hall.rooms.sweep(hall.send)
     assert not hall.rows.by_id and not hall.switch.of(" recording ")
+
+
+class Traced(Hall):
+    """`conference_three`, whose own orders are given here: what the switch then said is heard, with our paths."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines, self.paths = list(traces.lines("conference_three")), {}
+        first = next(line for line in self.lines if "event" in line)
+        self.began_ms = int(first["event"]["Event-Date-Timestamp"]) // 1000 - round(first["t"] * 1000)
+
+    def play(self, orders):
+        """`orders` maps a command of the trace to what is done in its place."""
+        while self.lines:
+            line = self.lines.pop(0)
+            command = line.get("command", "")
+            order = next((order for piece, order in orders.items() if f"{piece} " in command), None)
+            if order:
+                self.theirs = re.search(r"\S+\.wav", command)[0]
+                self.clock_is(self.began_ms + round(line["t"] * 1000))
+                order()
+            elif "event" in line:
+                self.hear(line["event"])
+        return self.after(1000)
+
+    def obey(self, action, path):
+        """The event that the switch sent for the trace's own command."""
+        self.paths[self.theirs] = path
+        place = next(place for place, line in enumerate(self.lines) if line.get("event", {}).get("Path") == self.theirs
+                     and line["event"]["Action"] == f"{action}-recording")
+        for line in [self.lines.pop(0) for _ in range(place + 1)]:
+            if "event" in line:
+                self.hear(line["event"])
+
+    def clock_is(self, epoch_ms):
+        self.now += epoch_ms - self.epoch_ms
+
+    def hear(self, headers):
+        self.clock_is(int(headers["Event-Date-Timestamp"]) // 1000)
+        path = headers.get("Path")
+        self.tracker.feed(Event({**headers, **({"Path": self.paths[path]} if path else {})}), self.now)
+
+
+def test_a_conference_of_three_as_a_switch_told_of_it():
+    hall, name, member = Traced(), "conference 3500-acme.example", "6f522a68-459c-46ef-844d-87e749769503"
+    hall.play({
+        f"{name} recording start": hall.record, f"{name} record": hall.record,
+        f"{name} recording pause": lambda: hall.change("pause", "room"),
+        f"{name} recording resume": lambda: hall.change("resume", "room"),
+        f"uuid_record {member} start": lambda: hall.record("members", uuid=member)})
+    rooms = [row for row in hall.rows.by_id.values() if row["leg"] == "room"]
+    assert [(row["state"], row["state_reason"]) for row in rooms] == [("stopped", None)] * 3
+    for row, written_ms in zip(rooms, (3340, 720, 2080), strict=True):
+        assert abs(row["expected_ms"] - written_ms) <= 60
+    assert [len(row["spans"]) for row in rooms] == [1, 0, 0]
+    (own,) = hall.rows_of(member)
+    (span,) = own["spans"]
+    assert (span["kind"], 270 <= span["to_ms"] - span["from_ms"] <= 290) == ("mask", True)
+    assert hall.told(" mask ") == hall.told(" unmask ") == [member]
