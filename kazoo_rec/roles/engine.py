@@ -92,6 +92,11 @@ class Engine:
             self._vitals = Vitals(self._store, self._config.node, "engine", self._tell)
             self._vitals.start()
 
+    @property
+    def rooms(self) -> dict[str, Rooms]:
+        """The conference rooms of each switch, by its name."""
+        return {watch.name: watch.rooms for watch in self._watches}
+
     def stop(self):
         """Lets go of the switches, which go on recording, and writes what is queued."""
         gevent.killall(self._greenlets)
