@@ -30,8 +30,9 @@ class Member:
 @dataclass(slots=True, eq=False)
 class Wish:
     """What an account wants of a room: the `room` itself, `everyone` of its own who is or comes in, or the legs
-    `uuids`; `without` are those of whom it was stopped. `reason` says who wants it, for rows. A wish for a room that is
-    not there yet is forgotten at `until_at`, the engine's clock."""
+    `uuids`; `without` are those of whom it was stopped. `reason` says who wants it, for rows. For a room that is not
+    there yet it waits for one of the account's legs, or of `callers`, whose callflows asked, and is forgotten at
+    `until_at`, the engine's clock."""
 
     account_id: str
     settings: dict
@@ -40,6 +41,7 @@ class Wish:
     everyone: bool = False
     uuids: set = field(default_factory=set)
     without: set = field(default_factory=set)
+    callers: set = field(default_factory=set)
     until_at: int = 0
 
     def wants(self, uuid: str) -> bool:
@@ -49,8 +51,18 @@ class Wish:
         """Wants what either wanted; of what has not begun, as the newer says."""
         self.settings, self.reason = newer.settings, newer.reason
         self.room, self.everyone = self.room or newer.room, self.everyone or newer.everyone
-        self.uuids |= newer.uuids
         self.without = set() if newer.everyone else self.without - newer.uuids
+        self.uuids, self.callers = self.uuids | newer.uuids, self.callers | newer.callers
+        self.until_at = max(self.until_at, newer.until_at)
+
+    def part(self, what: str, uuid: str | None):
+        """Wants no more of `what` ("room", "members", "both"); with `uuid`, of that member alone."""
+        if what != "members":
+            self.room = False
+        if what != "room" and uuid is None:
+            self.everyone, self.uuids = False, set()
+        elif what != "room":
+            self.without.add(uuid)
 
 
 @dataclass(slots=True, eq=False)
@@ -79,5 +91,10 @@ class Room(Leg):
         ours = {**DEFAULTS, **({} if leg == ROOM else {"track": "inbound"}), **wish.settings, "enabled": True,
                 "record_on_answer": False, "record_on_bridge": False,
                 "conference": {"room": self.name, "everyone": wish.everyone}}
-        said = {name: RULE if name in wish.settings else "default" for name in DEFAULTS}
+        said = {name: RULE if name in wish.settings else "default" for name in ours}
         return Past(RULE, leg, ours, said, wish.reason, self.name, self.uuid)
+
+
+def is_live(recording) -> bool:
+    """Whether a recording runs, or is about to; one that an engine before this one has ended does not say so itself."""
+    return recording.state in ("armed", "recording") and not recording.dropped

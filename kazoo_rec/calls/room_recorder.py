@@ -7,6 +7,8 @@ it are in memory (SWITCH_DEFAULT_FILE_BUFFER_LEN) and lost if the switch is kill
 recordings to itself (`conference-events`), all but that of the end.
 """
 
+import re
+
 import gevent
 import structlog
 
@@ -14,6 +16,10 @@ from kazoo_rec.calls.orders import COMMAND_WITHIN_S, Orders
 from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.errors import CommandFailed, SwitchError
 from kazoo_rec.switch import commands, replies
+from kazoo_rec.switch.events import Event
+
+#: The path of a room's recording, relative to the recordings directory.
+_MASTER = re.compile(r"[A-Za-z0-9_-]{1,64}/\d{8}/(\d{6}-[0-9a-f]{32})\.wav")
 
 #: In the replies to a start that came twice, and to one for a room that has ended.
 HARMLESS = ("already being used", "not found")
@@ -22,11 +28,34 @@ log = structlog.get_logger()
 
 
 class RoomRecorder(Recorder):
-    """As `Recorder`; a `leg` is a `calls.room.Room`, an event RECORD_START or RECORD_STOP as `Rooms` words them."""
+    """As `Recorder`; a `leg` is a `calls.room.Room`."""
 
     def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, **others):
         super().__init__(node, send, rows, files, epoch_ms, spawn, **others)
         self._orders = _RoomOrders(lambda *asked: replies.check_lines(send(*asked)), files, spawn, self)
+
+    def heard(self, room, event, now_at):
+        """What the switch says of a recording: it began or ended, was paused or resumed. `room` is None where it is
+        not known."""
+        path = self._files.relative(bare(event.get("Path")))
+        ours = path and _MASTER.fullmatch(path)
+        if not ours:
+            return
+        action, recording_id = event.get("Action"), ours[1]
+        one = next((one for one in room.recordings if one.id == recording_id), None) if room else None
+        over = one is not None and (one.ended.is_set() or (not one.running and _is_empty(event)))
+        if action == "start-recording" and not event.get("Error"):
+            self.started(_as_record(event, recording_id), now_at)
+        elif action == "stop-recording" and not over:
+            self.stopped(_as_record(event, recording_id))
+        elif one is None:
+            return
+        elif action in ("start-recording", "stop-recording"):
+            self.failed(one, "the switch could not open the file")
+        elif action == "pause-recording":
+            self.silence(one, "pause")  # somebody else's order: ours has said so before
+        elif "pause" in one.silenced and one.silenced["pause"]["from_ms"] <= event.time_us // 1000:
+            self.unsilence(one, "pause", event.time_us // 1000)
 
     def resume(self, leg, row, armed, listed, now_at):
         self._now_at = now_at
@@ -92,6 +121,23 @@ class _RoomOrders(Orders):
 def began_ms(since_s: int) -> int:
     """The switch cuts to seconds: the end of that second, so that no audio is expected that cannot be there."""
     return since_s * 1000 + 999
+
+
+def bare(path: str) -> str:
+    """Without what the switch puts before a path in a conference with video."""
+    return path.rpartition("}")[2].strip()
+
+
+def _as_record(event, recording_id):
+    """A conference's event in the words of RECORD_START and RECORD_STOP."""
+    return Event({
+        "Event-Date-Timestamp": event.get("Event-Date-Timestamp"), "Record-File-Path": bare(event.get("Path")),
+        "Recording-Variable-kazoo_rec_id": recording_id,
+        "Record-Completion-Cause": "empty-file" if _is_empty(event) else ""})
+
+
+def _is_empty(event):
+    return event.get("Samples-Out") == "0"
 
 
 def _wanted(recording):

@@ -9,9 +9,9 @@ from logging import DEBUG
 
 import structlog
 
+from kazoo_rec.calls.attendance import SUBCLASS as ROOMS
 from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband, override_of
 from kazoo_rec.calls.midcall import Progress, as_created
-from kazoo_rec.calls.rooms import SUBCLASS as ROOMS
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 

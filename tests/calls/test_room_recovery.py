@@ -39,6 +39,21 @@ def test_who_comes_after_a_restart_is_recorded_as_was_wanted(hall):
     assert len(later.rows.by_id) == 3
 
 
+def test_who_comes_after_a_restart_is_recorded_by_what_it_says(hall):
+    hall.comes("alice").record("both")
+    later = hall.killed_and_started().sweep().comes("bob")
+    assert later.rows_of("bob")[0]["settings"]["track"] == "inbound"
+
+
+def test_what_was_stopped_is_not_wanted_again_after_a_look_or_a_restart(hall):
+    hall.comes("alice").record("both")
+    hall.rooms.stop("acme", NAME, "token t", "members")
+    hall.sweep().comes("bob")
+    later = hall.killed_and_started().sweep().comes("carol")
+    assert not later.rows_of("bob") and not later.rows_of("carol")
+    assert later.rows_of(ROOM_ID)[0]["state"] == "recording"
+
+
 def test_who_came_while_nobody_heard_is_recorded_from_now_on(hall):
     hall.comes("alice").record("members")
     later = hall.killed_and_started(after_ms=1000)

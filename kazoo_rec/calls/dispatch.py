@@ -1,0 +1,72 @@
+"""What is told to the switch of one recording that runs, a leg's or a room's, and is waited for."""
+
+from collections.abc import Callable
+
+import gevent
+
+from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
+from kazoo_rec.calls.room import Room
+from kazoo_rec.errors import CommandFailed, CommandTimeout, WrongState
+from kazoo_rec.switch import commands, replies
+
+#: What an order does to a recording: the kind of its span, the command for a leg's, and that for a room's.
+_SILENCES = {"mask": ("mask", commands.mask, None), "pause": ("pause", commands.pause, commands.room_pause)}
+_ENDS_SILENCE = {"unmask": ("mask", commands.unmask, None), "resume": ("pause", commands.resume, commands.room_resume)}
+
+#: Seconds within which a recording ends after the switch has said that it will.
+EVENT_WITHIN_S = 2.0
+
+
+class Dispatch:
+    """A silence is in the row before the switch is told of it, and its end after, as `calls.control` has it.
+
+    Each method raises WrongState where the switch refuses, CommandTimeout or NotConnected where it is not known what
+    it did.
+
+    Parameters:
+      recorder, room_recorder: of legs and of rooms.
+      send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
+      files: `calls.files.Files`.
+      epoch_ms: the wall clock.
+    """
+
+    def __init__(self, recorder, room_recorder, send, files, epoch_ms: Callable[[], int]):
+        self._recorder, self._room_recorder = recorder, room_recorder
+        self._send, self._files, self._epoch_ms = send, files, epoch_ms
+
+    def recorder_of(self, one):
+        return self._room_recorder if isinstance(one.leg, Room) else self._recorder
+
+    def change(self, one, action: str, why: str = ""):
+        """"mask", "unmask", "pause" or "resume"; a room has no mask. `why` is said in the span."""
+        recorder = self.recorder_of(one)
+        if action in _ENDS_SILENCE:
+            (kind, *order), until_ms = _ENDS_SILENCE[action], self._epoch_ms()
+            self._tell(one, *order)
+            recorder.unsilence(one, kind, until_ms)
+            return
+        kind, *order = _SILENCES[action]
+        changed = recorder.silence(one, kind, why)
+        with gevent.Timeout(ROW_WITHIN_S, False):
+            one.row.wait()
+        try:
+            self._tell(one, *order)
+        except WrongState:
+            if changed:
+                recorder.unsilence(one, kind, 0)  # a span of no length
+            raise
+
+    def stop(self, one):
+        """Until its file is closed."""
+        self._tell(one, commands.stop, commands.room_stop)
+        if not one.ended.wait(EVENT_WITHIN_S):
+            raise CommandTimeout("the recording has not ended yet")
+
+    def _tell(self, one, of_leg, of_room):
+        command, key = (of_room, one.leg.name) if isinstance(one.leg, Room) else (of_leg, one.leg.uuid)
+        for path in list(one.running):
+            try:
+                replies.check_lines(self._send(command(key, self._files.on_switch(path)), COMMAND_WITHIN_S))
+            except CommandFailed as refused:
+                if path in one.running and not one.ended.is_set():
+                    raise WrongState("the switch refused", refused.reply.strip()) from refused
