@@ -32,7 +32,7 @@ class RoomRecorder(Recorder):
 
     def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, **others):
         super().__init__(node, send, rows, files, epoch_ms, spawn, **others)
-        self._orders = _RoomOrders(lambda *asked: replies.check_lines(send(*asked)), files, spawn, self)
+        self._orders = _RoomOrders(send, files, spawn, self)
 
     def heard(self, room, event, now_at):
         """What the switch says of a recording: it began or ended, was paused or resumed. `room` is None where it is

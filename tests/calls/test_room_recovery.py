@@ -40,7 +40,8 @@ def test_who_comes_after_a_restart_is_recorded_as_was_wanted(hall):
 
 
 def test_who_comes_after_a_restart_is_recorded_by_what_it_says(hall):
-    hall.comes("alice").record("both")
+    hall.comes("alice").record("members")
+    hall.record("room")
     later = hall.killed_and_started().sweep().comes("bob")
     assert later.rows_of("bob")[0]["settings"]["track"] == "inbound"
 
@@ -96,6 +97,14 @@ def test_a_mute_that_ended_while_nobody_heard_ends_now_and_one_that_began_begins
     later.sweep()
     assert later.told(" unmask ") == ["alice"] and later.told(" mask ") == ["bob"]
     assert later.rows_of("alice")[0]["spans"][0]["to_ms"] is not None
+
+
+def test_mutes_and_leavings_that_were_not_heard_are_seen(hall):
+    hall.comes("alice").comes("gina", realm="globex.example").record("members")
+    hall.members["alice"] = False
+    del hall.members["gina"]
+    hall.sweep()
+    assert hall.told(" mask ") == ["alice"] and hall.rooms.stop("globex", NAME, "x") is None
 
 
 def test_the_limit_counts_from_the_beginning(hall):

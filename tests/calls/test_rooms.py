@@ -127,6 +127,12 @@ def test_who_leaves_and_goes_on_elsewhere_is_not_recorded_there(hall):
     assert hall.rows_of(ROOM_ID)[0]["state"] == "recording"
 
 
+def test_who_hangs_up_is_not_told_to_stop(hall):
+    hall.comes("alice", "bob").record("members")
+    hall.goes("bob").after(1000)
+    assert not hall.switch.of(" stop ") and hall.rows_of("bob")[0]["state"] == "stopped"
+
+
 def test_a_stop_of_who_left_is_repeated_until_the_switch_has_obeyed(hall):
     hall.comes("alice", "bob").record("members")
     (row,) = hall.rows_of("bob")
@@ -175,6 +181,13 @@ def test_a_member_that_comes_muted_is_recorded_from_when_it_may_speak(hall):
     assert row["state"] == "armed" and not hall.switch.of("uuid_record bob start")
     hall.mutes("bob", False).after(250)
     assert row["state"] == "recording"
+
+
+def test_recording_a_member_that_is_muted_does_not_wait_for_it_to_speak(hall):
+    hall.comes("alice", speak="false")
+    with hall.slow_switch():
+        (told,) = hall.record("members")
+    assert (told["state"], told["masked"]) == ("armed", True)
 
 
 def test_a_mute_that_the_switch_did_not_hear_of_is_told_again_and_counts_from_its_beginning(hall):
@@ -264,6 +277,16 @@ def test_a_stop_of_one_leaves_the_others_and_the_room(hall):
         ROOM_ID: "recording", "alice": "recording", "bob": "stopped"}
 
 
+def test_who_was_stopped_is_recorded_again_by_an_order_and_by_nothing_else(hall):
+    hall.comes("alice", "bob").record("members")
+    hall.rooms.stop("acme", NAME, "token t", "members", "bob")
+    hall.rooms.sweep(hall.send)
+    hall.goes("bob", hangs_up=False).comes("bob")
+    assert len(hall.rows_of("bob")) == 1
+    hall.record("members")
+    assert [row["state"] for row in hall.rows_of("bob")] == ["stopped", "recording"]
+
+
 def test_what_is_stopped_before_its_room_is_there_never_begins(hall):
     hall.rooms.sweep(hall.send)
     hall.record("both")
@@ -303,6 +326,19 @@ def test_a_start_that_the_switch_refuses_is_a_failed_recording(hall):
     assert hall.rows.by_id.popitem()[1]["state"] == "failed"
 
 
+def test_a_start_that_came_twice_is_one_recording(hall):
+    hall.deaf = True
+    refusal = CommandFailed("refused", "-ERR file [x] is already being used for recording.")
+    hall.switch.replies = {"recording start": refusal}
+    hall.record()
+    hall.comes("alice")
+    (row,) = hall.rows.by_id.values()
+    assert row["state"] == "armed"
+    hall.recorded[f"{ROOT}/{row['master']}"] = hall.epoch_ms // 1000
+    hall.after(250)
+    assert row["state"] == "recording"
+
+
 def test_a_start_that_the_switch_did_not_hear_is_repeated(hall):
     hall.deaf, hall.switch.replies = True, {"recording start": CommandTimeout("no reply")}
     hall.record()
@@ -327,7 +363,8 @@ def test_an_end_that_is_heard_after_that_of_its_room_is_heard(hall):
     hall.comes("alice").record()
     (row,) = hall.rows.by_id.values()
     path = f"{ROOT}/{row['master']}"
-    hall.after(1000).room("conference-destroy").room("stop-recording", Path=path, **{"Samples-Out": "8000"}).after(1000)
+    hall.after(1000).room("conference-destroy").after(500)
+    hall.room("stop-recording", Path=path, **{"Samples-Out": "8000"}).after(1000)
     assert (row["state"], row["state_reason"]) == ("stopped", None)
 
 
