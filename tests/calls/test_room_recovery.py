@@ -103,7 +103,7 @@ def test_mutes_and_leavings_that_were_not_heard_are_seen(hall):
     hall.comes("alice").comes("gina", realm="globex.example").record("members")
     hall.members["alice"] = False
     del hall.members["gina"]
-    hall.sweep()
+    hall.rooms.sweep(hall.send)
     assert hall.told(" mask ") == ["alice"] and hall.rooms.stop("globex", NAME, "x") is None
 
 
