@@ -156,6 +156,11 @@ def exists(uuid: str) -> str:
     return f"api uuid_exists {_uuid(uuid)}"
 
 
+def set_aside(uuid: str, name: str) -> str:
+    """Takes a variable away from a leg, at once, whatever it executes."""
+    return f"api uuid_setvar {_uuid(uuid)} {_checked(_VARIABLE, name, 'variable name')}"
+
+
 def show_channels() -> str:
     """Every leg: see replies.channels. JSON for the reason that `dump` gives."""
     return "api show channels as json"

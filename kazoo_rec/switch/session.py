@@ -3,6 +3,7 @@ socket_function). greenswitch's session, on the hardened protocol."""
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
@@ -26,11 +27,10 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP
 
 
 class Session(Protocol, OutboundSession):
-    """The leg does one thing after another; when the session closes, its dialplan goes on.
+    """The leg does one thing after another; when the session closes, its dialplan goes on, whatever ended it.
 
-    A dialplan sets `socket_resume` before `socket`, or a leg whose socket ends before it is parked would wait for ever.
-    `connect` takes that back, so that the end of this process never ends what the leg is doing: it finishes its talk,
-    prompt or recording, and only then goes on.
+    A dialplan sets `socket_resume=true` before `socket`, or a leg whose socket ends before it is parked waits for ever.
+    With it, the leg leaves at once what it executes when its socket ends; see `keep`.
 
     Parameters: `sock` as accepted; `clock` in seconds.
     """
@@ -43,9 +43,10 @@ class Session(Protocol, OutboundSession):
         self._executing: dict[str, AsyncResult] = {}
         self._gone: LegGone | None = None
         self._left = Flag()
+        self._parked = self._kept = False
 
     def connect(self, timeout_s: float = REPLY_WITHIN_S) -> Event:
-        """All about the leg. Raises NotConnected, or ProtocolBroken where the socket is not `async`."""
+        """All about the leg. Raises NotConnected, or ProtocolBroken where the socket is not `async full`."""
         silence = NotConnected("FreeSWITCH does not say whose call it is", f"{timeout_s:g} s")
         try:
             with gevent.Timeout(timeout_s, silence):
@@ -67,7 +68,6 @@ class Session(Protocol, OutboundSession):
         self.answered = self.session_data.get("Answer-State") == "answered"
         self._receive_events_greenlet = gevent.spawn(self.receive_events)
         replies.check(self.send(commands.myevents()))
-        self.tell(*commands.forget("socket_resume"))
         return self.session_data
 
     def execute(self, application: str, argument: str = "", timeout_s: float | None = None) -> Event:
@@ -87,12 +87,24 @@ class Session(Protocol, OutboundSession):
         self._order(commands.execute(application, argument, uuid4().hex))
 
     def ask(self, command: str) -> str:
-        """The reply to a command; for `api` the dialplan has to say `full`. Raises LegGone, CommandTimeout or
-        CommandFailed."""
+        """The reply to a command. Raises LegGone, CommandTimeout or CommandFailed."""
         return self._order(command)
 
+    def keep(self):
+        """From now on the leg finishes what it executes, a talk or a recording, should this process end meanwhile.
+
+        Taken back by this socket's own thread, not by the leg: a socket that ended between the two would leave the leg
+        in CS_RESET (mod_event_socket.c, end of listener_run; socket_function). And only once the leg is parked.
+        """
+        if self._kept:
+            return
+        if not self._parked:
+            self.execute(*commands.variable("socket_resume", "true"))
+        self._order(commands.set_aside(self.uuid, "socket_resume"))
+        self._kept = True
+
     def resume(self):
-        """Of a session about to close: the dialplan goes on at once, even where the leg is not parked yet."""
+        """Of a session about to close: the dialplan goes on at once."""
         self._order(commands.resume_dialplan())
 
     def hangup(self, cause: str = "NORMAL_CLEARING"):
@@ -101,6 +113,10 @@ class Session(Protocol, OutboundSession):
         self._left.wait(REPLY_WITHIN_S)
 
     def close(self):
+        """The dialplan goes on, after what `keep` has the leg finish."""
+        if self.connected and not self._kept:
+            with suppress(SwitchError):
+                self.resume()
         self._end(NotConnected("the connection was closed by us"))
 
     stop = close
@@ -115,10 +131,13 @@ class Session(Protocol, OutboundSession):
         elif name == b"CHANNEL_HANGUP":
             event = parse(body)
             self._leave(LegGone("the leg hung up", event.get("Hangup-Cause"), event))
+        elif name == b"CHANNEL_PARK":
+            self._parked = True
         elif name == b"CHANNEL_EXECUTE_COMPLETE" and self._executing:
             event = parse(body)
             done = self._executing.get(event.get("Application-UUID"))
             if done is not None:
+                self._parked = True
                 done.set(event)
 
     def _order(self, command: str) -> str:
@@ -146,8 +165,9 @@ class Session(Protocol, OutboundSession):
         channel = Event(headers)
         if channel.get("Content-Type") != "command/reply" or not channel.uuid:
             raise ProtocolBroken("this is no leg of FreeSWITCH", shown(lines[0]))
-        if channel.get("Socket-Mode") != "async":
-            raise ProtocolBroken("the leg waits for its socket", channel.get("Socket-Mode"),
+        mode = channel.get("Socket-Mode"), channel.get("Control")
+        if mode != ("async", "full"):
+            raise ProtocolBroken("the leg cannot be led", " ".join(mode),
                                  "say `async full` behind the address in the dialplan's socket")
         return channel
 

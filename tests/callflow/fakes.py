@@ -135,7 +135,7 @@ class FakeLeg:
         elif block[0] == "sendmsg":
             self._sendmsg(dict(line.split(": ", 1) for line in block[1:]))
         elif block[0].startswith("api "):
-            self.send(response("true"))
+            self.send(response("true" if "exists" in block[0] else "+OK\n"))
         else:
             self.send(reply({"myevents json": "+OK Events Enabled"}.get(block[0], "+OK")))
 

@@ -131,17 +131,23 @@ def test_hanging_up_names_the_cause(connected):
     assert leg.hung_up.get(timeout=PATIENCE_S) == "USER_BUSY"
 
 
-def test_a_leg_is_told_to_go_on_when_its_socket_ends_until_it_is_parked(connected):
+def test_a_leg_goes_on_at_once_when_its_session_closes(connected):
     session, leg = connected()
-    session.execute("answer")
-    assert leg.executed == ["unset socket_resume", "answer"]
-
-
-def test_going_on_at_once_is_asked_for_before_the_end(connected):
-    session, leg = connected()
-    session.resume()
     session.close()
     assert leg.ended.get(timeout=PATIENCE_S) and leg.commands[-1] == ["resume"]
+
+
+@pytest.mark.parametrize("parked", [True, False])
+def test_a_leg_that_is_to_finish_something_does_not_go_on_before(connected, parked):
+    session, leg = connected()
+    if parked:
+        session.execute("answer")
+    session.keep()
+    session.keep()
+    assert leg.commands[-1] == [f"api uuid_setvar {leg.uuid} socket_resume"]
+    assert leg.executed == (["answer"] if parked else ["set socket_resume=true"])
+    session.close()
+    assert leg.ended.get(timeout=PATIENCE_S) and leg.commands[-1] != ["resume"]
 
 
 @pytest.mark.parametrize(("application", "argument"), [
@@ -152,11 +158,12 @@ def test_an_application_that_is_not_known_or_a_broken_argument_is_never_sent(con
     with pytest.raises(CommandRefused):
         session.execute(application, argument)
     session.execute("answer")
-    assert leg.executed == ["unset socket_resume", "answer"]
+    assert leg.executed == ["answer"]
 
 
 @pytest.mark.parametrize(("said", "message"), [
-    ({"Socket_Mode": "static"}, "the leg waits for its socket"), ({"Content_Type": "auth/request"}, "no leg"),
+    ({"Socket_Mode": "static"}, "cannot be led"), ({"Control": "single-channel"}, "cannot be led"),
+    ({"Content_Type": "auth/request"}, "no leg"),
     ({"Unique_ID": None}, "no leg"), ({"variable_long": "x" * 1_100_000}, "too much")])
 def test_what_is_no_leg_that_can_be_led_is_refused(met, said, message):
     session, _ = met(**said)

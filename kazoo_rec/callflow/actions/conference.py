@@ -16,5 +16,6 @@ def run(flow: Flow, data):
                                       moderator=data.get("moderator", False))
     flow.say(f"conference: {data['id']}")
     flow.answer()
+    flow.session.keep()
     flow.session.execute(*application)
     return "_"

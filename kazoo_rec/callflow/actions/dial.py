@@ -13,6 +13,7 @@ _WHILE_CALLING = {"continue_on_fail": "true", "hangup_after_bridge": "true"}
 def dial(flow: Flow, called, *, in_turn: bool = False) -> str:
     """Returns only where nobody answered: FreeSWITCH's cause for it (USER_BUSY, NO_ANSWER), which is the key."""
     application = commands.bridge(called, in_turn=in_turn)
+    flow.session.keep()
     flow.have(_WHILE_CALLING)
     event = flow.session.execute(*application)
     flow.give_back(_WHILE_CALLING)

@@ -17,6 +17,7 @@ def run(flow: Flow, data):
     message = flow.control.message(flow.account_id, flow.uuid, settings, label=flow.document.get("name"), who=flow.who)
     application = commands.record(message.path, settings["time_limit"])
     flow.say("record_caller: records")
+    flow.session.keep()
     flow.have(message.variables)
     flow.session.tell(*commands.end_by(ANY_KEY))
     try:
