@@ -16,7 +16,7 @@ def tone(ms, **children):
     return step("play", {"id": f"tone_stream://%({ms},0,440)", "terminators": []}, **children)
 
 
-def executed(leg, *, without=("answer", "set playback_terminators=none",
+def executed(leg, *, without=("answer", "set socket_resume=true", "set playback_terminators=none",
                               "unset playback_terminators")):
     return [one for one in leg.executed if one not in without]
 

@@ -5,8 +5,11 @@ from kazoo_rec.callflow.flow import Flow
 
 
 def run(flow: Flow, data):
-    called = [phone for endpoint in data.get("endpoints") or () for phone in _phones(flow, data, endpoint)]
-    called = list({(phone.name, phone.domain): phone for phone in reversed(called)}.values())[::-1]  # each once
+    each = {}
+    for endpoint in data.get("endpoints") or ():
+        for phone in _phones(flow, data, endpoint):
+            each.setdefault((phone.name, phone.domain), phone)
+    called = list(each.values())
     in_turn = data.get("strategy", "simultaneous") != "simultaneous"
     cause = "_"
     for _ in range(data.get("repeats", 1)):
