@@ -123,6 +123,8 @@ class TestRecordCaller:
         ends(leg)
         assert ["resume"] not in leg.commands
         assert [f"api uuid_setvar {LEG} socket_resume"] in leg.commands
+        engine.no_more_flows()
+        assert [one[0] for one in engine.control.told] == ["message"]
 
     def test_what_cannot_be_stored_is_not_recorded_and_the_flow_goes_on(self, engine):
         engine.control.faults["message"] = WrongState("the leg has no media here")

@@ -23,7 +23,8 @@ def run(flow: Flow, data):
     try:
         event = flow.session.execute(*application)
     except LegGone as gone:
-        flow.control.message_ended(message.id, gone.event)
+        if gone.event is not None:  # else only the socket ended: the caller may go on
+            flow.control.message_ended(message.id, gone.event)
         raise
     flow.control.message_ended(message.id, event)
     flow.message = message.path
