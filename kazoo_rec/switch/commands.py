@@ -33,7 +33,7 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 APPLICATIONS = frozenset(("answer", "bridge", "conference", "export", "play_and_get_digits", "playback", "record",
                           "respond", "set", "sleep", "unset"))
 #: No `$` and no `\\`: an argument is expanded by the leg (switch_channel.c switch_channel_expand_variables).
-_ARGUMENT = re.compile(r"[^\x00-\x1f\x7f$\\]{0,4000}")
+_ARGUMENT = re.compile(r"[^\x00-\x1f\x7f$\\\ud800-\udfff]{0,4000}")
 #: Below the switch's own directory of sounds: nothing absolute, hidden or upwards.
 _SOUND = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 #: tone_stream also reads files (`path=`), so its tones alone (libteletone); any stream ends by itself, or is the
