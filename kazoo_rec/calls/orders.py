@@ -7,7 +7,7 @@ from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotC
 from kazoo_rec.switch import commands, replies
 
 #: How long a command waits for its row to be durable. The row follows if it takes longer: a call does not wait.
-ROW_WITHIN_S = 0.02
+ROW_WITHIN_S = 0.01
 
 #: How long a command may go unanswered; the switch takes 11 ms to start a recording.
 COMMAND_WITHIN_S = 5.0

@@ -32,7 +32,7 @@ QUEUE_BYTES = 32 * 1024 * 1024
 #: What is read ahead of the handler before it has its turn.
 AHEAD_BYTES = 128 * 1024
 #: The longest that a burst keeps other greenlets waiting.
-SLICE_S = 0.005
+SLICE_S = 0.002
 #: A timer that is due at once. sleep(0) comes back before timers and sockets have had their turn: two greenlets that
 #: alternate with it held up a 1 ms timer for 150 ms.
 TURN_S = 1e-6
@@ -178,7 +178,7 @@ class Connection(InboundESL):
     def events(self) -> Iterator[Event]:
         """The events subscribed to, in order, until the connection has ended and all that came before are handed over.
 
-        Parses at hand-over, and lets other greenlets run at least every 5 ms.
+        Parses at hand-over, and lets other greenlets run at least every 2 ms.
         """
         turn = self._clock()
         while True:
