@@ -25,6 +25,8 @@ SCHEMAS = {
     "callflow": "callflows.json",
     "call_recording": "call_recording.json",
     "recording_settings": "call_recording.parameters.json",
+    "record_call": "callflows.record_call.json",
+    "record_caller": "callflows.record_caller.json",
     "config": "config.json",
 }
 
