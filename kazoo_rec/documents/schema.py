@@ -68,6 +68,12 @@ def validated(kind: str, document: object) -> tuple[object, list[ValidationError
     return document, errors
 
 
+@cache
+def keys(kind: str) -> frozenset[str]:
+    """Those that a document of this kind may have at its top."""
+    return frozenset(orjson.loads((files("kazoo_rec.schemas") / SCHEMAS[kind]).read_bytes())["properties"])
+
+
 def quoted(value: object) -> str:
     """A foreign value for people's eyes: its repr, cut short, however long or deep it is."""
     return _shortened.repr(value)
