@@ -24,7 +24,7 @@ class Control:
     did not answer, the row says "silent", and what an engine after this one reads is never too little.
 
     `begin`, `end` and `change` are for actions of callflows, `calls.actions.Actions`'s; `message` and `message_ended`
-    for the action record_caller, `calls.messages.Messages`'s. The dialplan's `kazoo_rec::record_call` is taken here too.
+    for the action record_caller, `calls.messages.Messages`'s. The dialplan's `kazoo_rec::record_call` is heard too.
 
     Parameters:
       tracker, recorder: the switch's own.

@@ -1,6 +1,6 @@
 """Recording from any dialplan, in one line: the application `event` fires `kazoo_rec::record_call` for its leg.
 
-    <action application="event" data="Event-Name=CUSTOM,Event-Subclass=kazoo_rec::record_call,action=start,label=sales"/>
+    <action application="event" data="Event-Name=CUSTOM,Event-Subclass=kazoo_rec::record_call,action=start,label=x"/>
 
 Its keys are those of the action record_call, in any case and with `-` for `_` (`Time-Limit`). The event has all headers
 of its channel as well, and no key of the action is named like one of those (switch_channel_event_set_data). Without a
