@@ -90,8 +90,8 @@ class Recorder:
             new_id(), leg, plan, gone.account_id, gone.destination, True, directory_of(gone.account_id), gone.source,
             now_at, begun_as=gone.begun_as or gone.id,
             interaction_id=gone.interaction_id or gone.leg.call.interaction_id)
-        for kind in gone.silent_at_end:
-            another.silence(kind, self._epoch_ms())
+        for kind, by in gone.silent_at_end:
+            another.silence(kind, self._epoch_ms(), by)
         if self._plan(another):
             self._order(leg, [another], now_at)
 
@@ -431,8 +431,8 @@ class Recorder:
                             directory_of(gone.account_id), gone.source, now_at,
                             missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"),
                             begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
-        for kind in gone.silent_at_end:
-            another.silence(kind, self._epoch_ms())
+        for kind, by in gone.silent_at_end:
+            another.silence(kind, self._epoch_ms(), by)
         if self._plan(another):
             self._start_soon(another, now_at)
 

@@ -63,9 +63,9 @@ class Recording:
     is (since when, why) its leg's talk was not recorded before it. `awaits_bridge` while it may be that its leg
     answered and another takes the call. `silenced` is {"mask" or "pause": the span that is open for it}; what has not
     begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
-    `cut_short` is one that its leg's end, or what took it along, has ended, and `silent_at_end` what it was then. One
-    that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and its `interaction_id`.
-    `begun` and `ended` are for who waits.
+    `cut_short` is one that its leg's end, or what took it along, has ended; `silent_at_end` is what it was silenced by
+    then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
+    its `interaction_id`. `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -196,8 +196,8 @@ class Recording:
     def close_spans(self, at_ms: int):
         """It has ended, and with it whatever kept it silent."""
         self.unhold(at_ms)
-        self.silent_at_end = tuple(self.silenced)
-        for kind in self.silent_at_end:
+        self.silent_at_end = tuple((kind, span.get("by")) for kind, span in self.silenced.items())
+        for kind, _ in self.silent_at_end:
             self.unsilence(kind, at_ms)
 
     def note_missed(self):

@@ -7,9 +7,9 @@ from .fakes import ROOT, Scene
 
 
 class Flows(Scene):
-    """`begin`, `end`, `change` are the actions' of a callflow of acme on leg a."""
+    """`begin`, `end`, `change` are the actions' of a callflow of acme on leg a; `disk` is what it raises."""
 
-    knows_all = True
+    knows_all, disk = True, None
 
     def __init__(self, records=False):
         rules = {"account": {"any": {"any": {"enabled": True}}}} if records else {}
@@ -17,6 +17,11 @@ class Flows(Scene):
         self.obedient()
         self.control = Control(self.tracker, self.recorder, self.switch.send, Files(ROOT, ROOT, self._run),
                                lambda: self.epoch_ms, lambda: self.now, lambda: self.knows_all, spawn=self._spawn)
+
+    def _run(self, function, args):
+        if self.disk:
+            raise self.disk
+        super()._run(function, args)
 
     def talks(self, uuid="a", user="1000"):
         return self.phone_calls(uuid, user).answer(uuid)

@@ -5,11 +5,13 @@ import re
 import gevent
 import pytest
 
+from kazoo_rec.calls.control import Control
 from kazoo_rec.documents.schema import check, keys
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
 
 from .fakes import ROOT
 from .flows import Flows
+from .test_recovery import Site
 
 #: Every key of the action's table, with what it becomes.
 SAID = {"format": "wav", "label": "sales", "media_name": "monday", "method": "post", "record_min_sec": 3,
@@ -209,3 +211,33 @@ def test_text_that_no_database_takes_becomes_text():
     one = Flows().talks()
     one.begin(label="a\udcff", media_name="b\udcff")
     assert one.row()["origin"] == "callflow : a?" and one.row()["settings"]["media_name"] == "b?"
+
+
+@pytest.mark.parametrize("rule", ["callflow", "event"])
+def test_an_engine_after_this_one_has_them_go_on(monkeypatch, rule):
+    one = Flows(records=True).talks()
+    masked, plain = one.begin(rule=rule, label="x", should_follow_transfer=False)["id"], one.begin(rule=rule)["id"]
+    one.change("mask", label="x")
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
+        "account": {"any": {"any": {"enabled": True}}}}})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.running = {"a": [f"{ROOT}/{row['master']}" for row in one.rows.by_id.values()]}
+    site.sweep()
+    assert one.states() == ["recording"] * 3 and not site.scene.switch.of("uuid_record")
+    control = Control(site.scene.tracker, site.recorder, site.answer, site.files, lambda: site.scene.epoch_ms,
+                      lambda: site.scene.now, lambda: True)
+    (told,) = control.change("acme", "a", "unmask", label="x", who="The dialplan")
+    assert told["id"] == masked and one.rows.by_id[masked]["spans"][0]["to_ms"] is not None
+    site.scene.hang_up("a")
+    assert one.states() == ["stopped"] * 3 and one.rows.by_id[plain]["rule"] == rule
+
+
+def test_of_one_that_was_armed_before_a_restart_there_is_still_one(monkeypatch):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin()["id"]
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
+             **{f"execute_on_answer_{id}": "record_session"}).sweep()
+    assert one.states() == ["armed"] and id in site.recorder
