@@ -37,9 +37,11 @@ class Messages:
         """Prepares one: its row and its directory are there. To be asked for just before `record` is executed, behind
         any beep. `settings` are those of schemas/callflows.record_caller.json.
 
-        Raises WrongState where there is no such leg, or no directory for it: then `record` would end the call.
+        Raises WrongState where there is no such leg, no media of it, or no directory: `record` would end the call.
         """
         leg = self._leg(uuid)
+        if leg.bypassed:
+            raise WrongState("the leg has no media here")
         plan = plan_of(leg, {**settings, "should_follow_transfer": False}, MESSAGE, label, who)
         recording = self._recorder.take_down(leg, plan, account_id, self._now_at())
         try:

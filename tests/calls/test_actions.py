@@ -110,6 +110,14 @@ def test_an_action_silences_what_the_flow_began_and_rules_go_on_hearing(begin, e
     assert one.change(begin, label="nobody's") == []
 
 
+def test_what_is_masked_before_it_begins_is_masked_as_it_begins():
+    one = Flows().phone_calls("a", "1000")
+    one.begin(label="x")
+    assert [told["masked"] for told in one.change("mask", label="x")] == [True] and not one.switch.of(" mask ")
+    one.answer("a")
+    assert len(one.switch.of(f" mask {ROOT}/{one.row()['master']}")) == 1
+
+
 def test_what_a_rule_begins_while_a_flow_is_masked_is_not_masked():
     one = Flows().talks()
     one.change("mask", ids=[one.begin()["id"]])

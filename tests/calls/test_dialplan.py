@@ -83,7 +83,8 @@ def test_orders_of_a_leg_are_carried_out_in_their_order_and_no_event_waits():
 
 @pytest.mark.parametrize(("said", "path"), [
     ({}, "action"), ({"action": "begin"}, "action"), ({"action": "start", "format": "ogg"}, "format"),
-    ({"action": "start", "time_limit": "5;rm"}, "time_limit"), ({"action": "start", "url": "file:///etc"}, "url"),
+    ({"action": "start", "time_limit": "5;secret"}, "time_limit"),
+    ({"action": "start", "url": "ftp://ann:secret@files.example/"}, "url"),
     ({"action": "start", "label": "x" * 256}, "label")])
 def test_what_breaks_the_schema_is_one_line_and_is_ignored(said, path):
     one = Dialplan().talks()
@@ -91,6 +92,7 @@ def test_what_breaks_the_schema_is_one_line_and_is_ignored(said, path):
         one.fires(**said)
     (line,) = [line for line in lines if line["log_level"] == "warning"]
     assert line["event"] == "an order of the dialplan is not understood" and line["faults"].startswith(f"{path}: ")
+    assert "secret" not in str(lines)
     assert not one.rows.by_id and not one.switch.commands
 
 
@@ -144,3 +146,8 @@ def test_an_event_that_is_of_no_leg_is_left():
     """`sendevent` from somewhere, as a switch sent it on: it has no Unique-ID."""
     one = Dialplan().talks().fires("", Action="stop", **{"Call-ID": "nobody", "Multi": "line%0aone"})
     assert not one.rows.by_id
+
+
+def test_who_only_observes_records_nothing():
+    one = Dialplan(observe=True).talks().fires(action="start").fires(action="mask").fires(action="stop")
+    assert not one.rows.by_id and not one.switch.commands

@@ -160,6 +160,14 @@ def test_without_a_directory_the_application_would_end_the_call_and_is_not_told(
     assert (row["state"], row["state_reason"]) == ("failed", "its directory cannot be made: Permission denied")
 
 
+def test_nor_where_the_leg_has_no_media_here():
+    one = Caller()
+    one.tracker.leg("a").bypassed = True
+    with pytest.raises(WrongState, match="no media"):
+        one.message()
+    assert not one.rows.by_id
+
+
 def test_a_path_of_ours_that_is_no_recording_changes_nothing():
     one = Caller()
     for path in ("/elsewhere/202611-" + "0" * 32 + ".wav", f"{ROOT}/acme/20261121/x.wav", "", "x.wav"):

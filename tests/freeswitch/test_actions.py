@@ -4,7 +4,7 @@ import pytest
 from pytest import approx
 
 from tests.freeswitch.product import until
-from tests.freeswitch.talk import LENGTH_MS, LATE_MS, assert_whole, states, talk
+from tests.freeswitch.talk import LATE_MS, LENGTH_MS, assert_whole, states, talk
 
 PART_MS = 1500
 
@@ -61,4 +61,4 @@ def test_a_leg_that_a_transfer_leaves_is_recorded_anew(lab, url, switch, alice, 
     assert anew.row["call_id"] == second and anew.row["interaction_id"] == first
     assert anew.row["duration_ms"] == approx(PART_MS, abs=2 * LATE_MS)
     assert anew.wav().right.tones() == [730] and anew.wav().left.tones() == [610]
-    assert LENGTH_MS < found["acme event A 1000"].row["duration_ms"]
+    assert found["acme event A 1000"].row["duration_ms"] > LENGTH_MS
