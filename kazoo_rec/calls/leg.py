@@ -31,7 +31,8 @@ class Leg:
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
     is the engine's. `missed` is there while a leg is taken in that is in progress: (since when, why) its talk, had it
     been recorded, was not. `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by
-    who carries out an order. `override` is what its channel asks of the account's settings, None where it asks nothing.
+    who carries out an order. `bridged_to` is the leg of its newest bridge. `override` is what its channel asks of the
+    account's settings, None where it asks nothing.
     """
 
     uuid: str
@@ -48,6 +49,7 @@ class Leg:
     answered_ms: int | None = None
     answered_at: int = 0
     bridged_ms: int | None = None
+    bridged_to: "Leg | None" = None
     held_ms: int | None = None
     missed: tuple[int, str] | None = None
     alive: bool = True

@@ -17,7 +17,7 @@ import structlog
 from kazoo_rec.calls.leg import has_media
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
-from kazoo_rec.calls.recording import Recording, directory_of, new_id
+from kazoo_rec.calls.recording import Recording, directory_of, id_of, new_id
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 
@@ -74,12 +74,35 @@ class Recorder:
         for plan, account_id, destination, settled in wanted:
             recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
                                   source, now_at, missed=leg.missed)
-            for kind in {kind for one in self.live(leg) if one.account_id == account_id for kind in one.silenced}:
+            for kind in {kind for one in self.live(leg) if one.account_id == account_id
+                         for kind, span in one.silenced.items() if "by" not in span}:
                 recording.silence(kind, self._epoch_ms())
             if self._plan(recording):
                 made.append(recording)
-        if not made:
-            return
+        if made:
+            self._order(leg, made, now_at)
+
+    def follow(self, gone, leg, now_at):
+        """Records `leg`, which goes on without the leg of `gone`, with the same settings; silent if that was."""
+        plan = gone.plan._replace(leg="B" if leg.called else "A",
+                                  reason=f"{gone.plan.reason} Leg {gone.leg.uuid} was transferred away.")
+        another = Recording(
+            new_id(), leg, plan, gone.account_id, gone.destination, True, directory_of(gone.account_id), gone.source,
+            now_at, begun_as=gone.begun_as or gone.id,
+            interaction_id=gone.interaction_id or gone.leg.call.interaction_id)
+        for kind, by in gone.silent_at_end:
+            another.silence(kind, self._epoch_ms(), by)
+        if self._plan(another):
+            self._order(leg, [another], now_at)
+
+    def take_down(self, leg, plan, account_id, now_at):
+        """A recording that the application `record` is about to make of `leg`: it obeys no command."""
+        recording = Recording(new_id(), leg, plan, account_id, None, True, directory_of(account_id),
+                              leg.identity.network, now_at)
+        self._plan(recording)
+        return recording
+
+    def _order(self, leg, made, now_at):
         if leg.answered_ms is None:
             if not leg.bypassed:
                 self._orders.arm(leg, made)
@@ -154,14 +177,15 @@ class Recorder:
     def bypassed(self, leg):
         """`leg`, which rings, will have no media: what is armed would harm its call."""
         for recording in self.live(leg):
-            self._orders.disarm(recording)
+            if not recording.is_message:
+                self._orders.disarm(recording)
 
     def answered(self, leg, event, now_at):
         """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now. A leg without media
         is not touched: a command could end its call."""
         leg.answered_at = self._now_at = now_at
         for recording in self.live(leg):
-            if recording.state != "armed" or recording.dropped:
+            if recording.state != "armed" or recording.dropped or recording.is_message:
                 continue
             recording.missed = leg.missed
             if not has_media(event):
@@ -200,9 +224,8 @@ class Recorder:
 
     def started(self, event, now_at):
         """RECORD_START of a recording of ours."""
-        recording_id = event.get("Recording-Variable-kazoo_rec_id")
+        recording_id, path = self._which(event)
         recording = self._by_id.get(recording_id)
-        path = self._files.relative(event.get("Record-File-Path"))
         if recording is None and recording_id and path and not self._observe:
             # From before a restart: its arming was fired after all.
             self._rows.update_open(recording_id, state="recording", started_ms=event.time_us // 1000, master=path)
@@ -217,10 +240,9 @@ class Recorder:
 
     def stopped(self, event):
         """RECORD_STOP: the file is closed. One that we do not know, from before a restart, is closed in the store."""
-        recording_id = event.get("Recording-Variable-kazoo_rec_id")
+        recording_id, path = self._which(event)
         recording = self._by_id.get(recording_id)
-        path = self._files.relative(event.get("Record-File-Path"))
-        stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause")
+        stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause") or None
         if path in self._carried:
             self._carried.remove(path)
             return
@@ -243,6 +265,10 @@ class Recorder:
             self._end(recording, "discarded", recording.reason, stopped_ms=stopped_ms, cause=cause)
             self._orders.remove(recording, path)
             return
+        if recording.is_message:
+            self._taken_down(recording, event, stopped_ms)
+            return
+        recording.cut_short = event.get("Answer-State") == "hangup"
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
         full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
@@ -253,6 +279,22 @@ class Recorder:
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def message_ended(self, recording_id, event):
+        """The application that wrote it has ended, as CHANNEL_EXECUTE_COMPLETE says: the file is closed."""
+        recording = self._by_id.get(recording_id)
+        if recording is not None and recording.is_message:
+            self._carried.add(recording.armed_path)
+            self._taken_down(recording, event, event.time_us // 1000)
+
+    def _taken_down(self, recording, event, stopped_ms):
+        """`record_ms` is what the switch handed over: digits that were pressed are not in it."""
+        recording.close_spans(stopped_ms)
+        said_ms = event.variable("record_ms")
+        limit_ms = recording.plan.settings["time_limit"] * 1000
+        self._end(recording, "stopped", None, stopped_ms=stopped_ms, spans=recording.spans, master=recording.master,
+                  expected_ms=int(said_ms) if said_ms.isdecimal() else None,
+                  truncated_by_limit=recording.counted_ms(stopped_ms) > limit_ms)
 
     def bug_started(self, event, now_at):
         """MEDIA_BUG_START: one of ours on a leg that is not its own was taken along by a transfer, as somebody's
@@ -269,7 +311,7 @@ class Recorder:
             self._orders.remove(recording, path)
             return
         self._carried.add(path)
-        silenced = list(recording.silenced)
+        recording.cut_short = not recording.at_limit
         recording.close_spans(moved_ms)
         recording.spans.append({"kind": "moved", "from_ms": moved_ms, "to_ms": moved_ms})
         if recording.dropped:
@@ -279,7 +321,7 @@ class Recorder:
         self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
                   expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
         if not recording.at_limit:
-            self._bereft[recording] = now_at + START_WITHIN_MS, silenced
+            self._bereft[recording] = now_at + START_WITHIN_MS
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row.
@@ -302,9 +344,10 @@ class Recorder:
         self.drop(recording, reason, now_at)
         self._save(recording, state="discarded", state_reason=reason, cause=CALLED_OFF)
 
-    def silence(self, recording, kind) -> bool:
-        """Says in the row that it is silent from now on; False where it is already."""
-        silenced = recording.silence(kind, self._epoch_ms())
+    def silence(self, recording, kind, by=None) -> bool:
+        """Says in the row that it is silent from now on, by the action `by` or, without, for all; False where the row
+        says so already."""
+        silenced = recording.silence(kind, self._epoch_ms(), by)
         if silenced:
             self._save_silence(recording)
         return silenced
@@ -356,10 +399,10 @@ class Recorder:
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
 
-        for recording in [recording for recording, (due_at, _) in self._bereft.items() if due_at <= now_at]:
-            _, silenced = self._bereft.pop(recording)
+        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
+            del self._bereft[recording]
             if recording.leg.alive:  # most end with the transfer
-                self._go_on(recording, silenced, now_at)
+                self._go_on(recording, now_at)
 
     # -- what came of orders
 
@@ -376,12 +419,20 @@ class Recorder:
 
     # -- bookkeeping
 
-    def _go_on(self, gone, silenced, now_at):
+    def _which(self, event):
+        """(id, path) of the recording that an event is of. The application `record` takes no variables along: what it
+        writes is known by its path."""
+        path = self._files.relative(event.get("Record-File-Path"))
+        return event.get("Recording-Variable-kazoo_rec_id") or id_of(path), path
+
+    def _go_on(self, gone, now_at):
+        gone.cut_short = False
         another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
                             directory_of(gone.account_id), gone.source, now_at,
-                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"))
-        for kind in silenced:
-            another.silence(kind, self._epoch_ms())
+                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"),
+                            begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
+        for kind, by in gone.silent_at_end:
+            another.silence(kind, self._epoch_ms(), by)
         if self._plan(another):
             self._start_soon(another, now_at)
 
@@ -389,7 +440,8 @@ class Recorder:
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
         self._meter.states.labels("recording").inc()
         leg = recording.leg
-        if recording.missed is None and leg.answered_ms and recording.wanted_at <= leg.answered_at:
+        from_the_answer = leg.answered_ms and not recording.is_message and recording.wanted_at <= leg.answered_at
+        if recording.missed is None and from_the_answer:
             self._meter.began(started_ms, leg.answered_ms)
             if started_ms - leg.answered_ms > START_WITHIN_MS:
                 recording.missed = leg.answered_ms, "the switch began late"

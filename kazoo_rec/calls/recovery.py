@@ -132,13 +132,18 @@ class Recovery:
         """(dump of a leg, paths of ours that are being recorded on it), (None, nothing) where it has ended."""
         try:
             dump = replies.leg(send(commands.dump(uuid), ANSWER_WITHIN_S))
-            return dump, self._recorded(send, uuid)
+            return dump, self._recorded(send, uuid) | self._taken_down(dump)
         except (CommandFailed, CommandRefused):
             return None, frozenset()
 
     def _recorded(self, send, uuid):
         paths = map(self._files.relative, replies.recorded(send(commands.buglist(uuid), ANSWER_WITHIN_S)))
         return frozenset(path for path in paths if path)
+
+    def _taken_down(self, dump):
+        """What the application `record` writes, which is in no list: whether it still does is not told."""
+        path = self._files.relative(dump.variable("current_application_data").partition(" ")[0])
+        return {path} if path and dump.variable("current_application") == "record" else frozenset()
 
     def _rows_of(self, uuids):
         """{leg's uuid: its recordings so far, the oldest first}."""

@@ -61,7 +61,7 @@ class FakeSwitch:
     """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception."""
 
     def __init__(self):
-        self.commands, self.replies = [], {}
+        self.commands, self.replies, self.obeys = [], {}, lambda command: None
 
     def send(self, command, timeout_s):
         self.commands.append(command)
@@ -70,6 +70,7 @@ class FakeSwitch:
                 if isinstance(reply, Exception):
                     raise reply
                 return reply
+        self.obeys(command)
         return "+OK\n"
 
     def of(self, piece):
@@ -158,8 +159,9 @@ class Scene:
                 self.record_start(uuid, id, path)
         return self
 
-    def bridge(self, a, b):
-        return self.event("CHANNEL_BRIDGE", a, **{"Bridge-A-Unique-ID": a, "Bridge-B-Unique-ID": b})
+    def bridge(self, a, b, **variables):
+        return self.event("CHANNEL_BRIDGE", a, **{"Bridge-A-Unique-ID": a, "Bridge-B-Unique-ID": b, **{
+            f"variable_{name}": value for name, value in variables.items()}})
 
     def answer_unarmed(self, uuid):
         """CHANNEL_ANSWER that comes before any arming has been executed."""
@@ -168,16 +170,28 @@ class Scene:
     def record_start(self, uuid, id, path):
         return self.event("RECORD_START", uuid, **{"Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path})
 
-    def record_stop(self, uuid, id, path, cause="success-silence"):
+    def record_stop(self, uuid, id, path, cause="success-silence", **headers):
         return self.event("RECORD_STOP", uuid, **{
-            "Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path, "Record-Completion-Cause": cause})
+            "Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path, "Record-Completion-Cause": cause,
+            **headers})
 
-    def hang_up(self, uuid, cause="NORMAL_CLEARING"):
+    def obedient(self):
+        """The switch begins and ends recordings as it is told by command."""
+        def obey(command):
+            found = re.match(r"api uuid_record (\S+) (start|stop) (\S+/(\S+?)(?:\.f)?\.wav)", command)
+            if found:
+                uuid, action, path, id = found.groups()
+                (self.record_start if action == "start" else self.record_stop)(uuid, id, path)
+        self.switch.obeys = obey
+        return self
+
+    def hang_up(self, uuid, cause="NORMAL_CLEARING", **variables):
         """RECORD_STOP of what runs, then the end of the leg."""
-        for id, row in self.rows.by_id.items():
+        for id, row in list(self.rows.by_id.items()):
             if row["call_id"] == uuid and row["state"] == "recording":
-                self.record_stop(uuid, id, f"{ROOT}/{row['master']}")
-        self.event("CHANNEL_HANGUP_COMPLETE", uuid, **{"Hangup-Cause": cause})
+                self.record_stop(uuid, id, f"{ROOT}/{row['master']}", **{"Answer-State": "hangup"})
+        self.event("CHANNEL_HANGUP_COMPLETE", uuid, **{
+            "Hangup-Cause": cause, **{f"variable_{name}": value for name, value in variables.items()}})
         return self.event("CHANNEL_DESTROY", uuid)
 
     def armed(self, uuid):
