@@ -43,13 +43,16 @@ _FILE = re.compile(r"(?:.*/)?([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 
 
 class Past(NamedTuple):
-    """A plan as its row tells of it."""
+    """A plan as its row tells of it; or one that no rule made. `room` and `room_id` are the name and the uuid of the
+    conference that it is a recording of."""
 
     rule: str
     leg: str
     settings: Mapping[str, object]
     origin: Mapping[str, str]
     reason: str
+    room: str = ""
+    room_id: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -244,10 +247,12 @@ class Recording:
     def new_row(self, node: str, epoch_ms: int) -> dict:
         """The row as it is when the recording is planned."""
         leg, plan = self.leg, self.plan
+        room = plan if isinstance(plan, Past) and plan.room else None
         return {
             "id": self.id, "node": node, "account_id": self.account_id,
             "user_id": leg.identity.user_id, "device_id": leg.identity.device_id,
-            "call_id": leg.uuid, "interaction_id": self.interaction_id or leg.call.interaction_id, "leg": plan.leg,
+            "call_id": leg.uuid, "leg": plan.leg,
+            "interaction_id": self.interaction_id or (room and room.room_id) or leg.call.interaction_id,
             "rule": plan.rule, "reason": plan.reason,
             "settings": dict(plan.settings), "settings_from": dict(plan.origin),
             "source": self.source, "destination": self.destination,
@@ -262,6 +267,8 @@ class Recording:
         if self.by_action or self.is_message:
             made_by = "event" if rule == "event" else "callflow"
             return f"{made_by} : {self.label}" if self.label else made_by
+        if isinstance(self.plan, Past) and self.plan.room:
+            return f"conference : {self.plan.room}"
         if rule == "api":
             return rule
         side = "account" if rule.startswith("account.") else "endpoint"

@@ -48,10 +48,12 @@ class Recovery:
       epoch_ms: the wall clock.
       now_at: the engine's clock.
       observe: write nothing.
+      rooms: `calls.rooms.Rooms` of this switch.
     """
 
-    def __init__(self, node, tracker, recorder, registrations, rows, files, epoch_ms, now_at, observe=False):
-        self._observe = observe
+    def __init__(self, node, tracker, recorder, registrations, rows, files, epoch_ms, now_at, observe=False,
+                 rooms=None):
+        self._observe, self._rooms = observe, rooms
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._epoch_ms, self._now_at = registrations, files, epoch_ms, now_at
         self._lost_ms, self._known_before = None, set()
@@ -64,6 +66,8 @@ class Recovery:
     def lost(self):
         """The connection has ended."""
         self._lost_ms, self.took_in = self._epoch_ms(), False
+        if self._rooms is not None:
+            self._rooms.lost()
 
     def restarted(self):
         """The switch is another process: nothing of before lives, unless it is recovered."""
@@ -82,6 +86,8 @@ class Recovery:
         heard_of = self._tracker.uuids()
         self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
         self.took_in = True
+        if self._rooms is not None:
+            self._rooms.sweep(send)
         gone = {uuid for uuid in known - (listed.keys() - self._known_before) if not self._exists_on(send, uuid)}
         self._known_before = known
         gevent.sleep(NEWS_WITHIN_S)
@@ -165,7 +171,7 @@ class Recovery:
         if self._observe:
             return
         for row in self._rows.open(self._node):
-            if row["id"] in self._recorder or self._runs(send, row):
+            if row["id"] in self._recorder or self._in_a_room(row) or self._runs(send, row):
                 continue
             paths = [path for path in _paths(row) if self._files.exists(path)]
             state, reason = "stopped", "its end was not heard"
@@ -175,6 +181,9 @@ class Recovery:
                      call_id=row["call_id"], state=state, reason=reason)
             self._rows.update_open(row["id"], state=state, state_reason=reason, master=(paths or [row["master"]])[0],
                                    stopped_ms=self._epoch_ms())
+
+    def _in_a_room(self, row):
+        return self._rooms is not None and row["id"] in self._rooms
 
     def _runs(self, send, row):
         """Whether the switch records it all the same. A leg that was recovered has its old uuid and no recording."""

@@ -13,13 +13,14 @@ from gevent.event import Event as Heard
 from kazoo_rec.calls.following import Following
 from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband, override_of
 from kazoo_rec.calls.midcall import Progress, as_created
+from kazoo_rec.calls.rooms import SUBCLASS as ROOMS
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 
 #: What the tracker has to hear of; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
           "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY", "RECORD_START", "RECORD_STOP", "MEDIA_BUG_START")
-SUBCLASSES = ("sofia::register", "sofia::unregister", "sofia::expire", "kazoo_rec::record_call")
+SUBCLASSES = ("sofia::register", "sofia::unregister", "sofia::expire", "kazoo_rec::record_call", ROOMS)
 
 #: How long a recovered leg may take to be bridged again, or has for its media if it is not; 140 ms were seen.
 RECOVERED_WITHIN_MS = 1000
@@ -46,17 +47,19 @@ class Tracker:
       directory: gives the newest `documents.directory.Directory` when called.
       recorder: `calls.recorder.Recorder`, told what to record.
       asked: is told `(a, b, question, decision)` each time that policy was asked; b is None where nobody is called.
+      rooms: `calls.rooms.Rooms` of this switch, where conferences are recorded.
     """
 
-    def __init__(self, identifier, registrations, directory, recorder, asked=None):
+    def __init__(self, identifier, registrations, directory, recorder, asked=None, rooms=None):
         self._identifier, self._registrations = identifier, registrations
-        self._directory, self._recorder, self._asked = directory, recorder, asked
+        self._directory, self._recorder, self._asked, self._rooms = directory, recorder, asked, rooms
         self._legs: dict[str, Leg] = {}
         self._unplaced: set[tuple] = set()
         self._aside: dict[str, list] = {}
         self._recovered: dict[Leg, int] = {}
         self._lost_ms: dict[str, int] = {}
-        self._following, self._awaited, self._listeners = Following(recorder), {}, {}
+        self._following, self._awaited = Following(recorder), {}
+        self._listeners = {} if rooms is None else {ROOMS: rooms.feed}
         self.unplaced = 0
         self._handlers = {
             "CHANNEL_CREATE": self._created, "CHANNEL_ANSWER": self._answered, "CHANNEL_BRIDGE": self._bridged,
@@ -82,6 +85,8 @@ class Tracker:
 
     def tick(self, now_at):
         self._recorder.tick(now_at)
+        if self._rooms is not None:
+            self._rooms.tick(now_at)
         for leg in [leg for leg, due_at in self._recovered.items() if due_at <= now_at]:
             del self._recovered[leg]
             if leg.alive and leg.bridged_ms is None:

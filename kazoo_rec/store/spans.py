@@ -2,7 +2,8 @@
 as long as it goes on.
 
 hold   its leg was on hold: nothing of it is in the file
-mask   by an order: the file has silence for it; "by" is the rule of the action that gave it, absent where people did
+mask   by an order: the file has silence for it; "by" is the rule of the action that gave it, absent where people did,
+       and "mute" where its leg was muted in a conference
 pause  by an order: nothing of it is in the file; "by" as of mask
 gap    before the recording: talk that should have been recorded and was not; "why" says why
 moved  after the recording: the switch took it along to another leg; what it wrote there is cut off

@@ -26,6 +26,8 @@ _MODULE = re.compile(r"mod_[a-z0-9_]{1,60}")
 _CONFIGURATION = re.compile(r"[a-z0-9_]{1,60}\.conf")
 #: Absolute and no `..`; at its end `/.`, which is there for who may go into the directory.
 _PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.@-]*)+(/\.)?")
+#: No `@` nor `+`, which end it in a dialplan. Not a word that `conference` takes for a command where no room has it.
+_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 
 #: uuid_setvar_multi takes so many assignments.
@@ -87,6 +89,29 @@ def pause(uuid: str, path: str) -> str:
 
 def resume(uuid: str, path: str) -> str:
     return _record(uuid, "resume", path)
+
+
+def room_start(name: str, path: str) -> str:
+    """Record a conference room. The reply comes before the file is opened: an event tells (conference_record.c)."""
+    return _room(name, "start", path)
+
+
+def room_stop(name: str, path: str) -> str:
+    return _room(name, "stop", path)
+
+
+def room_pause(name: str, path: str) -> str:
+    """Write nothing: the file gets shorter than the conference. A room cannot be masked."""
+    return _room(name, "pause", path)
+
+
+def room_resume(name: str, path: str) -> str:
+    return _room(name, "resume", path)
+
+
+def rooms() -> str:
+    """Every conference room with its members and recordings: see replies.rooms."""
+    return "api conference json_list"
 
 
 def buglist(uuid: str) -> str:
@@ -205,6 +230,10 @@ def _set(uuid: str, of_recordings: list[tuple[str, str]]) -> str:
 
 def _record(uuid: str, action: str, path: str) -> str:
     return f"api uuid_record {_uuid(uuid)} {action} {_path(path)}"
+
+
+def _room(name: str, action: str, path: str) -> str:
+    return f"api conference {_checked(_ROOM, name, 'name of a room')} recording {action} {_path(path)}"
 
 
 def _braces(variables: Mapping[str, str]) -> str:

@@ -40,9 +40,22 @@ def test_a_recording_is_controlled_by_its_path(action):
     assert getattr(commands, action)(LEG, PATH) == f"api uuid_record {LEG} {action} {PATH}"
 
 
+@pytest.mark.parametrize("action", ["start", "stop", "pause", "resume"])
+def test_a_room_is_recorded_by_its_name_and_a_path(action):
+    build = getattr(commands, f"room_{action}")
+    assert build("3500-acme.example", PATH) == f"api conference 3500-acme.example recording {action} {PATH}"
+    for name in ("", "a b", "a\nb", "a@default", "a+1", "-a", ".a", "a" * 129, "list", "JSON_LIST", "help", None, 7):
+        with pytest.raises(CommandRefused):
+            build(name, PATH)
+    for path in ("all", "{a=b}/a.wav", "/a b.wav"):
+        with pytest.raises(CommandRefused):
+            build("3500", path)
+
+
 def test_the_rest_as_they_are_sent():
     assert commands.buglist(LEG) == f"api uuid_buglist {LEG}"
     assert commands.dump(LEG) == f"api uuid_dump {LEG} json"
+    assert commands.rooms() == "api conference json_list"
     assert commands.exists(LEG) == f"api uuid_exists {LEG}"
     assert commands.show_channels() == "api show channels as json"
     assert commands.show_registrations() == "api show registrations as json"
