@@ -139,7 +139,7 @@ class Explain:
         succeed(request, response, {
             "id": row["id"], "rule": row["rule"], "leg": row["leg"], "reason": row["reason"],
             "settings": {name: {"value": value, "from": row["settings_from"].get(name)}
-                         for name, value in row["settings"].items() if name != "url"},
+                         for name, value in row["settings"].items() if name not in ("url", "status_callback")},
             "source": row["source"], "destination": row["destination"], "state": row["state"],
             "state_reason": row["state_reason"], "spans": row["spans"], "happened": happened})
 
