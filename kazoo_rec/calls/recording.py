@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
+from kazoo_rec.store.spans import is_declined
 
 #: Sample rate of a master in Hz, where no document says one.
 NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
@@ -54,8 +55,9 @@ class Recording:
     start, or the question whether it needs one, is on its way: two starts at once would make two that run. `missed`
     is (since when, why) its leg's talk was not recorded before it. `awaits_bridge` while it may be that its leg
     answered and another takes the call. `silenced` is {"mask" or "pause": the span that is open for it}; what has not
-    begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
-    `begun` and `ended` are for who waits.
+    begun waits for its end. `announced` once all whom it must be announced to have heard it. `superseded` is one
+    that ends as another goes on for it. `called_off` is one that somebody stopped before it began, so that no rule asks
+    again. `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -84,6 +86,8 @@ class Recording:
     awaits_bridge: bool = False
     silenced: dict = field(default_factory=dict)
     called_off: bool = False
+    announced: bool = False
+    superseded: bool = False
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
 
@@ -96,10 +100,26 @@ class Recording:
         return bool(self.plan.settings["record_on_bridge"])
 
     @property
+    def announce(self) -> Mapping[str, object]:
+        return self.plan.settings.get("announce") or {}
+
+    @property
+    def unannounced(self) -> bool:
+        """Whether it must not begin, as it was not announced yet."""
+        return bool(self.announce.get("required")) and not self.announced
+
+    @property
+    def declined(self) -> bool:
+        return is_declined(self.spans)
+
+    @property
+    def over(self) -> bool:
+        return self.dropped or self.at_limit or self.superseded or self.declined
+
+    @property
     def unwanted(self) -> list[str]:
-        """Paths that the switch records to and should not: all of one that is dropped or at its limit, else what
-        came second."""
-        return list(self.running) if self.dropped or self.at_limit else self.running[1:]
+        """Paths that the switch records to and should not: all of one that is over, else what came second."""
+        return list(self.running) if self.over else self.running[1:]
 
     @property
     def master(self) -> str:
@@ -206,7 +226,8 @@ class Recording:
         return cls(row["id"], leg, plan, row["account_id"], row["destination"], True, row["master"].rpartition("/")[0],
                    row["source"], leg.answered_at, state="recording" if row["state"] == "paused" else row["state"],
                    started_ms=row["started_ms"], spans=spans,
-                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None})
+                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None},
+                   announced=any(span["kind"] == "announced" for span in spans))
 
     def spans_now(self) -> list[dict]:
         """For the row, which is written later than now."""
