@@ -14,6 +14,8 @@ Methods are called by the tracker as events come and never wait: what the switch
 import gevent
 import structlog
 
+from kazoo_rec.calls.announcement import DECLINED, Announcer
+from kazoo_rec.calls.beep import Beeper
 from kazoo_rec.calls.leg import has_media
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
@@ -48,11 +50,17 @@ class Recorder:
       spawn: runs a function in a greenlet.
       observe: decide and log, command nothing, write no row.
       meter: counts what is made.
+      listen: has the switch tell of events, by their names; raises what `send` raises.
+      webhook: `webhook(row, state)` is the delivery that tells somebody of a row's new state, or None; `row` has the
+        columns that do not change.
     """
 
-    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None):
+    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None,
+                 listen=lambda names: None, webhook=lambda row, state: None):
         self._node, self._rows, self._files, self._epoch_ms, self._observe = node, rows, files, epoch_ms, observe
         self._orders = Orders(send, files, spawn, self)
+        self._announcer, self._beeper = Announcer(send, listen, spawn, self), Beeper(send, spawn)
+        self._webhook = webhook
         self._meter = meter or Meter()
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
@@ -124,6 +132,10 @@ class Recorder:
         self._by_id[recording.id] = recording
         recording.row = self._rows.insert(recording.new_row(self._node, self._epoch_ms()))
         recording.row.rawlink(_row_refused)
+        if leg.call.declines(recording.account_id):
+            self._end(recording, "discarded", DECLINED, cause=CALLED_OFF)
+            return False
+        self._announcer.expect(recording)
         return True
 
     def resume(self, leg, row, armed, listed, now_at):
@@ -132,7 +144,9 @@ class Recorder:
         where its end was heard: by its limit, or by somebody."""
         recording = Recording.of_row(leg, row)
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
-        if row["state"] not in OPEN_STATES or self._observe:
+        if recording.declined:
+            leg.declined.add(recording.account_id)
+        if self._observe or (row["state"] not in OPEN_STATES and not (recording.declined and paths)):
             if row["cause"]:
                 leg.recordings.append(recording)
             return
@@ -142,15 +156,18 @@ class Recorder:
         leg.recordings.append(recording)
         self._by_id[recording.id] = recording
         log.info("recording taken up again", call_id=leg.uuid, recording_id=recording.id, state=recording.state)
+        recording.running = paths
+        self._announcer.expect(recording)
         if not paths:
             if waits:
                 self._watch(recording, now_at + START_WITHIN_MS)
             return
-        recording.running = paths
         if recording.unwanted:
             self._stop_soon(recording, now_at)
         if recording.state == "armed":
             self._begun(recording, leg.answered_ms or self._epoch_ms())
+        else:
+            self._beeper.expect(recording, now_at)
         if recording.on_bridge and leg.bridged_ms is not None:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
@@ -159,6 +176,7 @@ class Recorder:
     def refresh(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it
         does) has ended."""
+        self._announcer.doubt(leg)
         for recording in self.live(leg):
             if recording.state == "recording" and listed.isdisjoint(recording.running):
                 recording.close_spans(self._epoch_ms())
@@ -190,6 +208,8 @@ class Recorder:
             recording.missed = leg.missed
             if not has_media(event):
                 self._end(recording, "failed", "no media")
+            elif recording.unannounced:
+                continue
             elif event.variable(f"execute_on_answer_{recording.id}"):
                 self._watch(recording, now_at + START_WITHIN_MS)
             else:
@@ -204,6 +224,7 @@ class Recorder:
         """Once `leg` is both answered and bridged, recordings that wait for that begin, and their limit with them."""
         if leg.answered_ms is None or leg.bridged_ms is None:
             return
+        self._announcer.met(leg)
         for recording in self.live(leg):
             if recording.awaits_bridge:
                 recording.awaits_bridge = False
@@ -212,6 +233,10 @@ class Recorder:
             if recording.on_bridge and recording.limit_at is None and not recording.at_limit:
                 recording.limit_at = now_at + recording.plan.settings["time_limit"] * 1000
                 self._watched.add(recording)
+
+    def heard(self, leg, event, now_at):
+        """PLAYBACK_START, PLAYBACK_STOP or DTMF of `leg`."""
+        self._announcer.heard(leg, event, now_at)
 
     def held(self, leg):
         for recording in self.live(leg):
@@ -274,7 +299,7 @@ class Recorder:
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
                    "master": recording.master, "truncated_by_limit": recording.at_limit or (
                        cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms)}
-        if cause == "empty-file":
+        if cause == "empty-file" and not recording.declined:
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
         else:
@@ -320,7 +345,7 @@ class Recorder:
             return
         self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
                   expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
-        if not recording.at_limit:
+        if not recording.over:
             self._bereft[recording] = now_at + START_WITHIN_MS
 
     def drop(self, recording, reason, now_at):
@@ -373,6 +398,8 @@ class Recorder:
         for recording in self.live(leg):
             if recording.dropped:
                 self._end(recording, "discarded", recording.reason)
+            elif recording.state == "armed" and recording.unannounced and leg.answered_ms is not None:
+                self._end(recording, *self._announcer.verdict(recording, self._epoch_ms()))
             elif recording.state == "armed" and recording.silenced:
                 self._end(recording, "discarded", "silenced from before its start to the leg's end")
             elif recording.state == "recording":
@@ -387,8 +414,11 @@ class Recorder:
                 self._end(recording, "failed", "never started: the switch did not obey")
 
     def tick(self, now_at):
-        """Finds what is late: what did not start, what is at its limit, what was told to stop and did not."""
+        """Finds what is late: what did not start, what is at its limit, what was told to stop and did not; and whom
+        something is to be played to."""
         self._now_at = now_at
+        self._announcer.tick(now_at)
+        self._beeper.tick(now_at)
         for recording in list(self._watched):
             if recording.check_at is not None and recording.check_at <= now_at and not recording.busy:
                 recording.check_at = now_at + START_WITHIN_MS
@@ -417,6 +447,37 @@ class Recorder:
         if recording.id in self._by_id and not recording.running:
             self._end(recording, "failed", reason, cause=cause)
 
+    def announced(self, recording, from_ms, to_ms, now_at):
+        """All whom it is to be announced to have heard it, from and to these times of the switch."""
+        recording.announced, recording.wanted_at = True, now_at
+        recording.spans.append({"kind": "announced", "from_ms": from_ms, "to_ms": to_ms})
+        self._save(recording, spans=recording.spans_now())
+        if recording.state == "armed" and not recording.dropped and recording.announce.get("required"):
+            self._start_soon(recording, now_at)
+
+    def renew(self, recording, now_at):
+        """Somebody is on the line now whom it was not announced to: it ends, and another waits until it was."""
+        recording.superseded = True
+        self._stop_soon(recording, now_at)
+        another = Recording(new_id(), recording.leg, recording.plan, recording.account_id, recording.destination,
+                            recording.settled, directory_of(recording.account_id), recording.source, now_at,
+                            begun_as=recording.begun_as or recording.id, interaction_id=recording.interaction_id)
+        for kind, span in recording.silenced.items():
+            another.silence(kind, self._epoch_ms(), span.get("by"))
+        self._plan(another)
+
+    def decline(self, recording, at_ms, now_at):
+        """A party does not want it. What of it there is, delivery erases: the row says so from now on, whoever dies."""
+        if recording.declined or recording.id not in self._by_id:
+            return
+        recording.spans.append({"kind": "declined", "from_ms": at_ms, "to_ms": at_ms})
+        log.info("recording declined", call_id=recording.leg.uuid, recording_id=recording.id)
+        self._save(recording, spans=recording.spans_now())
+        if recording.running:
+            self._stop_soon(recording, now_at)
+        else:
+            self.call_off(recording, DECLINED, now_at)
+
     # -- bookkeeping
 
     def _which(self, event):
@@ -440,7 +501,8 @@ class Recorder:
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
         self._meter.states.labels("recording").inc()
         leg = recording.leg
-        from_the_answer = leg.answered_ms and not recording.is_message and recording.wanted_at <= leg.answered_at
+        from_the_answer = (leg.answered_ms and not recording.is_message and recording.wanted_at <= leg.answered_at
+                           and not recording.announce.get("required"))
         if recording.missed is None and from_the_answer:
             self._meter.began(started_ms, leg.answered_ms)
             if started_ms - leg.answered_ms > START_WITHIN_MS:
@@ -455,9 +517,12 @@ class Recorder:
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         recording.begun.set()
+        self._beeper.expect(recording, self._now_at)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 
     def _start_soon(self, recording, now_at):
+        if recording.unannounced:
+            return
         self._watch(recording, now_at + START_WITHIN_MS)
         self._orders.start(recording)
 
@@ -476,7 +541,11 @@ class Recorder:
         self._watched.add(recording)
 
     def _save(self, recording, **columns):
-        recording.row = self._rows.update(recording.id, **columns)
+        told = "state" in columns and self._webhook(
+            {"id": recording.id, "node": self._node, "account_id": recording.account_id,
+             "settings": recording.plan.settings}, columns["state"])
+        recording.row = (self._rows.tell(recording.id, columns, told) if told
+                         else self._rows.update(recording.id, **columns))
         recording.row.rawlink(_row_refused)
 
     def _end(self, recording, state, reason, **columns):

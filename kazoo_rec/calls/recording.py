@@ -14,6 +14,7 @@ from gevent.event import Event
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
+from kazoo_rec.store.spans import is_declined
 
 #: Sample rate of a master in Hz, where no document says one.
 NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
@@ -68,7 +69,8 @@ class Recording:
     begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
     `cut_short` is one that its leg's end, or what took it along, has ended; `silent_at_end` is what it was silenced by
     then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
-    its `interaction_id`. `begun` and `ended` are for who waits.
+    its `interaction_id`. `announced` once all whom it must be announced to have heard it. `superseded` is one that ends
+    as another goes on for it. `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -101,6 +103,8 @@ class Recording:
     silent_at_end: tuple = ()
     begun_as: str = ""
     interaction_id: str = ""
+    announced: bool = False
+    superseded: bool = False
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
 
@@ -126,10 +130,26 @@ class Recording:
         return bool(self.plan.settings["record_on_bridge"])
 
     @property
+    def announce(self) -> Mapping[str, object]:
+        return self.plan.settings.get("announce") or {}
+
+    @property
+    def unannounced(self) -> bool:
+        """Whether it must not begin, as it was not announced yet."""
+        return bool(self.announce.get("required")) and not self.announced
+
+    @property
+    def declined(self) -> bool:
+        return is_declined(self.spans)
+
+    @property
+    def over(self) -> bool:
+        return self.dropped or self.at_limit or self.superseded or self.declined
+
+    @property
     def unwanted(self) -> list[str]:
-        """Paths that the switch records to and should not: all of one that is dropped or at its limit, else what
-        came second."""
-        return list(self.running) if self.dropped or self.at_limit else self.running[1:]
+        """Paths that the switch records to and should not: all of one that is over, else what came second."""
+        return list(self.running) if self.over else self.running[1:]
 
     @property
     def master(self) -> str:
@@ -238,7 +258,8 @@ class Recording:
         return cls(row["id"], leg, plan, row["account_id"], row["destination"], True, row["master"].rpartition("/")[0],
                    row["source"], leg.answered_at, state="recording" if row["state"] == "paused" else row["state"],
                    started_ms=row["started_ms"], spans=spans, interaction_id=row["interaction_id"],
-                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None})
+                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None},
+                   announced=any(span["kind"] == "announced" for span in spans))
 
     def spans_now(self) -> list[dict]:
         """For the row, which is written later than now."""

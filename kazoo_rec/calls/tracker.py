@@ -10,6 +10,7 @@ from logging import DEBUG
 import structlog
 from gevent.event import Event as Heard
 
+from kazoo_rec.calls import announcement
 from kazoo_rec.calls.following import Following
 from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband, override_of
 from kazoo_rec.calls.midcall import Progress, as_created
@@ -17,7 +18,7 @@ from kazoo_rec.calls.rooms import SUBCLASS as ROOMS
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 
-#: What the tracker has to hear of; `switch.commands.subscribe` takes them.
+#: What the tracker has to hear of at all times; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
           "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY", "RECORD_START", "RECORD_STOP", "MEDIA_BUG_START")
 SUBCLASSES = ("sofia::register", "sofia::unregister", "sofia::expire", "kazoo_rec::record_call", ROOMS)
@@ -67,6 +68,7 @@ class Tracker:
             "CHANNEL_HANGUP_COMPLETE": self._hung_up, "CHANNEL_DESTROY": self._destroyed,
             "RECORD_START": self._record_start, "RECORD_STOP": self._record_stop,
             "MEDIA_BUG_START": self._bug_start, "CUSTOM": self._custom,
+            **dict.fromkeys(announcement.EVENTS, self._heard),
         }
 
     def __len__(self):
@@ -326,6 +328,11 @@ class Tracker:
 
     def _bug_start(self, event, now_at):
         self._recorder.bug_started(event, now_at)
+
+    def _heard(self, event, now_at):
+        leg = self._legs.get(event.uuid)
+        if leg is not None:
+            self._recorder.heard(leg, event, now_at)
 
     def _custom(self, event, now_at):
         if listener := self._listeners.get(event.subclass):

@@ -34,7 +34,7 @@ class FakeRows:
     """The store's recordings as a dict."""
 
     def __init__(self):
-        self.by_id = {}
+        self.by_id, self.told = {}, []
 
     def insert(self, row):
         self.by_id[row["id"]] = {"cause": None, "started_ms": None, **row}
@@ -49,6 +49,13 @@ class FakeRows:
         if row and row["state"] in ("armed", "recording", "paused"):
             row.update(columns)
         return done(0)
+
+    def tell(self, recording_id, columns, delivery, states=()):
+        row = self.by_id[recording_id]
+        if not states or row["state"] in states:
+            row.update(columns)
+            self.told.append((recording_id, delivery))
+        return done(1)
 
     def open(self, node):
         return [dict(row) for row in self.by_id.values() if row["state"] in ("armed", "recording", "paused")]
@@ -88,10 +95,11 @@ class Scene:
             for seq, (kind, account, id, body) in enumerate(documents, 1)])
         files = Files(ROOT, ROOT, self._run)
         self.recorder = Recorder("fs1", self.switch.send, self.rows, files, lambda: self.epoch_ms,
-                                 spawn=spawn or self._spawn, observe=observe, meter=self.meter)
+                                 spawn=spawn or self._spawn, observe=observe, meter=self.meter, listen=self._listen,
+                                 webhook=lambda row, state: row["settings"].get("status_callback") and state)
         self.tracker = Tracker(Identifier(rules or IdentityRules(), self.registrations), self.registrations,
                                lambda: self.directory, self.recorder)
-        self.now = 0
+        self.now, self.listened, self.deaf = 0, set(), None
         self.held_back = None
 
     @property
@@ -100,6 +108,11 @@ class Scene:
 
     def _run(self, function, args):
         (self.removed if function.__name__ == "_remove" else self.made).append(args[-1].removeprefix(f"{ROOT}/"))
+
+    def _listen(self, names):
+        if self.deaf:
+            raise self.deaf
+        self.listened |= set(names)
 
     def _spawn(self, function, *args):
         if self.held_back is None:

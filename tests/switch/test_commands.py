@@ -52,6 +52,23 @@ def test_a_room_is_recorded_by_its_name_and_a_path(action):
             build("3500", path)
 
 
+def test_a_sound_is_played_to_one_leg_and_can_be_told_from_others():
+    for sound in ("ivr/consent.wav", "tone_stream://%(500,100,440,480)%(200,0,620)"):
+        assert commands.announce(LEG, sound, "0" * 32) == (
+            f"api uuid_broadcast {LEG} {{kazoo_rec_announce={'0' * 32}}}{sound} aleg")
+    assert commands.beep(LEG) == f"api uuid_displace {LEG} start tone_stream://%(200,0,1400) 0 mux"
+
+
+@pytest.mark.parametrize("sound", [
+    "", "/etc/passwd.wav", "../x.wav", "a/../x.wav", "a..wav", ".a.wav", "x.lua", "x.wav\n", "a b.wav", "a.wav both",
+    "{a=b}x.wav", "}x.wav", "${x}.wav", "shout://h/x.mp3", "playback::x.wav", "hangup!.wav", "%(200,0,1400)",
+    "tone_stream://%(200,0,1400);loops=-1", "tone_stream://%(200,0,1400)\n", "tone_stream://path=/etc/x", None,
+    "a/" * 127 + "a.wav"], ids=ascii)
+def test_nothing_else_is_a_sound(sound):
+    with pytest.raises(CommandRefused):
+        commands.announce(LEG, sound, "0" * 32)
+
+
 def test_the_rest_as_they_are_sent():
     assert commands.buglist(LEG) == f"api uuid_buglist {LEG}"
     assert commands.dump(LEG) == f"api uuid_dump {LEG} json"
