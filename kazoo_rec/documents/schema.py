@@ -14,6 +14,8 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from kazoo_rec.documents.callflows import compiled
+
 #: Levels of nesting; more than any real document has, and far from the end of the stack.
 MAX_DEPTH = 64
 
@@ -108,6 +110,11 @@ def _all_differ(_validator, wanted: bool, value: object, _schema: Mapping) -> It
 def _has_host_and_port(value: object) -> bool:
     """What a pattern cannot tell of a URL; urlsplit raises for a port or an address in brackets that is none."""
     return not isinstance(value, str) or (bool(urlsplit(value).hostname) and urlsplit(value).port != 0)
+
+
+@formats.checks("number-pattern", raises=ValueError)
+def _is_pattern(value: object) -> bool:
+    return not isinstance(value, str) or bool(compiled(value))
 
 
 @formats.checks("country")

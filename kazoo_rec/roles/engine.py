@@ -9,6 +9,7 @@ import structlog
 from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
+from kazoo_rec.callflow.server import Server as CallflowServer
 from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
@@ -69,7 +70,7 @@ class Engine:
         self._threads = Threads(FILE_THREADS)
         self.directory = Directory()
         self._greenlets: list = []
-        self._store = self._control = None
+        self._store = self._control = self._callflow = None
         self._watches: list[_Watch] = []
         self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
@@ -85,6 +86,7 @@ class Engine:
         for watch in self._watches:
             watch.start()
         self._serve()
+        self._serve_callflows()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTOR)
@@ -103,6 +105,8 @@ class Engine:
         gevent.killall(self._greenlets)
         if self._control is not None:
             self._control.stop()
+        if self._callflow is not None:
+            self._callflow.stop()
         if self._vitals is not None:
             self._vitals.stop()
         for watch in self._watches:
@@ -124,6 +128,25 @@ class Engine:
         except OSError as refused:
             log.error("no orders can be taken", socket=path, reason=str(refused), hint="the database's directory has "
                       "to be writable, and its path shorter than 100 characters")
+
+    def _serve_callflows(self):
+        """Without an address for them it records all the same, and dialplans go on."""
+        listen = self._config.callflow
+        if listen is None or self._observe:
+            return
+        self._callflow = CallflowServer(listen.host, listen.port, self._whose, lambda: self.directory)
+        try:
+            self._callflow.start()
+        except OSError as refused:
+            log.error("no callflows can be run", address=f"{listen.host}:{listen.port}", reason=str(refused),
+                      hint="`callflow` of the configuration says where; does another program listen there?")
+
+    def _whose(self, uuid):
+        for watch in self._watches:
+            leg = watch.tracker.leg(uuid)
+            if leg is not None:
+                return leg.identity.account_id, watch.control
+        return None
 
     def _tick(self):
         # Apart from the documents: a database that is locked or gone must not keep a recording from being started.
