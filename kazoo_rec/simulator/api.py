@@ -5,9 +5,8 @@ from dataclasses import replace
 import orjson
 
 from kazoo_rec.simulator.channel_commands import CHANNEL_COMMANDS, words_of
-from kazoo_rec.simulator.events import date
+from kazoo_rec.simulator.events import date, new_uuid
 from kazoo_rec.simulator.headers import channel_headers
-from kazoo_rec.simulator.leg import new_uuid
 from kazoo_rec.simulator.record_start import parse_variables
 from kazoo_rec.simulator.recover import recover
 from kazoo_rec.simulator.script import Script

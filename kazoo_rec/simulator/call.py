@@ -5,8 +5,9 @@ from gevent.event import AsyncResult, Event
 from kazoo_rec.simulator import habits, sip
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.dialplan import run
+from kazoo_rec.simulator.events import new_uuid
 from kazoo_rec.simulator.faults import strike
-from kazoo_rec.simulator.leg import Leg, new_uuid
+from kazoo_rec.simulator.leg import Leg
 from kazoo_rec.simulator.process import HungUp, Process
 from kazoo_rec.simulator.route import account_dialplan, usual_dialplan
 from kazoo_rec.simulator.script import Phone, Script
@@ -32,7 +33,8 @@ class Call:
         for fault in script.faults:
             strike(fault, self)
         applications = [f"bridge {dial_string(script.called)}" if line == "bridge" else line
-                        for line in script.dialplan or usual_dialplan(script)]
+                        for line in (script.dialplan or switch.extensions.get(script.dials)
+                                     or usual_dialplan(script))]
         if script.click_to_call:
             leg = self.dial(script.caller, None, lone=True, uuid=uuid, applications=applications)
         else:

@@ -16,6 +16,11 @@ _FRAMES_BEFORE_WRITING = 25
 _BUFFER_BYTES = 65536
 
 
+def is_true(text: str) -> bool:
+    """What counts as yes in a variable (switch_true)."""
+    return text.lower() in _TRUE
+
+
 class Recording:
     """A media bug that writes to a file what a leg says (left) and hears (right). Raises OSError.
 
@@ -200,7 +205,7 @@ class Recording:
         return ""
 
     def _on(self, name: str) -> bool:
-        return self._get(name).lower() in _TRUE
+        return is_true(self._get(name))
 
     def _opened(self):
         """The file to write; None where there is no ending: the switch then dumps bare codec data beside it."""
