@@ -13,7 +13,7 @@ from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.connection import Connection
 from kazoo_rec.simulator.events import core_headers, new_uuid
 from kazoo_rec.simulator.registry import Registry
-from kazoo_rec.simulator.script import Script, scripts_of
+from kazoo_rec.simulator.script import Phone, Script, scripts_of
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -115,6 +115,11 @@ class Simulator:
         else:
             call.begin(uuid)
         return call
+
+    def register(self, phone: Phone, expires_s: int = 3600):
+        """A phone registers itself: it is known from now on, and CUSTOM sofia::register says so."""
+        self.phones.add(phone)
+        self.publish("CUSTOM", lambda: self.phones.registration(phone, expires_s), "sofia::register")
 
     def api(self, line: str) -> str:
         """Executes a command as a connection does."""

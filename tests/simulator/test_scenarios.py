@@ -47,7 +47,7 @@ def executed(event):
 def test_every_leg_sends_the_events_of_the_trace_in_their_order(traced, name):
     played = traced(name)
     assert [names(leg) for leg in played.simulated] == [names(leg) for leg in played.real]
-    assert played.others[1] == played.others[0]
+    assert names(played.others[1]) == names(played.others[0])
 
 
 @pytest.mark.parametrize("name", TRACED)
@@ -130,7 +130,7 @@ def _covers(known, scenario, event, header):
 
 def found_differences(played, name):
     return [(name, real["Event-Name"], header)
-            for leg, simulated in zip(played.real, played.simulated, strict=True)
+            for leg, simulated in zip([*played.real, played.others[0]], [*played.simulated, played.others[1]], strict=True)
             for real, event in zip(leg, simulated, strict=True) for header in differences(played, real, event)]
 
 

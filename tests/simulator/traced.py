@@ -5,6 +5,7 @@ The simulated clock shows the trace's time of day, so that a limit in whole seco
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -38,7 +39,7 @@ class Traced:
     """Both sides of a scenario.
 
     `real` and `simulated` are the legs in order of their coming, each a list of its events; `whole` are the simulated
-    ones with the events that are not compared. `others` are (real, simulated) names of events that are of no leg,
+    ones with the events that are not compared. `others` are (real, simulated) events that are of no leg,
     `replies` are (command, real, simulated), with the uuids and paths of the trace. Where a program controls the calls,
     `introductions` are (real, simulated) headers of the replies to its `connect`, `farewells` (real, simulated) notices
     to it, and of the legs only those are seen that it controls.
@@ -93,6 +94,9 @@ class Traced:
             switch.phones.add(Phone(**DOCUMENT["phones"][name] | habits))
         for at in scenario.get("starts_again", ()):
             switch.clock.at(at, switch.start)
+        for at, habits in scenario.get("registers", {}).items():
+            phone, expires_s = Phone(**DOCUMENT["phones"][habits["phone"]]), habits["expires"]
+            switch.clock.at(at, partial(switch.register, phone, expires_s))
         clients = {}
         for line in lines:
             if "command" not in line:
@@ -162,7 +166,7 @@ class Traced:
         for event in events:
             if event["Event-Name"] in self._names:
                 legs.setdefault(event.get("Unique-ID"), []).append(event)
-        others = names(legs.pop(None, ()))
+        others = legs.pop(None, [])
         return [leg for leg in legs.values() if self._seen_from is None or self._seen_from in names(leg)], others
 
 
