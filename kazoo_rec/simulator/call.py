@@ -74,7 +74,7 @@ class Call:
     def settle(self):
         """Before anything that can be heard changes: every recording takes in what was."""
         for leg in self.legs:
-            for recording in leg.recordings:
+            for recording in (*leg.recordings, *leg.tapes):
                 recording.catch_up()
 
     def enter_again(self, leg):

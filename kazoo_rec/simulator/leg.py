@@ -20,7 +20,8 @@ class Leg:
     `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
     rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
     switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
-    `is_parked` says that it waits for that program's orders.
+    `is_parked` says that it waits for that program's orders. `recordings` are its media bugs, `tapes` what else
+    writes down what it says; `is_decoded` while an application takes its audio as samples.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
@@ -34,7 +35,8 @@ class Leg:
         self.media, self.media_left = call.has_media(phone), False
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
-        self.recordings, self.recorded, self.files = [], [], {}
+        self.recordings, self.recorded, self.files, self.tapes = [], [], {}, []
+        self.silent_since, self.is_decoded = 0.0, False
         self._armed, self._arming, self._is_finished = [], None, False
         self.orders, self.link, self.is_parked, self.eats_digits = Orders(self), None, False, False
         self.created, self.is_lone_user = self.clock.now, False
@@ -198,6 +200,13 @@ class Leg:
         self.variables.pop("bridge_to", None)
 
     # What it does
+
+    def say(self, hz: int):
+        """From now on its phone sends this tone, 0 is silence."""
+        self.call.settle()
+        if not hz and self.tone_hz:
+            self.silent_since = self.clock.now
+        self.tone_hz = hz
 
     def press(self, digits: str):
         """DTMF: to who waits for digits, or dropped where an application takes them as they come. With diverted

@@ -92,7 +92,7 @@ class Simulator:
         self.cut()
         self.fallen = list(self.legs.values())
         for leg in self.fallen:
-            for recording in tuple(leg.recordings):
+            for recording in (*leg.recordings, *leg.tapes):
                 recording.abandon()
             leg.vanish()
 
@@ -247,6 +247,6 @@ class Simulator:
         if life != self._life:
             return
         for leg in tuple(self.legs.values()):
-            for recording in leg.recordings:
+            for recording in (*leg.recordings, *leg.tapes):
                 recording.catch_up()
         self.clock.after(_WRITE_S * self.clock.speed, lambda: self._write_on(life))

@@ -130,7 +130,7 @@ def _covers(known, scenario, event, header):
 
 def found_differences(played, name):
     return [(name, real["Event-Name"], header)
-            for leg, simulated in zip([*played.real, played.others[0]], [*played.simulated, played.others[1]], strict=True)
+            for leg, simulated in (*zip(played.real, played.simulated, strict=True), played.others)
             for real, event in zip(leg, simulated, strict=True) for header in differences(played, real, event)]
 
 

@@ -57,6 +57,8 @@ class Traced:
         self.real, real_others = self._legs(events)
         self.replies, self.introductions = [], []
         self.farewells = [line["message"] | {"body": line.get("body", "")} for line in lines if "message" in line], []
+        for each in scenario.get("directories", ()):
+            (directory / each).mkdir(parents=True)
         with Simulator(clock=HandClock(self._epoch_us / 1e6), recordings=directory) as switch:
             heard = self._play(scenario, switch, lines, directory)
         self.simulated, others = self._legs(heard)
@@ -111,7 +113,7 @@ class Traced:
             reply = clients[conn].ask(_translated(command, own))
             reply = _translated(reply, {simulated: real for real, simulated in own.items()})
             self._keep(command, line["reply"], reply)
-        switch.clock.advance(8)
+        switch.clock.advance(max(8.0, lines[-1]["t"] + 1 - switch.clock.now))
         heard = [event for client in clients.values() for event in (client.events if client.ended else client.heard())]
         for client in clients.values():
             client.close()
