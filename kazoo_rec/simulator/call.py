@@ -74,8 +74,9 @@ class Call:
     def settle(self):
         """Before anything that can be heard changes: every recording takes in what was."""
         for leg in self.legs:
-            for recording in (*leg.recordings, *leg.tapes):
-                recording.catch_up()
+            leg.catch_up()
+            if leg.member is not None:
+                leg.member.room.catch_up()
 
     def enter_again(self, leg):
         self._alive += 1

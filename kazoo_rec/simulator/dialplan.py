@@ -5,6 +5,7 @@ import re
 from kazoo_rec.simulator import outbound
 from kazoo_rec.simulator.bridge import bridge
 from kazoo_rec.simulator.channel_commands import words_of
+from kazoo_rec.simulator.conference import conference
 from kazoo_rec.simulator.message import record
 from kazoo_rec.simulator.playing import play_and_get_digits, playback
 from kazoo_rec.simulator.process import HungUp, Mailbox
@@ -131,5 +132,6 @@ APPLICATIONS = {
     "set": _set, "export": _export, "transfer": _transfer, "ring_ready": _ring_ready, "pre_answer": _pre_answer,
     "answer": _answer, "sleep": _sleep, "playback": playback, "play_and_get_digits": play_and_get_digits,
     "bridge": bridge, "echo": _echo, "park": _park, "hangup": _hangup, "record_session": _record_session,
-    "stop_record_session": _stop_record_session, "event": _event, "record": record, "socket": outbound.dial,
+    "stop_record_session": _stop_record_session, "conference": conference, "event": _event, "record": record,
+    "socket": outbound.dial,
 }

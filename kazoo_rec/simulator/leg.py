@@ -21,7 +21,8 @@ class Leg:
     rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
     switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
     `is_parked` says that it waits for that program's orders. `recordings` are its media bugs, `tapes` what else
-    writes down what it says; `is_decoded` while an application takes its audio as samples.
+    writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
+    conference.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
@@ -36,7 +37,7 @@ class Leg:
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
         self.recordings, self.recorded, self.files, self.tapes = [], [], {}, []
-        self.silent_since, self.is_decoded = 0.0, False
+        self.silent_since, self.is_decoded, self.member = 0.0, False, None
         self._armed, self._arming, self._is_finished = [], None, False
         self.orders, self.link, self.is_parked, self.eats_digits = Orders(self), None, False, False
         self.created, self.is_lone_user = self.clock.now, False
@@ -59,9 +60,16 @@ class Leg:
         return self.partner.says_hz if self.partner is not None else 0
 
     @property
+    def hears(self) -> tuple[int, ...]:
+        """All tones that it hears at once, Hz."""
+        if self.member is not None and self.playing_hz is None:
+            return self.member.room.heard_by(self)
+        return (self.hears_hz,)
+
+    @property
     def is_unheard(self) -> bool:
         """Whether nobody writes to it."""
-        return self.playing_hz is None and self.partner is None
+        return self.playing_hz is None and self.partner is None and self.member is None
 
     def get(self, name: str) -> str:
         """A channel variable, or what the caller profile says by that name; "" where there is none."""
@@ -207,6 +215,13 @@ class Leg:
         if not hz and self.tone_hz:
             self.silent_since = self.clock.now
         self.tone_hz = hz
+        if hz and self.member is not None:
+            self.member.listen()
+
+    def catch_up(self):
+        """Everything that is recorded of it takes in what was."""
+        for each in (*self.recordings, *self.tapes):
+            each.catch_up()
 
     def press(self, digits: str):
         """DTMF: to who waits for digits, or dropped where an application takes them as they come. With diverted
@@ -283,6 +298,7 @@ class Leg:
         self.cause, self.partner, self.playing_hz, self.is_lone_user = "", None, None, False
         self.process = self._arming = None
         self._armed, self.news, self.digits, self.created = [], Mailbox(), Mailbox(), self.clock.now
+        self.orders, self.link, self.member, self.is_parked, self.is_decoded = Orders(self), None, None, False, False
         self.profile.times |= {"Channel-Created": self.clock.epoch_us(), "Channel-Bridged": 0}
         self.variables["recovered"] = "true"
         self.state, self.answer_state = ("CS_INIT", 2), "answered"

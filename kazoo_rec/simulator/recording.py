@@ -5,7 +5,7 @@ import os
 import numpy
 
 from kazoo_rec.simulator.clock import FRAME_S
-from kazoo_rec.simulator.sound import RecordedFile, tone
+from kazoo_rec.simulator.sound import RecordedFile, mixed, tone
 
 #: What modules of the switch can write. Only WAV is written as such here.
 ENDINGS = ("wav", "mp3", "ogg", "flac", "gsm", "raw", "ul")
@@ -185,7 +185,7 @@ class Recording:
 
     def _heard(self, first, count):
         said = tone(self.leg.says_hz if self._says else 0, self.rate, first, count)
-        heard = tone(self.leg.hears_hz if self._hears else 0, self.rate, first, count)
+        heard = mixed(self.leg.hears if self._hears else (), self.rate, first, count)
         if not self._stereo:
             return said + heard
         return numpy.column_stack((heard, said) if self._swaps else (said, heard))

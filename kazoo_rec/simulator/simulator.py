@@ -45,6 +45,7 @@ class Simulator:
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
         self._server, self._connections = None, set()
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
+        self.rooms, self._last_member = {}, 0
         self.extensions: dict[str, tuple[str, ...]] = {}
         self.database_lag_s, self.start_waits_s = _DATABASE_LAG_S, 0.0
         self.is_disk_full, self.lost_events = False, set()
@@ -90,6 +91,9 @@ class Simulator:
             return
         self._close_server()
         self.cut()
+        for room in self.rooms.values():
+            room.abandon()
+        self.rooms.clear()
         self.fallen = list(self.legs.values())
         for leg in self.fallen:
             for recording in (*leg.recordings, *leg.tapes):
@@ -183,6 +187,11 @@ class Simulator:
         self.sessions += 1
         return str(self.sessions)
 
+    def next_member(self) -> int:
+        """The number of a conference's member; its recordings count as such."""
+        self._last_member += 1
+        return self._last_member
+
     def enter(self, leg):
         self.legs[leg.uuid] = leg
         self.peak = max(self.peak, len(self.legs))
@@ -246,7 +255,6 @@ class Simulator:
     def _write_on(self, life):
         if life != self._life:
             return
-        for leg in tuple(self.legs.values()):
-            for recording in (*leg.recordings, *leg.tapes):
-                recording.catch_up()
+        for each in (*self.legs.values(), *self.rooms.values()):
+            each.catch_up()
         self.clock.after(_WRITE_S * self.clock.speed, lambda: self._write_on(life))

@@ -55,6 +55,7 @@ class Traced:
         self._epoch_us = max(int(line["event"]["Event-Date-Timestamp"]) - round(line["t"] * 1e6)
                              for line in lines if "event" in line)
         self.real, real_others = self._legs(events)
+        self.others = real_others, []
         self.replies, self.introductions = [], []
         self.farewells = [line["message"] | {"body": line.get("body", "")} for line in lines if "message" in line], []
         for each in scenario.get("directories", ()):
@@ -69,6 +70,7 @@ class Traced:
         for side, legs in enumerate((self.real, self.simulated)):
             others = [event["Bridge-B-Unique-ID"] for leg in legs for event in leg if "Bridge-B-Unique-ID" in event]
             others += [introduction[side]["Unique-ID"] for introduction in self.introductions]
+            others += _rooms([event for leg in (*legs, self.others[side]) for event in leg])
             for place, other in enumerate(others):
                 self._places.setdefault(other, f"other leg {place}")
         self._places |= {_RECORDINGS: "", str(directory): ""}
@@ -109,6 +111,7 @@ class Traced:
                 clients[conn] = Client(switch.address, None if command.startswith("auth ") else switch.password)
             legs = [leg.uuid for call in calls for leg in call.legs]
             own = {uuid(leg): simulated for leg, simulated in zip(self.real, legs, strict=False)}
+            own |= dict(zip(_rooms(self.others[0]), [room.uuid for room in switch.rooms.values()], strict=False))
             own[_RECORDINGS] = str(directory)
             reply = clients[conn].ask(_translated(command, own))
             reply = _translated(reply, {simulated: real for real, simulated in own.items()})
@@ -178,6 +181,11 @@ def _parsed(line):
         pairs = (each.split(": ", 1) for each in line["event_plain"].splitlines() if each)
         line = line | {"event": {name: unquote(value) for name, value in pairs}}
     return line
+
+
+def _rooms(events):
+    """The uuids of conferences, in order of their coming."""
+    return list(dict.fromkeys(event["Conference-Unique-ID"] for event in events if "Conference-Unique-ID" in event))
 
 
 def uuid(leg) -> str:
