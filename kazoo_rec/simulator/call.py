@@ -1,8 +1,12 @@
 """One call that is played: its legs, and what they need of each other."""
 
+import re
+from dataclasses import replace
+
 from gevent.event import AsyncResult, Event
 
 from kazoo_rec.simulator import habits, sip
+from kazoo_rec.simulator.bridge import in_front
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.dialplan import run
 from kazoo_rec.simulator.events import new_uuid
@@ -11,6 +15,8 @@ from kazoo_rec.simulator.leg import Leg
 from kazoo_rec.simulator.process import HungUp, Process
 from kazoo_rec.simulator.route import account_dialplan, usual_dialplan
 from kazoo_rec.simulator.script import Phone, Script
+
+_TARGET = re.compile(r"(?:\[[^\]]*\])?[^,\[]+")
 
 
 class Call:
@@ -62,10 +68,15 @@ class Call:
         return leg
 
     def phones_of(self, data: str) -> list[Phone | None]:
-        """The phones of a dial string: the script's own, or whom the switch knows; None is a stranger."""
+        """The phones of a dial string: the script's own, or whom the switch knows; None is a stranger. Each may have
+        variables of its own leg in brackets before it."""
         if data == dial_string(self.script.called):
             return list(self.script.called)
-        return [self.switch.phones.at(each) for each in data.split(",")]
+        return [self._phone(*in_front(each, "[", "]")) for each in _TARGET.findall(data)]
+
+    def _phone(self, variables, endpoint):
+        phone = self.switch.phones.at(endpoint)
+        return phone and replace(phone, leg_variables=variables)
 
     def has_media(self, phone) -> bool:
         """Whether the media of that phone comes to the switch, and can be understood there."""
