@@ -27,6 +27,8 @@ SCHEMAS = {
     "callflow": "callflows.json",
     "call_recording": "call_recording.json",
     "recording_settings": "call_recording.parameters.json",
+    "record_call": "callflows.record_call.json",
+    "record_caller": "callflows.record_caller.json",
     "config": "config.json",
 }
 
@@ -66,6 +68,12 @@ def validated(kind: str, document: object) -> tuple[object, list[ValidationError
     while [error for error in errors if _correct(document, error)]:
         errors = _errors(kind, document)
     return document, errors
+
+
+@cache
+def keys(kind: str) -> frozenset[str]:
+    """Those that a document of this kind may have at its top."""
+    return frozenset(orjson.loads((files("kazoo_rec.schemas") / SCHEMAS[kind]).read_bytes())["properties"])
 
 
 def quoted(value: object) -> str:

@@ -18,10 +18,13 @@ from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.calls.recovery import SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
+from kazoo_rec.calls.room_recorder import RoomRecorder
+from kazoo_rec.calls.rooms import Rooms
 from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.config import Config, Switch
 from kazoo_rec.control import socket_path
 from kazoo_rec.control.server import Server
+from kazoo_rec.delivery import webhook
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import NotConnected, SwitchError
 from kazoo_rec.roles.vitals import Vitals, families
@@ -91,6 +94,11 @@ class Engine:
         if not self._observe:
             self._vitals = Vitals(self._store, self._config.node, "engine", self._tell)
             self._vitals.start()
+
+    @property
+    def rooms(self) -> dict[str, Rooms]:
+        """The conference rooms of each switch, by its name."""
+        return {watch.name: watch.rooms for watch in self._watches}
 
     def stop(self):
         """Lets go of the switches, which go on recording, and writes what is queued."""
@@ -191,11 +199,20 @@ class _Watch:
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
         self._meter = Meter()
-        recorder = Recorder(switch.name, self._meter.timed(self._pool.ask), rows, files, epoch_ms, meter=self._meter,
-                            observe=observe)
-        self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder)
+
+        def told(row, state):
+            return webhook.row(row, state, epoch_ms(), config.delivery.retry_for_s)
+
+        send = self._meter.timed(self._pool.ask)
+        recorder, room_recorder = (
+            kind(switch.name, send, rows, files, epoch_ms, meter=self._meter, observe=observe,
+                 listen=lambda names: self._link.listen(names), webhook=told) for kind in (Recorder, RoomRecorder))
+        self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
+                           epoch_ms, monotonic_ms)
+        self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
+                               rooms=self.rooms)
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
-                                  monotonic_ms, observe)
+                                  monotonic_ms, observe, self.rooms, told)
         self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms,
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,

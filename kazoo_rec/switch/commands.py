@@ -26,6 +26,12 @@ _MODULE = re.compile(r"mod_[a-z0-9_]{1,60}")
 _CONFIGURATION = re.compile(r"[a-z0-9_]{1,60}\.conf")
 #: Absolute and no `..`; at its end `/.`, which is there for who may go into the directory.
 _PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.@-]*)+(/\.)?")
+#: No `@` nor `+`, which end it in a dialplan. Not a word that `conference` takes for a command where no room has it.
+_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+#: Below the switch's sounds: no `/` before, nothing hidden, no `..`, no `:` (a protocol, or an application).
+_SOUND_FILE = re.compile(r"([A-Za-z0-9_-]+[./])*[A-Za-z0-9_-]+\.(wav|mp3|ogg|flac)")
+_TONE = re.compile(r"tone_stream://(%\([0-9]{1,4},[0-9]{1,4}(,[0-9]{1,4}){1,4}\)){1,8}")
+_HEX = re.compile(r"[0-9a-f]{32}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 
 #: What callflows have a leg do, all of mod_dptools but the conference. One that the switch does not know would hang the
@@ -62,6 +68,10 @@ MOST_ARMINGS = 64
 MOST_SECONDS = 2**31 - 1
 #: `originate` gives up after so many seconds.
 _ORIGINATE_S = 5
+#: Characters of a sound's name.
+_SOUND_LIMIT = 256
+#: 0.2 s of 1400 Hz, as recorders beep.
+_BEEP = "tone_stream://%(200,0,1400)"
 
 
 class Arming(NamedTuple):
@@ -139,6 +149,44 @@ def pause(uuid: str, path: str) -> str:
 
 def resume(uuid: str, path: str) -> str:
     return _record(uuid, "resume", path)
+
+
+def room_start(name: str, path: str) -> str:
+    """Record a conference room. The reply comes before the file is opened: an event tells (conference_record.c)."""
+    return _room(name, "start", path)
+
+
+def room_stop(name: str, path: str) -> str:
+    return _room(name, "stop", path)
+
+
+def room_pause(name: str, path: str) -> str:
+    """Write nothing: the file gets shorter than the conference. A room cannot be masked."""
+    return _room(name, "pause", path)
+
+
+def room_resume(name: str, path: str) -> str:
+    return _room(name, "resume", path)
+
+
+def rooms() -> str:
+    """Every conference room with its members and recordings: see replies.rooms."""
+    return "api conference json_list"
+
+
+def announce(uuid: str, sound: str, id: str) -> str:
+    """Play a file below the switch's sounds, or a tone, to an answered leg, in the place of what it hears. `id` (32 hex
+    digits) comes back as `kazoo_rec_announce` in its PLAYBACK_START and PLAYBACK_STOP (switch_ivr_play_say.c,
+    switch_ivr_play_file: the file's parameters are merged into both)."""
+    if not isinstance(sound, str) or len(sound) > _SOUND_LIMIT or not (
+            _SOUND_FILE.fullmatch(sound) or _TONE.fullmatch(sound)):
+        raise CommandRefused("not fit to be a sound", repr(sound)[:80])
+    return f"api uuid_broadcast {_uuid(uuid)} {{kazoo_rec_announce={_checked(_HEX, id, 'id')}}}{sound} aleg"
+
+
+def beep(uuid: str) -> str:
+    """A short tone into what a leg hears, which goes on below it (switch_ivr_async.c, write_displace_callback)."""
+    return f"api uuid_displace {_uuid(uuid)} start {_BEEP} 0 mux"
 
 
 def buglist(uuid: str) -> str:
@@ -381,6 +429,10 @@ def _set(uuid: str, of_recordings: list[tuple[str, str]]) -> str:
 
 def _record(uuid: str, action: str, path: str) -> str:
     return f"api uuid_record {_uuid(uuid)} {action} {_path(path)}"
+
+
+def _room(name: str, action: str, path: str) -> str:
+    return f"api conference {_checked(_ROOM, name, 'name of a room')} recording {action} {_path(path)}"
 
 
 def _braces(variables: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ class Connection(Protocol, InboundESL):
     def events(self) -> Iterator[Event]:
         """The events subscribed to, in order, until the connection has ended and all that came before are handed over.
 
-        Parses at hand-over, and lets other greenlets run at least every 5 ms.
+        Parses at hand-over, and lets other greenlets run at least every 2 ms.
         """
         turn = self._clock()
         while True:

@@ -18,7 +18,7 @@ RECV_BYTES = 64 * 1024
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
 LARGEST_HEADERS_BYTES = 64 * 1024
 #: The longest that a burst keeps other greenlets waiting.
-SLICE_S = 0.005
+SLICE_S = 0.002
 #: A timer that is due at once. sleep(0) comes back before timers and sockets have had their turn: two greenlets that
 #: alternate with it held up a 1 ms timer for 150 ms.
 TURN_S = 1e-6

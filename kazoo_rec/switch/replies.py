@@ -1,7 +1,8 @@
 """What FreeSWITCH answers to commands, as values."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from kazoo_rec.errors import CommandFailed, ProtocolBroken
@@ -12,10 +13,28 @@ _RECORDING = re.compile(r"<function>session_record</function>\s*<target>(.*)</ta
 _VERSION = re.compile(r"\b(\d{1,4})\.(\d{1,4})\.(\d{1,4})")
 
 
+class Room(NamedTuple):
+    """A conference room: `age_s` seconds old; `members` is {leg's uuid: whether it may speak}, `recorded` {path: when
+    that recording began, in seconds since the epoch}."""
+
+    name: str
+    uuid: str
+    age_s: int
+    members: Mapping[str, bool]
+    recorded: Mapping[str, int]
+
+
 def check(reply: str) -> str:
     """The reply as it is; raises CommandFailed for `-ERR …` and `-USAGE: …`."""
     if reply.startswith("-"):
         raise CommandFailed("FreeSWITCH refused a command", reply.strip()[:200])
+    return reply
+
+
+def check_lines(reply: str) -> str:
+    """As `check`, of every line: a conference says `+OK Pause …` first, and then that there is no such recording."""
+    for line in reply.splitlines():
+        check(line)
     return reply
 
 
@@ -37,6 +56,15 @@ def leg(reply: str) -> Event:
 def recorded(reply: str) -> list[str]:
     """The paths in the reply to `uuid_buglist`, one for each running recording, so twice where it runs twice."""
     return _RECORDING.findall(check(reply))
+
+
+def rooms(reply: str) -> list[Room]:
+    """The rooms in the reply to `conference json_list` (conference_api.c, conference_jlist)."""
+    try:
+        found = parse(f'{{"rooms":{check(reply)}}}'.encode("utf-8", "surrogateescape")).headers["rooms"]
+        return [_room(one) for one in (found if isinstance(found, list) else [found])]
+    except (LookupError, TypeError) as fault:
+        raise ProtocolBroken("the list of rooms is not what it should be", str(fault)) from None
 
 
 def exists(reply: str) -> bool:
@@ -67,6 +95,14 @@ def settings(reply: str) -> Iterator[tuple[str, str, str]]:
     for owner, within in (("", root), *((one.get("name", ""), one) for one in root.iter("profile"))):
         for one in within.iterfind("settings/param"):
             yield owner, one.get("name", ""), one.get("value", "")
+
+
+def _room(one):
+    callers = [member for member in one["members"] if member["type"] == "caller"]
+    nodes = [member for member in one["members"] if member["type"] == "recording_node"]
+    return Room(one["conference_name"], one["conference_uuid"], one["run_time"],
+                {member["uuid"]: member["flags"]["can_speak"] for member in callers},
+                {node["record_path"]: node["join_time"] for node in nodes})
 
 
 def _rows(reply: str, key: str) -> list[dict[str, str]]:

@@ -40,9 +40,39 @@ def test_a_recording_is_controlled_by_its_path(action):
     assert getattr(commands, action)(LEG, PATH) == f"api uuid_record {LEG} {action} {PATH}"
 
 
+@pytest.mark.parametrize("action", ["start", "stop", "pause", "resume"])
+def test_a_room_is_recorded_by_its_name_and_a_path(action):
+    build = getattr(commands, f"room_{action}")
+    assert build("3500-acme.example", PATH) == f"api conference 3500-acme.example recording {action} {PATH}"
+    for name in ("", "a b", "a\nb", "a@default", "a+1", "-a", ".a", "a" * 129, "list", "JSON_LIST", "help", None, 7):
+        with pytest.raises(CommandRefused):
+            build(name, PATH)
+    for path in ("all", "{a=b}/a.wav", "/a b.wav"):
+        with pytest.raises(CommandRefused):
+            build("3500", path)
+
+
+def test_a_sound_is_played_to_one_leg_and_can_be_told_from_others():
+    for sound in ("ivr/consent.wav", "tone_stream://%(500,100,440,480)%(200,0,620)"):
+        assert commands.announce(LEG, sound, "0" * 32) == (
+            f"api uuid_broadcast {LEG} {{kazoo_rec_announce={'0' * 32}}}{sound} aleg")
+    assert commands.beep(LEG) == f"api uuid_displace {LEG} start tone_stream://%(200,0,1400) 0 mux"
+
+
+@pytest.mark.parametrize("sound", [
+    "", "/etc/passwd.wav", "../x.wav", "a/../x.wav", "a..wav", ".a.wav", "x.lua", "x.wav\n", "a b.wav", "a.wav both",
+    "{a=b}x.wav", "}x.wav", "${x}.wav", "shout://h/x.mp3", "playback::x.wav", "hangup!.wav", "%(200,0,1400)",
+    "tone_stream://%(200,0,1400);loops=-1", "tone_stream://%(200,0,1400)\n", "tone_stream://path=/etc/x", None,
+    "a/" * 127 + "a.wav"], ids=ascii)
+def test_nothing_else_is_a_sound(sound):
+    with pytest.raises(CommandRefused):
+        commands.announce(LEG, sound, "0" * 32)
+
+
 def test_the_rest_as_they_are_sent():
     assert commands.buglist(LEG) == f"api uuid_buglist {LEG}"
     assert commands.dump(LEG) == f"api uuid_dump {LEG} json"
+    assert commands.rooms() == "api conference json_list"
     assert commands.exists(LEG) == f"api uuid_exists {LEG}"
     assert commands.show_channels() == "api show channels as json"
     assert commands.show_registrations() == "api show registrations as json"

@@ -69,6 +69,30 @@ def test_a_leg_reads_as_an_event():
     assert (leg.name, leg.uuid, leg.variable("x")) == ("CHANNEL_DATA", "a", "Ren\udce9")
 
 
+ROOMS = """[{"conference_name":	"3500", "rate": 8000, "run_time":	6, "conference_uuid": "r1", "members":	[
+    {"type": "recording_node", "record_path": "/r/a.wav", "join_time": 1795220355},
+    {"type": "caller", "id": 3, "flags": {"can_hear": true, "can_speak": true}, "uuid": "a", "caller_id_name": "\\"]}"},
+    {"type": "caller", "id": 2, "flags": {"can_hear": true, "can_speak": false}, "uuid": "b"},
+    {"type": "another", "id": 4}]}]"""
+
+
+def test_rooms_are_read_with_who_may_speak_and_what_is_recorded():
+    assert replies.rooms(ROOMS) == [("3500", "r1", 6, {"a": True, "b": False}, {"/r/a.wav": 1795220355})]
+    assert replies.rooms("[]\n") == []
+
+
+@pytest.mark.parametrize("reply", ["", "{}", "7", "[7]", "[{}]", '[{"members":[{}]}]'])
+def test_what_is_no_list_of_rooms_breaks_the_protocol(reply):
+    with pytest.raises(ProtocolBroken):
+        replies.rooms(reply)
+
+
+def test_a_reply_of_several_lines_is_refused_by_any_of_them():
+    assert replies.check_lines("Stopped recording file /r/a.wav\n+OK Stopped recording 0 files\n")
+    with pytest.raises(CommandFailed, match="non-existant"):
+        replies.check_lines("+OK Pause recording file /r/a.wav\n-ERR non-existant recording '/r/a.wav'\n")
+
+
 def test_existence_is_true_or_not():
     assert replies.exists("true") and not replies.exists("false")
 
