@@ -50,7 +50,6 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _GATEWAY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
-_ROOM = re.compile(r"[A-Za-z0-9_-]{1,130}")
 _REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,'-]{0,63}")
 _CAUSE = re.compile(r"[A-Z][A-Z_]{0,63}")
 _ACTION = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -391,7 +390,7 @@ def bridge(called: Sequence[User | Carrier], *, in_turn: bool = False) -> Applic
 
 def conference(room: str, profile: str, *, moderator: bool = False) -> Application:
     """Takes part until the room ends, or its moderator has the leg leave."""
-    place = f"{_checked(_ROOM, room, 'room')}@{_checked(_GATEWAY, profile, 'conference profile')}"
+    place = f"{_checked(_ROOM, room, 'name of a room')}@{_checked(_GATEWAY, profile, 'conference profile')}"
     return Application("conference", place + ("+flags{moderator}" if moderator else ""))
 
 
