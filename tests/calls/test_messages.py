@@ -1,5 +1,6 @@
 """Messages of callers: the application `record` writes them to our path, and its events close their rows."""
 
+import gevent
 import pytest
 from structlog.testing import capture_logs
 
@@ -101,6 +102,7 @@ def test_the_end_of_the_application_closes_it_once_whatever_comes_first(heard):
     with capture_logs() as lines:
         if heard != "all before":
             one.after(100).ends(message, variable_record_ms="1720")
+        gevent.idle()
     assert one.row() == row and message.id not in one.recorder and not lines
 
 
