@@ -29,9 +29,8 @@ class Actions:
     Everything raises WrongState, CommandTimeout and NotConnected, as `Control.order` does.
     """
 
-    def __init__(self, tracker, recorder, execution: Execution, now_at, knows_all):
-        self._tracker, self._recorder, self._execution = tracker, recorder, execution
-        self._now_at, self._knows_all = now_at, knows_all
+    def __init__(self, tracker, recorder, execution: Execution, knows_all):
+        self._tracker, self._recorder, self._execution, self._knows_all = tracker, recorder, execution, knows_all
 
     def begin(self, account_id: str, uuid: str, settings: Mapping, *, rule: str, label: str | None = None,
               who: str) -> dict:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import gevent
 
 from kazoo_rec.calls.actions import Actions
-from kazoo_rec.calls.dialplan import Dialplan
+from kazoo_rec.calls.dialplan import SUBCLASS, Dialplan
 from kazoo_rec.calls.execution import SILENCES, Execution, one_at_a_time
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.messages import Messages
@@ -38,13 +38,13 @@ class Control:
 
     def __init__(self, tracker, recorder, send, files, epoch_ms: Callable[[], int], now_at: Callable[[], int],
                  knows_all: Callable[[], bool], spawn=gevent.spawn):
-        self._tracker, self._recorder, self._now_at, self._knows_all = tracker, recorder, now_at, knows_all
+        self._tracker, self._recorder, self._knows_all = tracker, recorder, knows_all
         self._execution = Execution(recorder, send, files, epoch_ms, now_at)
-        actions = Actions(tracker, recorder, self._execution, now_at, knows_all)
+        actions = Actions(tracker, recorder, self._execution, knows_all)
         self.begin, self.end, self.change = actions.begin, actions.end, actions.change
         messages = Messages(actions.leg, recorder, files, now_at)
         self.message, self.message_ended = messages.message, messages.message_ended
-        Dialplan(tracker, actions, spawn)
+        tracker.listen(SUBCLASS, Dialplan(actions, spawn).heard)
 
     def legs(self, account_id: str) -> list[dict]:
         return [_told(leg, account_id, leg.recordings) for leg in self._tracker.legs() if _sees(account_id, leg)]

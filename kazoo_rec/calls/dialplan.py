@@ -25,16 +25,19 @@ log = structlog.get_logger()
 
 
 class Dialplan:
-    """Of one switch: hears of the events from its tracker. `spawn` runs a function in a greenlet: orders of one leg are
-    carried out one after the other, and no event waits for them."""
+    """Of one switch. `spawn` runs a function in a greenlet: orders of one leg are carried out one after the other, and
+    no event waits for them."""
 
-    def __init__(self, tracker, actions: Actions, spawn):
+    def __init__(self, actions: Actions, spawn):
         self._actions, self._spawn = actions, spawn
         self._waiting: dict[str, deque] = {}
         check("record_call", {})  # its schema is read now, and not while calls wait
-        tracker.listen(SUBCLASS, self._heard)
 
-    def _heard(self, event, _now_at):
+    def heard(self, event: Event, _now_at: int):
+        """An event of SUBCLASS; who sends one from elsewhere (`sendevent`) has no leg."""
+        if not event.uuid:
+            log.warning("an order of the dialplan is of no leg", subclass=SUBCLASS)
+            return
         waiting = self._waiting.get(event.uuid)
         if waiting is not None:
             waiting.append(event)

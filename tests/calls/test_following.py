@@ -3,6 +3,7 @@ have it: blind_transfer_refer, attended_transfer, blind_transfer_api."""
 
 import pytest
 
+from .fakes import ROOT
 from .flows import Flows
 
 
@@ -132,3 +133,23 @@ def test_when_both_have_hung_up_nothing_is_kept():
     leg = one.tracker.leg("b")
     one.hang_up("a").hang_up("b")
     assert leg.bridged_to is None and not one.tracker._following._left and one.states() == ["stopped"]
+
+
+def test_one_that_the_switch_took_along_and_that_goes_on_is_followed_once():
+    one = Transfer()
+    one.begin()
+    one.event("MEDIA_BUG_START", "b", **{"Media-Bug-Target": f"{ROOT}/{one.row()['master']}"}).after(250)
+    assert one.states() == ["stopped", "recording"]
+    one.refers("a").rings("c", "b", "1002").answer("c").bridge("b", "c")
+    assert [row["state"] for row in one.rows_of("b")] == ["recording"]
+
+
+def test_what_should_not_have_been_recorded_does_not_follow():
+    one = Transfer()
+    one.begin()
+    (recording,) = one.tracker.leg("a").recordings
+    one.switch.obeys = lambda command: None
+    one.recorder.drop(recording, "declined", one.now)
+    one.event("CHANNEL_HANGUP_COMPLETE", "a", variable_transfer_disposition="recv_replace")
+    one.rings("c", "b", "1002").answer("c").bridge("b", "c")
+    assert not one.rows_of("b")
