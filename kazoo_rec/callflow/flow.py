@@ -19,18 +19,17 @@ class Flow:
     Parameters:
       session: connected.
       channel: what `session.connect` told.
-      account_id: whose callflows these are.
+      owner: `server.Owner`, of an account.
       directory: the documents as they were when the call came.
-      control: `calls.control.Control` of the leg's switch.
       document, captures: the callflow, and what its pattern captured of the number.
       say: `say(step)` for each step, for people.
       log: bound to the call.
     """
 
-    def __init__(self, session: Session, channel: Event, account_id: str, directory: Directory, control,
-                 document: Mapping, captures: tuple[str, ...], say: Callable[[str], object], log):
-        self.session, self.channel, self.account_id = session, channel, account_id
-        self.directory, self.control = directory, control
+    def __init__(self, session: Session, channel: Event, owner, directory: Directory, document: Mapping,
+                 captures: tuple[str, ...], say: Callable[[str], object], log):
+        self.session, self.channel, self.directory = session, channel, directory
+        self.account_id, self.control, self.rooms = owner
         self.document, self.captures, self.say, self.log = document, captures, say, log
         self.uuid = channel.uuid
         self.number = called_number(channel)

@@ -1,6 +1,7 @@
 """Where the dialplan's `socket 127.0.0.1:8084 async full` arrives: one greenlet a call."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import gevent
 import structlog
@@ -23,16 +24,25 @@ KNOWN_WITHIN_S, LOOK_EVERY_S = 1.0, 0.02
 log = structlog.get_logger()
 
 
+class Owner(NamedTuple):
+    """Whose a leg is (None: nobody's that is known), and the `calls.control.Control` and `calls.rooms.Rooms` of its
+    switch."""
+
+    account_id: str | None
+    control: object
+    rooms: object
+
+
 class Server:
     """Runs callflows. However a session ends, and whatever fails, the leg's dialplan goes on.
 
     Parameters:
       host, port: where it listens; port 0 is any.
-      whose: `whose(uuid)` → (account id or None, its switch's `calls.control.Control`), None for a leg not heard of.
+      whose: `whose(uuid)` is the leg's Owner, None for a leg not heard of.
       directory: the documents as they are now.
     """
 
-    def __init__(self, host: str, port: int, whose: Callable, directory: Callable[[], Directory]):
+    def __init__(self, host: str, port: int, whose: Callable[[str], Owner | None], directory: Callable[[], Directory]):
         self._whose, self._directory = whose, directory
         self._strangers = BoundedSemaphore(MOST_STRANGERS)
         self._server = StreamServer((host, port), self._serve, backlog=BACKLOG)
@@ -80,16 +90,16 @@ class Server:
         finally:
             self._strangers.release()
         say = log.bind(call_id=channel.uuid[:64])
-        account_id, control = self._known(channel.uuid) or (None, None)
-        if account_id is None:
+        owner = self._known(channel.uuid)
+        if owner is None or owner.account_id is None:
             say.warning("a call is left to its dialplan: it is no account's that is known")
             return None
-        directory = self._directory()
+        account_id, directory = owner.account_id, self._directory()
         found = directory.callflows(account_id).match(called_number(channel))
         if found is None:
             say.info("a call is left to its dialplan: its number has no callflow", account=account_id)
             return None
-        return Flow(session, channel, account_id, directory, control, *found,
+        return Flow(session, channel, owner, directory, *found,
                     lambda step: say.debug("callflow", step=step), say.bind(account=account_id))
 
     def _known(self, uuid):

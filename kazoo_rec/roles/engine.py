@@ -9,6 +9,7 @@ import structlog
 from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
+from kazoo_rec.callflow.server import Owner
 from kazoo_rec.callflow.server import Server as CallflowServer
 from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.control import Control
@@ -145,7 +146,7 @@ class Engine:
         for watch in self._watches:
             leg = watch.tracker.leg(uuid)
             if leg is not None:
-                return leg.identity.account_id, watch.control
+                return Owner(leg.identity.account_id, watch.control, watch.rooms)
         return None
 
     def _tick(self):

@@ -2,7 +2,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from kazoo_rec.callflow.server import Server
+from kazoo_rec.callflow.server import Owner, Server
 from kazoo_rec.documents.directory import Directory
 from tests.callflow.fakes import CHANNEL, FakeControl, FakeLeg
 from tests.switch.conftest import no_greenlet_dies, patience, said  # noqa: F401
@@ -22,9 +22,9 @@ class Engine:
     """The server of callflows, with documents and a control of its own."""
 
     def __init__(self):
-        self.control, self.directory = FakeControl(), Directory()
+        self.control, self.rooms, self.directory = FakeControl(), FakeControl(), Directory()
         self.take(DOCUMENTS)
-        self.known = {CHANNEL["Unique-ID"]: ("acme", self.control)}
+        self.known = {CHANNEL["Unique-ID"]: Owner("acme", self.control, self.rooms)}
         self.server = Server("127.0.0.1", 0, lambda uuid: self.known.get(uuid), lambda: self.directory)
         self.server.start()
         self._legs = []

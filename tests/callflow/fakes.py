@@ -35,7 +35,7 @@ class Message(NamedTuple):
 
 
 class FakeControl:
-    """Keeps what it was told, in order; `faults` has what a method raises instead."""
+    """Of calls, and of rooms: keeps what it was told, in order; `faults` has what a method raises instead."""
 
     def __init__(self):
         self.told, self.faults = [], {}
@@ -57,6 +57,10 @@ class FakeControl:
     def change(self, account_id, uuid, action, *, ids=None, **named):
         self._note("change", account_id, uuid, action, ids=ids, **named)
         return [{"id": id} for id in ids or ()]
+
+    def record(self, account_id, name, what, settings, who, uuid=None):
+        self._note("record", account_id, name, what, settings, who, uuid)
+        return []
 
     def message(self, account_id, uuid, settings, **named):
         self._note("message", account_id, uuid, settings, **named)

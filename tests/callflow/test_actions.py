@@ -60,10 +60,10 @@ class TestRecordCall:
         assert engine.control.told == [("begin", "acme", LEG, said, {
             "rule": "callflow", "label": "sale", "who": "callflow cf"})]
 
-    def test_an_hour_is_its_limit_and_the_callflow_s_name_its_label_where_nobody_says(self, engine):
+    def test_the_callflow_s_name_is_its_label_where_nobody_says(self, engine):
         engine.flow(step("record_call", {"action": "start"}), name="Sales")
         ends(engine.call(), hung_up="NORMAL_CLEARING")
-        assert engine.control.told == [("begin", "acme", LEG, {"time_limit": 3600}, {
+        assert engine.control.told == [("begin", "acme", LEG, {}, {
             "rule": "callflow", "label": "Sales", "who": "callflow cf"})]
 
     def test_stop_is_for_the_last_that_this_flow_began_and_each_once(self, engine):
@@ -107,6 +107,9 @@ class TestRecordCaller:
         assert engine.control.told == [
             ("message", "acme", LEG, settings, {"label": None, "who": "callflow cf"}),
             ("message_ended", "msg-1", "CHANNEL_EXECUTE_COMPLETE", {})]
+
+    def test_an_hour_is_its_limit_where_nobody_says(self, engine):
+        assert "record /var/lib/fs/acme/20261121/msg-1.wav 3600 200 5" in walked(engine, step("record_caller"))
 
     def test_the_caller_s_hanging_up_ends_it_and_it_counts(self, engine):
         engine.flow(step("record_caller", _=tone(1)))
@@ -257,6 +260,17 @@ class TestConference:
     def test_takes_part_in_a_room_of_the_account_and_goes_on_behind_it(self, engine, data, place):
         assert walked(engine, step("conference", data, _=tone(1))) == [
             f"conference {place}", "playback tone_stream://%(1,0,440)"]
+
+    @pytest.mark.parametrize(("said", "what"), [("all", "room"), ("participant", "members"), ("both", "both")])
+    def test_is_recorded_from_its_beginning(self, engine, said, what):
+        data = {"id": "team", "record": said, "format": "wav", "label": "weekly"}
+        assert walked(engine, step("conference", data)) == ["conference acme-team@default"]
+        assert engine.rooms.told == [("record", "acme", "acme-team", what, {"format": "wav", "label": "weekly"},
+                                      "callflow cf", LEG, {})]
+
+    def test_that_is_not_recorded_is_one_to_talk_in(self, engine):
+        engine.rooms.faults["record"] = WrongState("the switch refused")
+        assert walked(engine, step("conference", {"id": "team", "record": "all"})) == ["conference acme-team@default"]
 
     def test_is_the_dialplan_s_where_it_names_no_room(self, engine):
         assert walked(engine, step("conference"), hung_up=None) == ["set kazoo_rec_unhandled=conference"]

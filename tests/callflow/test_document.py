@@ -61,6 +61,14 @@ def test_actions_that_are_not_ours_and_keys_of_kazoo_s_are_taken():
     assert not faults({"module": "user", "data": {"id": "u", "fail_on_single_reject": True}, "skip_module": True})
 
 
+@pytest.mark.parametrize("module", ["record_call", "conference"])
+def test_a_recording_that_an_action_begins_is_asked_for_as_one_of_a_document_is(module):
+    more = {"action": "start"} if module == "record_call" else {"id": "a", "record": "all"}
+    said = {"format": "ogg", "time_limit": 1, "record_min_sec": -1, "record_sample_rate": 1, "url": "x", "method": "x",
+            "channels": "x", "track": "x"}
+    assert set(faults({"module": module, "data": {**more, **said}})) == {f"flow.data.{key}" for key in said}
+
+
 @pytest.mark.parametrize(("children", "message"), [
     ({"": {"module": "x"}}, "named by a key"), ({"1": {}}, "is missing")])
 def test_a_fault_of_children_is_told(children, message):

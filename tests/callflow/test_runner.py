@@ -5,6 +5,7 @@ import pytest
 
 from kazoo_rec.callflow import server
 from kazoo_rec.errors import CommandTimeout, WrongState
+from tests.callflow.fakes import CHANNEL
 from tests.switch.fakes import PATIENCE_S
 
 
@@ -100,7 +101,7 @@ def test_a_number_without_a_callflow_is_the_dialplan_s(engine, number):
 
 def test_a_leg_of_no_account_is_the_dialplan_s(engine):
     engine.flow(tone(1))
-    engine.known = dict.fromkeys(engine.known, (None, engine.control))
+    engine.known = dict.fromkeys(engine.known, engine.known[CHANNEL["Unique-ID"]]._replace(account_id=None))
     leg = engine.call()
     ends(leg)
     assert executed(leg) == []

@@ -1,11 +1,7 @@
 """Starts, stops, masks or pauses a recording of the caller's leg, and goes on at once."""
 
 from kazoo_rec.callflow.flow import Flow
-
-#: Seconds, where the callflow says none: less than a policy's.
-TIME_LIMIT_S = 3600
-
-_NO_SETTINGS = ("action", "origin", "skip_module")
+from kazoo_rec.calls.actions import NOT_SETTINGS
 
 
 def run(flow: Flow, data):
@@ -13,7 +9,7 @@ def run(flow: Flow, data):
     action, label = data.get("action", "start"), data.get("label")
     flow.say(f"record_call: {action}" + (f" {label!r}" if label else ""))
     if action == "start":
-        settings = {"time_limit": TIME_LIMIT_S, **{key: data[key] for key in data if key not in _NO_SETTINGS}}
+        settings = {key: data[key] for key in data if key not in NOT_SETTINGS}
         begun = flow.control.begin(flow.account_id, flow.uuid, settings, rule="callflow",
                                    label=label or flow.document.get("name"), who=flow.who)
         flow.began.append(begun["id"])

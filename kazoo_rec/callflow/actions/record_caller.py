@@ -1,8 +1,8 @@
 """Takes down what the caller says, until a key, silence, the limit or the hang-up; each counts."""
 
 from kazoo_rec.callflow.actions.play import ANY_KEY
-from kazoo_rec.callflow.actions.record_call import TIME_LIMIT_S
 from kazoo_rec.callflow.flow import Flow
+from kazoo_rec.calls.actions import ACTION_DEFAULTS
 from kazoo_rec.errors import LegGone
 from kazoo_rec.switch import commands
 
@@ -10,12 +10,12 @@ BEEP = "tone_stream://%(300,0,1000)"
 
 
 def run(flow: Flow, data):
-    settings = {"time_limit": TIME_LIMIT_S, **{key: data[key] for key in data if key not in ("beep", "skip_module")}}
+    settings = {key: data[key] for key in data if key not in ("beep", "skip_module")}
     flow.answer()
     if data.get("beep"):
         flow.session.execute(*commands.play(BEEP))
     message = flow.control.message(flow.account_id, flow.uuid, settings, label=flow.document.get("name"), who=flow.who)
-    application = commands.record(message.path, settings["time_limit"])
+    application = commands.record(message.path, data.get("time_limit", ACTION_DEFAULTS["time_limit"]))
     flow.say("record_caller: records")
     flow.session.keep()
     flow.have(message.variables)
