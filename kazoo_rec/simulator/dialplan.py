@@ -59,6 +59,17 @@ def _set(leg, data):
     leg.set(name, value)
 
 
+def _unset(leg, data):
+    leg.variables.pop(data, None)
+
+
+def _respond(leg, data):
+    """A status that ends the call, where it is not answered."""
+    code = data.partition(" ")[0]
+    if not leg.answered:
+        leg.hangup(_CAUSES.get(code, "NORMAL_UNSPECIFIED"))
+
+
 def _export(leg, data):
     name, _, value = data.partition("=")
     leg.set(name, value)
@@ -123,13 +134,16 @@ def _stop_record_session(leg, data):
         leg.files[data].end("success-maxtime")
 
 
+#: Of a status (mod_sofia, sofia_glue.c sofia_glue_sip_cause_to_freeswitch).
+_CAUSES = {"403": "CALL_REJECTED", "404": "UNALLOCATED_NUMBER", "480": "NO_USER_RESPONSE", "486": "USER_BUSY",
+           "603": "CALL_REJECTED"}
 #: Without early media they send 183 first.
 _NEED_MEDIA = {"playback", "play_and_get_digits", "echo", "record"}
 #: What executes them takes every digit as it comes, so that none is left for the next.
 _EAT_DIGITS = {"bridge", "conference", "echo", "park", "socket"}
 
 APPLICATIONS = {
-    "set": _set, "export": _export, "transfer": _transfer, "ring_ready": _ring_ready, "pre_answer": _pre_answer,
+    "set": _set, "unset": _unset, "export": _export, "respond": _respond, "transfer": _transfer, "ring_ready": _ring_ready, "pre_answer": _pre_answer,
     "answer": _answer, "sleep": _sleep, "playback": playback, "play_and_get_digits": play_and_get_digits,
     "bridge": bridge, "echo": _echo, "park": _park, "hangup": _hangup, "record_session": _record_session,
     "stop_record_session": _stop_record_session, "conference": conference, "event": _event, "record": record,
