@@ -27,7 +27,7 @@ _CONFIGURATION = re.compile(r"[a-z0-9_]{1,60}\.conf")
 #: Absolute and no `..`; at its end `/.`, which is there for who may go into the directory.
 _PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.@-]*)+(/\.)?")
 #: No `@` nor `+`, which end it in a dialplan. Not a word that `conference` takes for a command where no room has it.
-_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,128}")
 #: Below the switch's sounds: no `/` before, nothing hidden, no `..`, no `:` (a protocol, or an application).
 _SOUND_FILE = re.compile(r"([A-Za-z0-9_-]+[./])*[A-Za-z0-9_-]+\.(wav|mp3|ogg|flac)")
 _TONE = re.compile(r"tone_stream://(%\([0-9]{1,4},[0-9]{1,4}(,[0-9]{1,4}){1,4}\)){1,8}")
@@ -50,7 +50,6 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _GATEWAY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
-_ROOM = re.compile(r"[A-Za-z0-9_-]{1,130}")
 _REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,'-]{0,63}")
 _CAUSE = re.compile(r"[A-Z][A-Z_]{0,63}")
 _ACTION = re.compile(r"[A-Za-z0-9_]{1,64}")
