@@ -27,7 +27,7 @@ _CONFIGURATION = re.compile(r"[a-z0-9_]{1,60}\.conf")
 #: Absolute and no `..`; at its end `/.`, which is there for who may go into the directory.
 _PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.@-]*)+(/\.)?")
 #: No `@` nor `+`, which end it in a dialplan. Not a word that `conference` takes for a command where no room has it.
-_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,128}")
 #: Below the switch's sounds: no `/` before, nothing hidden, no `..`, no `:` (a protocol, or an application).
 _SOUND_FILE = re.compile(r"([A-Za-z0-9_-]+[./])*[A-Za-z0-9_-]+\.(wav|mp3|ogg|flac)")
 _TONE = re.compile(r"tone_stream://(%\([0-9]{1,4},[0-9]{1,4}(,[0-9]{1,4}){1,4}\)){1,8}")

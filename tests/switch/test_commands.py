@@ -44,7 +44,7 @@ def test_a_recording_is_controlled_by_its_path(action):
 def test_a_room_is_recorded_by_its_name_and_a_path(action):
     build = getattr(commands, f"room_{action}")
     assert build("3500-acme.example", PATH) == f"api conference 3500-acme.example recording {action} {PATH}"
-    for name in ("", "a b", "a\nb", "a@default", "a+1", "-a", ".a", "a" * 129, "list", "JSON_LIST", "help", None, 7):
+    for name in ("", "a b", "a\nb", "a@default", "a+1", "-a", ".a", "a" * 130, "list", "JSON_LIST", "help", None, 7):
         with pytest.raises(CommandRefused):
             build(name, PATH)
     for path in ("all", "{a=b}/a.wav", "/a b.wav"):
