@@ -344,16 +344,16 @@ def until(condition, within_s: float, otherwise: str):
 
 
 @contextmanager
-def engine(directory: Path, port: int):
-    """`kazoo-rec run --role engine`; gives the process id of the engine itself."""
-    for name, body in DOCUMENTS.items():
+def engine(directory: Path, port: int, documents=DOCUMENTS, **more):
+    """`kazoo-rec run --role engine`, its configuration with `more`; gives the process id of the engine itself."""
+    for name, body in documents.items():
         file = directory / "documents" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(body))
     config, log = directory / "kazoo_rec.json", directory / "kazoo_rec.log"
     config.write_text(json.dumps({
         "node": "bench", "database": f"sqlite:///{directory}/kazoo_rec.db", "documents": str(directory / "documents"),
-        "recordings_dir": str(directory / "recordings"), "switches": [{"port": port, "password": "x"}]}))
+        "recordings_dir": str(directory / "recordings"), "switches": [{"port": port, "password": "x"}], **more}))
     (directory / "recordings").mkdir()
     with log.open("wb") as written:
         argv = [sys.executable, "-m", "kazoo_rec", "run", "--config", str(config), "--role", "engine"]

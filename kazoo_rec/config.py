@@ -70,6 +70,14 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True)
+class CallflowAddress:
+    """Where the dialplan's `socket` application reaches the engine."""
+
+    host: str = "127.0.0.1"
+    port: int = 8084
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that an operator may say; see the README's table."""
 
@@ -81,6 +89,8 @@ class Config:
     identity: IdentityRules = field(default_factory=IdentityRules)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     api: Api = Api()
+    #: None: no callflows are run.
+    callflow: CallflowAddress | None = None
 
 
 def load(file: Path, environ=os.environ) -> Config:
@@ -117,10 +127,12 @@ def _config(said: dict, beside: Path) -> Config:
     if len(api.keys() & {"certificate", "key"}) == 1:
         raise ConfigError("api.certificate and api.key are said together, or neither")
     api |= {name: beside / api[name] for name in ("certificate", "key") if name in api}
+    callflow = CallflowAddress(**said.pop("callflow")) if "callflow" in said else None
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
-        delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**api), **paths, **said)
+        delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**api), callflow=callflow,
+        **paths, **said)
 
 
 def _with_environment(value, environ, missing):

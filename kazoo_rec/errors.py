@@ -73,6 +73,14 @@ class CommandFailed(SwitchError):
         self.reply = reply
 
 
+class LegGone(SwitchError):
+    """The leg hung up, or its socket ended, before it had done what it was told; `event` is its CHANNEL_HANGUP."""
+
+    def __init__(self, message: str, detail: str = "", event=None):
+        super().__init__(message, detail)
+        self.event = event
+
+
 class WrongState(KazooRecError):
     """An order that cannot be carried out as things stand."""
 

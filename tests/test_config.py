@@ -53,6 +53,13 @@ api: {host: "::1", port: 9000, public_url: "https://rec.example", certificate: t
         "https://rec.example", tmp_path / "tls.pem", Path("/etc/key.pem"))
 
 
+@pytest.mark.parametrize(("said", "is_at"), [
+    ("", None), ("callflow: {}", ("127.0.0.1", 8084)), ("callflow: {host: '::1', port: 9}", ("::1", 9))])
+def test_callflows_are_run_where_they_are_asked_for(tmp_path, said, is_at):
+    callflow = loaded(tmp_path, LEAST + said).callflow
+    assert (callflow and (callflow.host, callflow.port)) == is_at
+
+
 def test_two_names_of_one_directory(tmp_path):
     text = LEAST.replace("/var/lib/freeswitch/kazoo_rec", "{on_switch: /rec, here: /mnt/rec}")
     assert loaded(tmp_path, text).recordings_dir == RecordingsDir("/rec", "/mnt/rec")

@@ -9,13 +9,14 @@ import kazoo_rec
 
 HOUSE = Path(kazoo_rec.__file__).parent
 STDLIB = {"collections", "dataclasses", "itertools", "types", "typing"}
-ALL = {"api", "calls", "delivery", "doctor", "documents", "media", "policy", "simulator", "store", "switch", "config",
-       "control", "logs", "roles", "threads", "traces"}
+ALL = {"api", "callflow", "calls", "delivery", "doctor", "documents", "media", "policy", "simulator", "store", "switch",
+       "config", "control", "logs", "roles", "threads", "traces"}
 MAY_IMPORT = {
     "policy": set(), "errors": set(), "store": set(), "switch": set(), "media": set(), "simulator": set(),
     "logs": set(), "threads": set(),
     "documents": {"policy", "store"}, "calls": {"policy", "documents", "switch", "store"},
     "traces": {"calls", "documents", "policy", "switch"},
+    "callflow": {"calls", "documents", "switch"},
     "delivery": {"store", "media"}, "api": {"control", "documents", "store", "media"},
     "control": set(),
     "doctor": {"config", "calls", "documents", "store", "switch", "media", "delivery"},

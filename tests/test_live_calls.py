@@ -219,7 +219,7 @@ def test_who_may_see_and_order_what(site):
 
 
 def test_a_switch_that_does_not_answer_is_told_and_the_row_says_silent(site, monkeypatch):
-    monkeypatch.setattr("kazoo_rec.calls.control.COMMAND_WITHIN_S", 0.3)
+    monkeypatch.setattr("kazoo_rec.calls.execution.COMMAND_WITHIN_S", 0.3)
     site.call(account=every(site)).recorded()
     site.simulator.stall()
     assert site.order("mask").status_code == 504

@@ -134,12 +134,13 @@ class Explain:
         row = found(self._store, request, account_id, recording_id)
         happened = [{"at_ms": row[f"{what}_ms"], "what": what} for what in ("armed", "answered", "started", "stopped")
                     if row[f"{what}_ms"] is not None]
-        happened += [{"at_ms": one["delivered_ms"], "what": f"delivered to {one['host']}"}
+        happened += [{"at_ms": one["delivered_ms"],
+                      "what": f"{'delivered' if one['kind'] == 'upload' else one['kind']} to {one['host']}"}
                      for one in self._store.deliveries.of(row["id"]) if one["delivered_ms"]]
         succeed(request, response, {
             "id": row["id"], "rule": row["rule"], "leg": row["leg"], "reason": row["reason"],
             "settings": {name: {"value": value, "from": row["settings_from"].get(name)}
-                         for name, value in row["settings"].items() if name != "url"},
+                         for name, value in row["settings"].items() if name not in ("url", "status_callback")},
             "source": row["source"], "destination": row["destination"], "state": row["state"],
             "state_reason": row["state_reason"], "spans": row["spans"], "happened": happened})
 
@@ -182,8 +183,8 @@ def shown(row: dict) -> dict:
 
 
 def _delivery(row):
-    return {name: row[name] for name in ("host", "method", "state", "attempts", "status", "last_error", "delivered_ms",
-                                         "next_attempt_ms", "etag")}
+    return {name: row[name] for name in ("kind", "host", "method", "state", "attempts", "status", "last_error",
+                                         "delivered_ms", "next_attempt_ms", "etag")}
 
 
 def _conditions(request):

@@ -18,8 +18,8 @@ FOLLOW_AGAIN_MS = 1000
 #: Milliseconds between a room's end and that of a recording whose own end was not heard: neighbours arrive swapped.
 NEWS_WITHIN_MS = 1000
 
-#: Why a span is there that is not of an order.
-MUTED = "muted in the conference"
+#: `by` of a span that is not of an order.
+MUTED = "mute"
 
 log = structlog.get_logger()
 
@@ -202,7 +202,7 @@ class Attendance:
                 try:
                     if member.muted:
                         self._dispatch.change(one, "mask", MUTED)
-                    elif one.silenced.get("mask", {}).get("why") == MUTED:
+                    elif one.silenced.get("mask", {}).get("by") == MUTED:
                         self._dispatch.change(one, "unmask")
                 except (SwitchError, WrongState) as refused:
                     member.unfollowed_at = self._now_at() + FOLLOW_AGAIN_MS

@@ -1,26 +1,19 @@
 """Orders about the recordings of a leg, from people: carried out, and answered with what came of them."""
 
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 
 import gevent
-from gevent.lock import Semaphore
 
+from kazoo_rec.calls.actions import Actions
+from kazoo_rec.calls.dialplan import SUBCLASS, Dialplan
+from kazoo_rec.calls.execution import SILENCES, Execution, one_at_a_time
 from kazoo_rec.calls.leg import Leg
-from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
-from kazoo_rec.calls.recording import Past
-from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
+from kazoo_rec.calls.messages import Messages
+from kazoo_rec.calls.recording import Past, told
+from kazoo_rec.errors import NotConnected, WrongState
 from kazoo_rec.policy.settings import DEFAULTS
-from kazoo_rec.switch import commands
 
 ACTIONS = ("start", "stop", "mask", "unmask", "pause", "resume")
-
-#: What an order does to a recording: the kind of its span, and the command.
-_SILENCES = {"mask": ("mask", commands.mask), "pause": ("pause", commands.pause)}
-_ENDS_SILENCE = {"unmask": ("mask", commands.unmask), "resume": ("pause", commands.resume)}
-
-#: Seconds within which a recording begins or ends after the switch has said that it will.
-EVENT_WITHIN_S = 2.0
 
 
 class Control:
@@ -30,6 +23,9 @@ class Control:
     changes nothing. A mask or pause is in the row before the switch is told of it, and its end after: where the switch
     did not answer, the row says "silent", and what an engine after this one reads is never too little.
 
+    `begin`, `end` and `change` are for actions of callflows, `calls.actions.Actions`'s; `message` and `message_ended`
+    for the action record_caller, `calls.messages.Messages`'s. The dialplan's `kazoo_rec::record_call` is heard too.
+
     Parameters:
       tracker, recorder: the switch's own.
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
@@ -37,12 +33,18 @@ class Control:
       epoch_ms: the wall clock, for rows.
       now_at: the engine's clock.
       knows_all: whether a leg that is not known is not there.
+      spawn: runs a function in a greenlet.
     """
 
     def __init__(self, tracker, recorder, send, files, epoch_ms: Callable[[], int], now_at: Callable[[], int],
-                 knows_all: Callable[[], bool]):
-        self._tracker, self._recorder, self._send, self._files = tracker, recorder, send, files
-        self._epoch_ms, self._now_at, self._knows_all = epoch_ms, now_at, knows_all
+                 knows_all: Callable[[], bool], spawn=gevent.spawn):
+        self._tracker, self._recorder, self._knows_all = tracker, recorder, knows_all
+        self._execution = Execution(recorder, send, files, epoch_ms, now_at)
+        actions = Actions(tracker, recorder, self._execution, knows_all)
+        self.begin, self.end, self.change = actions.begin, actions.end, actions.change
+        messages = Messages(actions.leg, recorder, files, now_at)
+        self.message, self.message_ended = messages.message, messages.message_ended
+        tracker.listen(SUBCLASS, Dialplan(actions, spawn).heard)
 
     def legs(self, account_id: str) -> list[dict]:
         return [_told(leg, account_id, leg.recordings) for leg in self._tracker.legs() if _sees(account_id, leg)]
@@ -61,20 +63,21 @@ class Control:
         if leg is None:
             return None
         recordings = leg.recordings  # a leg that goes meanwhile lets go of them
-        with _one_at_a_time(leg):
+        with one_at_a_time(leg):
             if not leg.alive:
                 return None
-            ours = [one for one in self._recorder.live(leg) if one.account_id == account_id and not one.dropped]
+            ours = [one for one in self._recorder.live(leg)
+                    if one.account_id == account_id and not one.dropped and not one.is_message]
             if action == "start":
                 self._start(leg, account_id, ours, settings, who)
             elif action == "stop":
-                self._stop(leg, account_id, ours, who)
+                self._stop(leg, account_id, ours, f"{who} stopped it before it began, by the API")
             elif not any(one.running or one.silenced for one in ours):
                 raise WrongState("nothing of this leg is being recorded")
-            elif action in _SILENCES:
-                self._silence(ours, *_SILENCES[action])
+            elif action in SILENCES:
+                self._execution.silence(ours, action)
             else:
-                self._end_silence(ours, *_ENDS_SILENCE[action])
+                self._execution.end_silence(ours, action)
             return _told(leg, account_id, recordings)
 
     def _find(self, account_id, uuid):
@@ -84,72 +87,19 @@ class Control:
         return leg if leg is not None and leg.alive and not leg.plumbing and _sees(account_id, leg) else None
 
     def _start(self, leg, account_id, ours, settings, who):
-        if ours:
+        if any(not one.by_action for one in ours):  # an action's may end with the next action
             return
         if leg.answered_ms is None or leg.bypassed:
             raise WrongState("the leg has not answered" if leg.answered_ms is None else "the leg has no media here")
         plan = Past("api", "B" if leg.called else "A", {**DEFAULTS, **settings, "enabled": True},
                     {name: "api" if name in settings else "default" for name in DEFAULTS},
                     f"{who} had it recorded, by the API.")
-        before = len(leg.recordings)
-        self._recorder.want(leg, [(plan, account_id, None, True)], leg.identity.network, self._now_at())
-        recording = leg.recordings[before]
-        if not recording.begun.wait(COMMAND_WITHIN_S):
-            raise CommandTimeout("the recording has not begun yet")
-        if recording.ended.is_set():
-            raise WrongState("the recording did not begin", recording.reason or "")
+        self._execution.begin(leg, plan, account_id)
 
-    def _stop(self, leg, account_id, ours, who):
+    def _stop(self, leg, account_id, ours, why):
         if not ours and not any(one.account_id == account_id for one in leg.recordings):
             raise WrongState("nothing of this leg is being recorded")
-        for one in ours:
-            if not one.running:
-                if leg.answered_ms is None:
-                    self._send(commands.disarm(leg.uuid, [one.id]), COMMAND_WITHIN_S)
-                self._recorder.call_off(one, f"{who} stopped it before it began, by the API", self._now_at())
-                continue
-            self._tell(one, commands.stop)
-            if not one.ended.wait(EVENT_WITHIN_S):
-                raise CommandTimeout("the recording has not ended yet")
-
-    def _silence(self, ours, kind, command):
-        changed = [one for one in ours if self._recorder.silence(one, kind)]
-        with gevent.Timeout(ROW_WITHIN_S, False):
-            for one in changed:
-                one.row.wait()
-        for one in ours:
-            try:
-                self._tell(one, command)
-            except WrongState:
-                if one in changed:
-                    self._recorder.unsilence(one, kind, 0)  # a span of no length
-                raise
-
-    def _end_silence(self, ours, kind, command):
-        for one in ours:
-            until_ms = self._epoch_ms()
-            self._tell(one, command)
-            self._recorder.unsilence(one, kind, until_ms)
-
-    def _tell(self, recording, command):
-        """Every file that is being written of it, should it be two."""
-        for path in list(recording.running):
-            try:
-                self._send(command(recording.leg.uuid, self._files.on_switch(path)), COMMAND_WITHIN_S)
-            except CommandFailed as refused:
-                if path in recording.running and not recording.ended.is_set():
-                    raise WrongState("the switch refused", refused.reply.strip()) from refused
-
-
-@contextmanager
-def _one_at_a_time(leg):
-    leg.ordered = leg.ordered or Semaphore()
-    if not leg.ordered.acquire(timeout=COMMAND_WITHIN_S):
-        raise CommandTimeout("an order of before is still on its way")
-    try:
-        yield
-    finally:
-        leg.ordered.release()
+        self._execution.stop(leg, ours, why)
 
 
 def _sees(account_id, leg):
@@ -169,12 +119,6 @@ def _told(leg: Leg, account_id: str, recordings: list) -> dict:
         "held": leg.held_ms is not None, "from": leg.facts["from_uri"], "to": leg.facts["to_uri"],
         **{name: leg.facts[name] for name in ("caller_id_name", "caller_id_number", "callee_id_name",
                                               "callee_id_number")},
-        "recordings": [_recording(one) for one in recordings if one.account_id == account_id],
+        "recordings": [told(one) for one in recordings if one.account_id == account_id],
         "not_recorded": [{"rule": rule, "reason": refusal.reason} for (account, rule), refusal in leg.refused.items()
                          if account == account_id and rule not in said]}
-
-
-def _recording(one):
-    state = "discarded" if one.dropped else one.row_state
-    return {"id": one.id, "state": state, "state_reason": one.reason, "rule": one.plan.rule, "reason": one.plan.reason,
-            "masked": "mask" in one.silenced, "started_ms": one.started_ms, "spans": one.spans_now()}

@@ -37,8 +37,8 @@ class Dispatch:
     def recorder_of(self, one):
         return self._room_recorder if isinstance(one.leg, Room) else self._recorder
 
-    def change(self, one, action: str, why: str = ""):
-        """"mask", "unmask", "pause" or "resume"; a room has no mask. `why` is said in the span."""
+    def change(self, one, action: str, by: str | None = None):
+        """"mask", "unmask", "pause" or "resume"; a room has no mask. `by` as of `Recording.silence`."""
         recorder = self.recorder_of(one)
         if action in _ENDS_SILENCE:
             (kind, *order), until_ms = _ENDS_SILENCE[action], self._epoch_ms()
@@ -46,7 +46,7 @@ class Dispatch:
             recorder.unsilence(one, kind, until_ms)
             return
         kind, *order = _SILENCES[action]
-        changed = recorder.silence(one, kind, why)
+        changed = recorder.silence(one, kind, by)
         with gevent.Timeout(ROW_WITHIN_S, False):
             one.row.wait()
         try:

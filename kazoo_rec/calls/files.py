@@ -29,8 +29,12 @@ class Files:
     def make(self, path: str):
         """Makes a directory (and its parent), once. Raises OSError."""
         if path not in self._made:
-            self._run(_make, (self._here, path))
+            self.make_again(path)
             self._made.add(path)
+
+    def make_again(self, path: str):
+        """As `make`, should it have been removed since. Raises OSError."""
+        self._run(_make, (self._here, path))
 
     def exists(self, path: str) -> bool:
         return self._run(os.path.exists, (os.path.join(self._here, path),))

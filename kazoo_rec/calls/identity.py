@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from kazoo_rec.calls.leg import Identity
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: An id of a document; anything else that a variable says counts for nothing.
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Identifier:
 def _id(event, names):
     for name in names:
         value = event.variable(name)
-        if _ID.fullmatch(value):
+        if ID.fullmatch(value):
             return value
     return None
 

@@ -31,7 +31,9 @@ class Leg:
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
     is the engine's. `missed` is there while a leg is taken in that is in progress: (since when, why) its talk, had it
     been recorded, was not. `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by
-    who carries out an order. `override` is what its channel asks of the account's settings, None where it asks nothing.
+    who carries out an order. `bridged_to` is the leg of its newest bridge. `heard` is {sound: the
+    `announcement.Hearing` of it}, `declined` has the accounts by which it does not want to be recorded. `override` is
+    what its channel asks of the account's settings, None where it asks nothing.
     """
 
     uuid: str
@@ -48,6 +50,7 @@ class Leg:
     answered_ms: int | None = None
     answered_at: int = 0
     bridged_ms: int | None = None
+    bridged_to: "Leg | None" = None
     held_ms: int | None = None
     missed: tuple[int, str] | None = None
     alive: bool = True
@@ -56,6 +59,8 @@ class Leg:
     recordings: list = field(default_factory=list)
     refused: dict = field(default_factory=dict)
     ordered: Semaphore | None = None
+    heard: dict = field(default_factory=dict)
+    declined: set = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +88,10 @@ class Call:
         """The leg on the other side, as far as bridges tell."""
         return next((other for other in self.legs if other.alive and not other.plumbing and other.bridged_ms is not None
                      and other.called != leg.called and leg.bridged_ms is not None), None)
+
+    def declines(self, account_id: str) -> bool:
+        """Whether one of the legs does not want to be recorded by an account."""
+        return any(account_id in leg.declined for leg in self.legs)
 
     def has_rival(self, leg: Leg) -> bool:
         """Whether `leg` was called for another together with one that is still there, and no bridge says which of

@@ -7,7 +7,7 @@ from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotC
 from kazoo_rec.switch import commands, replies
 
 #: How long a command waits for its row to be durable. The row follows if it takes longer: a call does not wait.
-ROW_WITHIN_S = 0.02
+ROW_WITHIN_S = 0.01
 
 #: How long a command may go unanswered; the switch takes 11 ms to start a recording.
 COMMAND_WITHIN_S = 5.0
@@ -76,7 +76,7 @@ class Orders:
 
     def _arm(self, leg, recordings):
         self._prepare(recordings)
-        ready = [one for one in recordings if leg.answered_ms is None and not one.dropped]
+        ready = [one for one in recordings if leg.answered_ms is None and not one.dropped and not one.unannounced]
         if not ready or not leg.alive or leg.bypassed:
             return
         armings = [commands.Arming(one.id, self._files.on_switch(one.armed_path), one.limit_s, one.variables())
@@ -89,7 +89,7 @@ class Orders:
     def _start(self, recording):
         self._prepare([recording])
         leg = recording.leg
-        if not leg.alive or recording.running or recording.dropped or recording.silenced:
+        if not leg.alive or recording.running or recording.dropped or recording.silenced or recording.unannounced:
             return
         path = self._files.on_switch(recording.fallback_path)
         try:

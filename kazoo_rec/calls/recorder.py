@@ -14,10 +14,12 @@ Methods are called by the tracker as events come and never wait: what the switch
 import gevent
 import structlog
 
+from kazoo_rec.calls.announcement import DECLINED, Announcer
+from kazoo_rec.calls.beep import Beeper
 from kazoo_rec.calls.leg import has_media
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
-from kazoo_rec.calls.recording import Recording, directory_of, new_id
+from kazoo_rec.calls.recording import Recording, directory_of, id_of, new_id
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 
@@ -48,11 +50,17 @@ class Recorder:
       spawn: runs a function in a greenlet.
       observe: decide and log, command nothing, write no row.
       meter: counts what is made.
+      listen: has the switch tell of events, by their names; raises what `send` raises.
+      webhook: `webhook(row, state)` is the delivery that tells somebody of a row's new state, or None; `row` has the
+        columns that do not change.
     """
 
-    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None):
+    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None,
+                 listen=lambda names: None, webhook=lambda row, state: None):
         self._node, self._rows, self._files, self._epoch_ms, self._observe = node, rows, files, epoch_ms, observe
         self._orders = Orders(send, files, spawn, self)
+        self._announcer, self._beeper = Announcer(send, listen, spawn, self), Beeper(send, spawn)
+        self._webhook = webhook
         self._meter = meter or Meter()
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
@@ -74,12 +82,35 @@ class Recorder:
         for plan, account_id, destination, settled in wanted:
             recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
                                   source, now_at, missed=leg.missed)
-            for kind in {kind for one in self.live(leg) if one.account_id == account_id for kind in one.silenced}:
+            for kind in {kind for one in self.live(leg) if one.account_id == account_id
+                         for kind, span in one.silenced.items() if "by" not in span}:
                 recording.silence(kind, self._epoch_ms())
             if self._plan(recording):
                 made.append(recording)
-        if not made:
-            return
+        if made:
+            self._order(leg, made, now_at)
+
+    def follow(self, gone, leg, now_at):
+        """Records `leg`, which goes on without the leg of `gone`, with the same settings; silent if that was."""
+        plan = gone.plan._replace(leg="B" if leg.called else "A",
+                                  reason=f"{gone.plan.reason} Leg {gone.leg.uuid} was transferred away.")
+        another = Recording(
+            new_id(), leg, plan, gone.account_id, gone.destination, True, directory_of(gone.account_id), gone.source,
+            now_at, begun_as=gone.begun_as or gone.id,
+            interaction_id=gone.interaction_id or gone.leg.call.interaction_id)
+        for kind, by in gone.silent_at_end:
+            another.silence(kind, self._epoch_ms(), by)
+        if self._plan(another):
+            self._order(leg, [another], now_at)
+
+    def take_down(self, leg, plan, account_id, now_at):
+        """A recording that the application `record` is about to make of `leg`: it obeys no command."""
+        recording = Recording(new_id(), leg, plan, account_id, None, True, directory_of(account_id),
+                              leg.identity.network, now_at)
+        self._plan(recording)
+        return recording
+
+    def _order(self, leg, made, now_at):
         if leg.answered_ms is None:
             if not leg.bypassed:
                 self._orders.arm(leg, made)
@@ -101,6 +132,10 @@ class Recorder:
         self._by_id[recording.id] = recording
         recording.row = self._rows.insert(recording.new_row(self._node, self._epoch_ms()))
         recording.row.rawlink(_row_refused)
+        if leg.call.declines(recording.account_id):
+            self._end(recording, "discarded", DECLINED, cause=CALLED_OFF)
+            return False
+        self._announcer.expect(recording)
         return True
 
     def resume(self, leg, row, armed, listed, now_at):
@@ -109,7 +144,9 @@ class Recorder:
         where its end was heard: by its limit, or by somebody."""
         recording = Recording.of_row(leg, row)
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
-        if row["state"] not in OPEN_STATES or self._observe:
+        if recording.declined:
+            leg.declined.add(recording.account_id)
+        if self._observe or (row["state"] not in OPEN_STATES and not (recording.declined and paths)):
             if row["cause"]:
                 leg.recordings.append(recording)
             return
@@ -119,15 +156,18 @@ class Recorder:
         leg.recordings.append(recording)
         self._by_id[recording.id] = recording
         log.info("recording taken up again", call_id=leg.uuid, recording_id=recording.id, state=recording.state)
+        recording.running = paths
+        self._announcer.expect(recording)
         if not paths:
             if waits:
                 self._watch(recording, now_at + START_WITHIN_MS)
             return
-        recording.running = paths
         if recording.unwanted:
             self._stop_soon(recording, now_at)
         if recording.state == "armed":
             self._begun(recording, leg.answered_ms or self._epoch_ms())
+        else:
+            self._beeper.expect(recording, now_at)
         if recording.on_bridge and leg.bridged_ms is not None:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
@@ -136,6 +176,7 @@ class Recorder:
     def refresh(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it
         does) has ended."""
+        self._announcer.doubt(leg)
         for recording in self.live(leg):
             if recording.state == "recording" and listed.isdisjoint(recording.running):
                 recording.close_spans(self._epoch_ms())
@@ -154,18 +195,21 @@ class Recorder:
     def bypassed(self, leg):
         """`leg`, which rings, will have no media: what is armed would harm its call."""
         for recording in self.live(leg):
-            self._orders.disarm(recording)
+            if not recording.is_message:
+                self._orders.disarm(recording)
 
     def answered(self, leg, event, now_at):
         """CHANNEL_ANSWER of `leg`: what was armed in time is watched, what was not is started now. A leg without media
         is not touched: a command could end its call."""
         leg.answered_at = self._now_at = now_at
         for recording in self.live(leg):
-            if recording.state != "armed" or recording.dropped:
+            if recording.state != "armed" or recording.dropped or recording.is_message:
                 continue
             recording.missed = leg.missed
             if not has_media(event):
                 self._end(recording, "failed", "no media")
+            elif recording.unannounced:
+                continue
             elif event.variable(f"execute_on_answer_{recording.id}"):
                 self._watch(recording, now_at + START_WITHIN_MS)
             else:
@@ -180,6 +224,7 @@ class Recorder:
         """Once `leg` is both answered and bridged, recordings that wait for that begin, and their limit with them."""
         if leg.answered_ms is None or leg.bridged_ms is None:
             return
+        self._announcer.met(leg)
         for recording in self.live(leg):
             if recording.awaits_bridge:
                 recording.awaits_bridge = False
@@ -188,6 +233,10 @@ class Recorder:
             if recording.on_bridge and recording.limit_at is None and not recording.at_limit:
                 recording.limit_at = now_at + recording.plan.settings["time_limit"] * 1000
                 self._watched.add(recording)
+
+    def heard(self, leg, event, now_at):
+        """PLAYBACK_START, PLAYBACK_STOP or DTMF of `leg`."""
+        self._announcer.heard(leg, event, now_at)
 
     def held(self, leg):
         for recording in self.live(leg):
@@ -200,9 +249,8 @@ class Recorder:
 
     def started(self, event, now_at):
         """RECORD_START of a recording of ours."""
-        recording_id = event.get("Recording-Variable-kazoo_rec_id")
+        recording_id, path = self._which(event)
         recording = self._by_id.get(recording_id)
-        path = self._files.relative(event.get("Record-File-Path"))
         if recording is None and recording_id and path and not self._observe:
             # From before a restart: its arming was fired after all.
             self._rows.update_open(recording_id, state="recording", started_ms=event.time_us // 1000, master=path)
@@ -217,10 +265,9 @@ class Recorder:
 
     def stopped(self, event):
         """RECORD_STOP: the file is closed. One that we do not know, from before a restart, is closed in the store."""
-        recording_id = event.get("Recording-Variable-kazoo_rec_id")
+        recording_id, path = self._which(event)
         recording = self._by_id.get(recording_id)
-        path = self._files.relative(event.get("Record-File-Path"))
-        stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause")
+        stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause") or None
         if path in self._carried:
             self._carried.remove(path)
             return
@@ -243,16 +290,36 @@ class Recorder:
             self._end(recording, "discarded", recording.reason, stopped_ms=stopped_ms, cause=cause)
             self._orders.remove(recording, path)
             return
+        if recording.is_message:
+            self._taken_down(recording, event, stopped_ms)
+            return
+        recording.cut_short = event.get("Answer-State") == "hangup"
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
         full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
                    "master": recording.master, "truncated_by_limit": recording.at_limit or (
                        cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms)}
-        if cause == "empty-file":
+        if cause == "empty-file" and not recording.declined:
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def message_ended(self, recording_id, event):
+        """The application that wrote it has ended, as CHANNEL_EXECUTE_COMPLETE says: the file is closed."""
+        recording = self._by_id.get(recording_id)
+        if recording is not None and recording.is_message:
+            self._carried.add(recording.armed_path)
+            self._taken_down(recording, event, event.time_us // 1000)
+
+    def _taken_down(self, recording, event, stopped_ms):
+        """`record_ms` is what the switch handed over: digits that were pressed are not in it."""
+        recording.close_spans(stopped_ms)
+        said_ms = event.variable("record_ms")
+        limit_ms = recording.plan.settings["time_limit"] * 1000
+        self._end(recording, "stopped", None, stopped_ms=stopped_ms, spans=recording.spans, master=recording.master,
+                  expected_ms=int(said_ms) if said_ms.isdecimal() else None,
+                  truncated_by_limit=recording.counted_ms(stopped_ms) > limit_ms)
 
     def bug_started(self, event, now_at):
         """MEDIA_BUG_START: one of ours on a leg that is not its own was taken along by a transfer, as somebody's
@@ -269,7 +336,7 @@ class Recorder:
             self._orders.remove(recording, path)
             return
         self._carried.add(path)
-        silenced = list(recording.silenced)
+        recording.cut_short = not recording.at_limit
         recording.close_spans(moved_ms)
         recording.spans.append({"kind": "moved", "from_ms": moved_ms, "to_ms": moved_ms})
         if recording.dropped:
@@ -278,8 +345,8 @@ class Recorder:
             return
         self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
                   expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
-        if not recording.at_limit:
-            self._bereft[recording] = now_at + START_WITHIN_MS, silenced
+        if not recording.over:
+            self._bereft[recording] = now_at + START_WITHIN_MS
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row.
@@ -302,9 +369,10 @@ class Recorder:
         self.drop(recording, reason, now_at)
         self._save(recording, state="discarded", state_reason=reason, cause=CALLED_OFF)
 
-    def silence(self, recording, kind, why="") -> bool:
-        """Says in the row that it is silent from now on; False where it is already."""
-        silenced = recording.silence(kind, self._epoch_ms(), why)
+    def silence(self, recording, kind, by=None) -> bool:
+        """Says in the row that it is silent from now on, by the action `by` or, without, for all; False where the row
+        says so already."""
+        silenced = recording.silence(kind, self._epoch_ms(), by)
         if silenced:
             self._save_silence(recording)
         return silenced
@@ -330,6 +398,8 @@ class Recorder:
         for recording in self.live(leg):
             if recording.dropped:
                 self._end(recording, "discarded", recording.reason)
+            elif recording.state == "armed" and recording.unannounced and leg.answered_ms is not None:
+                self._end(recording, *self._announcer.verdict(recording, self._epoch_ms()))
             elif recording.state == "armed" and recording.silenced:
                 self._end(recording, "discarded", "silenced from before its start to the leg's end")
             elif recording.state == "recording":
@@ -344,8 +414,11 @@ class Recorder:
                 self._end(recording, "failed", "never started: the switch did not obey")
 
     def tick(self, now_at):
-        """Finds what is late: what did not start, what is at its limit, what was told to stop and did not."""
+        """Finds what is late: what did not start, what is at its limit, what was told to stop and did not; and whom
+        something is to be played to."""
         self._now_at = now_at
+        self._announcer.tick(now_at)
+        self._beeper.tick(now_at)
         for recording in list(self._watched):
             if recording.check_at is not None and recording.check_at <= now_at and not recording.busy:
                 recording.check_at = now_at + START_WITHIN_MS
@@ -356,10 +429,10 @@ class Recorder:
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
 
-        for recording in [recording for recording, (due_at, _) in self._bereft.items() if due_at <= now_at]:
-            _, silenced = self._bereft.pop(recording)
+        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
+            del self._bereft[recording]
             if recording.leg.alive:  # most end with the transfer
-                self._go_on(recording, silenced, now_at)
+                self._go_on(recording, now_at)
 
     # -- what came of orders
 
@@ -374,14 +447,53 @@ class Recorder:
         if recording.id in self._by_id and not recording.running:
             self._end(recording, "failed", reason, cause=cause)
 
+    def announced(self, recording, from_ms, to_ms, now_at):
+        """All whom it is to be announced to have heard it, from and to these times of the switch."""
+        recording.announced, recording.wanted_at = True, now_at
+        recording.spans.append({"kind": "announced", "from_ms": from_ms, "to_ms": to_ms})
+        self._save(recording, spans=recording.spans_now())
+        if recording.state == "armed" and not recording.dropped and recording.announce.get("required"):
+            self._start_soon(recording, now_at)
+
+    def renew(self, recording, now_at):
+        """Somebody is on the line now whom it was not announced to: it ends, and another waits until it was."""
+        recording.superseded = True
+        self._stop_soon(recording, now_at)
+        another = Recording(new_id(), recording.leg, recording.plan, recording.account_id, recording.destination,
+                            recording.settled, directory_of(recording.account_id), recording.source, now_at,
+                            begun_as=recording.begun_as or recording.id, interaction_id=recording.interaction_id)
+        for kind, span in recording.silenced.items():
+            another.silence(kind, self._epoch_ms(), span.get("by"))
+        self._plan(another)
+
+    def decline(self, recording, at_ms, now_at):
+        """A party does not want it. What of it there is, delivery erases: the row says so from now on, whoever dies."""
+        if recording.declined or recording.id not in self._by_id:
+            return
+        recording.spans.append({"kind": "declined", "from_ms": at_ms, "to_ms": at_ms})
+        log.info("recording declined", call_id=recording.leg.uuid, recording_id=recording.id)
+        self._save(recording, spans=recording.spans_now())
+        if recording.running:
+            self._stop_soon(recording, now_at)
+        else:
+            self.call_off(recording, DECLINED, now_at)
+
     # -- bookkeeping
 
-    def _go_on(self, gone, silenced, now_at):
+    def _which(self, event):
+        """(id, path) of the recording that an event is of. The application `record` takes no variables along: what it
+        writes is known by its path."""
+        path = self._files.relative(event.get("Record-File-Path"))
+        return event.get("Recording-Variable-kazoo_rec_id") or id_of(path), path
+
+    def _go_on(self, gone, now_at):
+        gone.cut_short = False
         another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
                             directory_of(gone.account_id), gone.source, now_at,
-                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"))
-        for kind in silenced:
-            another.silence(kind, self._epoch_ms())
+                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"),
+                            begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
+        for kind, by in gone.silent_at_end:
+            another.silence(kind, self._epoch_ms(), by)
         if self._plan(another):
             self._start_soon(another, now_at)
 
@@ -389,7 +501,9 @@ class Recorder:
         recording.state, recording.started_ms, recording.check_at = "recording", started_ms, None
         self._meter.states.labels("recording").inc()
         leg = recording.leg
-        if recording.missed is None and leg.answered_ms and recording.wanted_at <= leg.answered_at:
+        from_the_answer = (leg.answered_ms and not recording.is_message and recording.wanted_at <= leg.answered_at
+                           and not recording.announce.get("required"))
+        if recording.missed is None and from_the_answer:
             self._meter.began(started_ms, leg.answered_ms)
             if started_ms - leg.answered_ms > START_WITHIN_MS:
                 recording.missed = leg.answered_ms, "the switch began late"
@@ -403,9 +517,12 @@ class Recorder:
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         recording.begun.set()
+        self._beeper.expect(recording, self._now_at)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 
     def _start_soon(self, recording, now_at):
+        if recording.unannounced:
+            return
         self._watch(recording, now_at + START_WITHIN_MS)
         self._orders.start(recording)
 
@@ -424,7 +541,11 @@ class Recorder:
         self._watched.add(recording)
 
     def _save(self, recording, **columns):
-        recording.row = self._rows.update(recording.id, **columns)
+        told = "state" in columns and self._webhook(
+            {"id": recording.id, "node": self._node, "account_id": recording.account_id,
+             "settings": recording.plan.settings}, columns["state"])
+        recording.row = (self._rows.tell(recording.id, columns, told) if told
+                         else self._rows.update(recording.id, **columns))
         recording.row.rawlink(_row_refused)
 
     def _end(self, recording, state, reason, **columns):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from gevent.event import Event
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
+from kazoo_rec.store.spans import is_declined
 
 #: Sample rate of a master in Hz, where no document says one.
 NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
@@ -29,9 +31,16 @@ NOT_OF_THE_LEG = {
 #: The switch counts whole wall-clock seconds and ends in (limit - 1, limit]: one more, so that none is missing.
 LIMIT_MARGIN_S = 1
 
-
 #: Spans during which the switch gives a recording no samples.
 NO_SAMPLES = ("hold", "pause")
+
+#: Rules of recordings that an action began: of a callflow, or of the dialplan's event `kazoo_rec::record_call`.
+ACTIONS = ("callflow", "event")
+
+#: The rule of what the application `record` takes down: the action record_caller.
+MESSAGE = "record_caller"
+
+_FILE = re.compile(r"(?:.*/)?([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 
 
 class Past(NamedTuple):
@@ -58,7 +67,10 @@ class Recording:
     is (since when, why) its leg's talk was not recorded before it. `awaits_bridge` while it may be that its leg
     answered and another takes the call. `silenced` is {"mask" or "pause": the span that is open for it}; what has not
     begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
-    `begun` and `ended` are for who waits.
+    `cut_short` is one that its leg's end, or what took it along, has ended; `silent_at_end` is what it was silenced by
+    then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
+    its `interaction_id`. `announced` once all whom it must be announced to have heard it. `superseded` is one that ends
+    as another goes on for it. `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -87,6 +99,12 @@ class Recording:
     awaits_bridge: bool = False
     silenced: dict = field(default_factory=dict)
     called_off: bool = False
+    cut_short: bool = False
+    silent_at_end: tuple = ()
+    begun_as: str = ""
+    interaction_id: str = ""
+    announced: bool = False
+    superseded: bool = False
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
 
@@ -95,14 +113,43 @@ class Recording:
         return "paused" if self.state == "recording" and "pause" in self.silenced else self.state
 
     @property
+    def by_action(self) -> bool:
+        return self.plan.rule in ACTIONS
+
+    @property
+    def is_message(self) -> bool:
+        """The application `record` writes it: it is in no list of the switch's, and no command reaches it."""
+        return self.plan.rule == MESSAGE
+
+    @property
+    def label(self) -> str | None:
+        return self.plan.settings.get("label")
+
+    @property
     def on_bridge(self) -> bool:
         return bool(self.plan.settings["record_on_bridge"])
 
     @property
+    def announce(self) -> Mapping[str, object]:
+        return self.plan.settings.get("announce") or {}
+
+    @property
+    def unannounced(self) -> bool:
+        """Whether it must not begin, as it was not announced yet."""
+        return bool(self.announce.get("required")) and not self.announced
+
+    @property
+    def declined(self) -> bool:
+        return is_declined(self.spans)
+
+    @property
+    def over(self) -> bool:
+        return self.dropped or self.at_limit or self.superseded or self.declined
+
+    @property
     def unwanted(self) -> list[str]:
-        """Paths that the switch records to and should not: all of one that is dropped or at its limit, else what
-        came second."""
-        return list(self.running) if self.dropped or self.at_limit else self.running[1:]
+        """Paths that the switch records to and should not: all of one that is over, else what came second."""
+        return list(self.running) if self.over else self.running[1:]
 
     @property
     def master(self) -> str:
@@ -155,11 +202,12 @@ class Recording:
             self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
             self.hold_from_ms = None
 
-    def silence(self, kind: str, at_ms: int, why: str = "") -> bool:
-        """Opens a span of "mask" (the file has silence) or "pause" (it has nothing); False where one is open."""
+    def silence(self, kind: str, at_ms: int, by: str | None = None) -> bool:
+        """Opens a span of "mask" (the file has silence) or "pause" (it has nothing); False where one is open. `by` is
+        the rule of an action that asks for it; else it is for all of the leg, and an action does not end it."""
         if kind in self.silenced:
-            return False
-        self.silenced[kind] = span = {"kind": kind, "from_ms": at_ms, "to_ms": None, **({"why": why} if why else {})}
+            return not by and self.silenced[kind].pop("by", None) is not None
+        self.silenced[kind] = span = {"kind": kind, "from_ms": at_ms, "to_ms": None, **({"by": by} if by else {})}
         self.spans.append(span)
         return True
 
@@ -171,7 +219,8 @@ class Recording:
     def close_spans(self, at_ms: int):
         """It has ended, and with it whatever kept it silent."""
         self.unhold(at_ms)
-        for kind in list(self.silenced):
+        self.silent_at_end = tuple((kind, span.get("by")) for kind, span in self.silenced.items())
+        for kind, _ in self.silent_at_end:
             self.unsilence(kind, at_ms)
 
     def note_missed(self):
@@ -208,8 +257,9 @@ class Recording:
         spans = [dict(span) for span in row["spans"]]
         return cls(row["id"], leg, plan, row["account_id"], row["destination"], True, row["master"].rpartition("/")[0],
                    row["source"], leg.answered_at, state="recording" if row["state"] == "paused" else row["state"],
-                   started_ms=row["started_ms"], spans=spans,
-                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None})
+                   started_ms=row["started_ms"], spans=spans, interaction_id=row["interaction_id"],
+                   silenced={span["kind"]: span for span in spans if span["to_ms"] is None},
+                   announced=any(span["kind"] == "announced" for span in spans))
 
     def spans_now(self) -> list[dict]:
         """For the row, which is written later than now."""
@@ -217,24 +267,48 @@ class Recording:
 
     def new_row(self, node: str, epoch_ms: int) -> dict:
         """The row as it is when the recording is planned."""
-        leg, plan, source = self.leg, self.plan, self.source
-        side = "account" if plan.rule.startswith("account.") else "endpoint"
-        inbound = plan.rule.endswith(".inbound")
+        leg, plan = self.leg, self.plan
         room = plan if isinstance(plan, Past) and plan.room else None
         return {
             "id": self.id, "node": node, "account_id": self.account_id,
             "user_id": leg.identity.user_id, "device_id": leg.identity.device_id,
             "call_id": leg.uuid, "leg": plan.leg,
-            "interaction_id": room.room_id if room else leg.call.interaction_id,
+            "interaction_id": self.interaction_id or (room and room.room_id) or leg.call.interaction_id,
             "rule": plan.rule, "reason": plan.reason,
             "settings": dict(plan.settings), "settings_from": dict(plan.origin),
-            "source": source, "destination": self.destination,
-            "direction": leg.direction, **leg.facts,
-            "origin": f"conference : {room.room}" if room else "api" if plan.rule == "api" else (
-                f"inbound from {source} to {side}" if inbound else f"outbound to {self.destination} from {side}"),
+            "source": self.source, "destination": self.destination,
+            "direction": leg.direction, **leg.facts, "origin": self._origin(), "label": self.label,
             "state": self.state, "master": self.master, "spans": self.spans_now(),
             "armed_ms": epoch_ms, "answered_ms": leg.answered_ms,
         }
+
+    def _origin(self):
+        """As Kazoo words it (core/kazoo_call, cf_record_call.erl: `callflow : <label>`)."""
+        rule = self.plan.rule
+        if self.by_action or self.is_message:
+            made_by = "event" if rule == "event" else "callflow"
+            return f"{made_by} : {self.label}" if self.label else made_by
+        if isinstance(self.plan, Past) and self.plan.room:
+            return f"conference : {self.plan.room}"
+        if rule == "api":
+            return rule
+        side = "account" if rule.startswith("account.") else "endpoint"
+        inbound = rule.endswith(".inbound")
+        return f"inbound from {self.source} to {side}" if inbound else f"outbound to {self.destination} from {side}"
+
+
+def told(recording: Recording) -> dict:
+    """What people and callflows are told of it."""
+    state = "discarded" if recording.dropped else recording.row_state
+    return {"id": recording.id, "state": state, "state_reason": recording.reason, "rule": recording.plan.rule,
+            "reason": recording.plan.reason, "masked": "mask" in recording.silenced,
+            "started_ms": recording.started_ms, "spans": recording.spans_now()}
+
+
+def id_of(path: str | None) -> str:
+    """The id of the recording that a path of ours is of; "" where it is of none."""
+    found = _FILE.fullmatch(path or "")
+    return found[1] if found else ""
 
 
 def new_id(now_s: float | None = None) -> str:

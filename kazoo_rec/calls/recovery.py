@@ -8,6 +8,7 @@ from gevent.pool import Pool
 
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.errors import CommandFailed, CommandRefused
+from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.switch import commands, replies
 
 #: Seconds between sweeps of a connection that stays up.
@@ -49,11 +50,12 @@ class Recovery:
       now_at: the engine's clock.
       observe: write nothing.
       rooms: `calls.rooms.Rooms` of this switch.
+      webhook: as of `calls.recorder.Recorder`.
     """
 
     def __init__(self, node, tracker, recorder, registrations, rows, files, epoch_ms, now_at, observe=False,
-                 rooms=None):
-        self._observe, self._rooms = observe, rooms
+                 rooms=None, webhook=lambda row, state: None):
+        self._observe, self._rooms, self._webhook = observe, rooms, webhook
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._epoch_ms, self._now_at = registrations, files, epoch_ms, now_at
         self._lost_ms, self._known_before = None, set()
@@ -138,13 +140,18 @@ class Recovery:
         """(dump of a leg, paths of ours that are being recorded on it), (None, nothing) where it has ended."""
         try:
             dump = replies.leg(send(commands.dump(uuid), ANSWER_WITHIN_S))
-            return dump, self._recorded(send, uuid)
+            return dump, self._recorded(send, uuid) | self._taken_down(dump)
         except (CommandFailed, CommandRefused):
             return None, frozenset()
 
     def _recorded(self, send, uuid):
         paths = map(self._files.relative, replies.recorded(send(commands.buglist(uuid), ANSWER_WITHIN_S)))
         return frozenset(path for path in paths if path)
+
+    def _taken_down(self, dump):
+        """What the application `record` writes, which is in no list: whether it still does is not told."""
+        path = self._files.relative(dump.variable("current_application_data").partition(" ")[0])
+        return {path} if path and dump.variable("current_application") == "record" else frozenset()
 
     def _rows_of(self, uuids):
         """{leg's uuid: its recordings so far, the oldest first}."""
@@ -174,8 +181,12 @@ class Recovery:
                 state, reason = "discarded", "its end was not heard, and nothing was recorded"
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
-            self._rows.update_open(row["id"], state=state, state_reason=reason, master=(paths or [row["master"]])[0],
-                                   stopped_ms=self._epoch_ms())
+            columns = {"state": state, "state_reason": reason, "master": (paths or [row["master"]])[0],
+                       "stopped_ms": self._epoch_ms()}
+            if told := self._webhook(row, state):
+                self._rows.tell(row["id"], columns, told, OPEN_STATES)
+            else:
+                self._rows.update_open(row["id"], **columns)
 
     def _in_a_room(self, row):
         return self._rooms is not None and row["id"] in self._rooms

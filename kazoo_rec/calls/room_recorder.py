@@ -7,19 +7,15 @@ it are in memory (SWITCH_DEFAULT_FILE_BUFFER_LEN) and lost if the switch is kill
 recordings to itself (`conference-events`), all but that of the end.
 """
 
-import re
-
 import gevent
 import structlog
 
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S, Orders
 from kazoo_rec.calls.recorder import Recorder
+from kazoo_rec.calls.recording import id_of
 from kazoo_rec.errors import CommandFailed, SwitchError
 from kazoo_rec.switch import commands, replies
 from kazoo_rec.switch.events import Event
-
-#: The path of a room's recording, relative to the recordings directory.
-_MASTER = re.compile(r"[A-Za-z0-9_-]{1,64}/\d{8}/(\d{6}-[0-9a-f]{32})\.wav")
 
 #: In the replies to a start that came twice, and to one for a room that has ended.
 HARMLESS = ("already being used", "not found")
@@ -38,10 +34,9 @@ class RoomRecorder(Recorder):
         """What the switch says of a recording: it began or ended, was paused or resumed. `room` is None where it is
         not known."""
         path = self._files.relative(bare(event.get("Path")))
-        ours = path and _MASTER.fullmatch(path)
-        if not ours:
+        action, recording_id = event.get("Action"), id_of(path)
+        if not recording_id:
             return
-        action, recording_id = event.get("Action"), ours[1]
         one = next((one for one in room.recordings if one.id == recording_id), None) if room else None
         over = one is not None and (one.ended.is_set() or (not one.running and _is_empty(event)))
         if action == "start-recording" and not event.get("Error"):

@@ -17,6 +17,7 @@ import structlog
 from kazoo_rec.calls.attendance import Attendance
 from kazoo_rec.calls.dispatch import Dispatch
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S
+from kazoo_rec.calls.recording import told
 from kazoo_rec.calls.room import Room, Wish, is_live
 from kazoo_rec.calls.room_recovery import RoomRecovery
 from kazoo_rec.errors import CommandTimeout, NotConnected, WrongState
@@ -78,10 +79,13 @@ class Rooms:
         leg alone, whose callflow asks or of which the account is known to be the owner. `settings` as in
         policy.settings.DEFAULTS; a member's `track` is "inbound" where they do not say.
 
-        Raises CommandRefused where no room can be called so, WrongState where the switch refuses, CommandTimeout where
-        it is not known what came of it.
+        Raises CommandRefused where no room can be called so, WrongState where the switch refuses, or something is to be
+        announced to a room (which nobody hears whole: who comes later would not), CommandTimeout where it is not known
+        what came of it.
         """
         commands.room_stop(name, "/a.wav")
+        if what != "members" and settings.get("announce"):
+            raise WrongState("nothing is announced to a room: announce it to who comes in, before")
         wish = Wish(account_id, dict(settings), f"{who} had it recorded.", room=what != "members",
                     everyone=what != "room" and uuid is None, uuids={uuid} - {None} if what != "room" else set(),
                     callers={uuid} - {None})
@@ -162,7 +166,4 @@ class Rooms:
 
 
 def _told(one) -> dict:
-    return {"id": one.id, "what": "room" if isinstance(one.leg, Room) else "member", "call_id": one.leg.uuid,
-            "state": "discarded" if one.dropped else one.row_state, "state_reason": one.reason, "rule": one.plan.rule,
-            "reason": one.plan.reason, "masked": "mask" in one.silenced, "started_ms": one.started_ms,
-            "spans": one.spans_now()}
+    return {**told(one), "what": "room" if isinstance(one.leg, Room) else "member", "call_id": one.leg.uuid}

@@ -8,17 +8,20 @@ pick-up). A rule says yes at most once for a leg, and an account's once in a cal
 from logging import DEBUG
 
 import structlog
+from gevent.event import Event as Heard
 
+from kazoo_rec.calls import announcement
 from kazoo_rec.calls.attendance import SUBCLASS as ROOMS
+from kazoo_rec.calls.following import Following
 from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband, override_of
 from kazoo_rec.calls.midcall import Progress, as_created
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 
-#: What the tracker has to hear of; `switch.commands.subscribe` takes them.
+#: What the tracker has to hear of at all times; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
           "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY", "RECORD_START", "RECORD_STOP", "MEDIA_BUG_START")
-SUBCLASSES = ("sofia::register", "sofia::unregister", "sofia::expire", ROOMS)
+SUBCLASSES = ("sofia::register", "sofia::unregister", "sofia::expire", "kazoo_rec::record_call", ROOMS)
 
 #: How long a recovered leg may take to be bridged again, or has for its media if it is not; 140 ms were seen.
 RECOVERED_WITHIN_MS = 1000
@@ -56,6 +59,8 @@ class Tracker:
         self._aside: dict[str, list] = {}
         self._recovered: dict[Leg, int] = {}
         self._lost_ms: dict[str, int] = {}
+        self._following, self._awaited = Following(recorder), {}
+        self._listeners = {} if rooms is None else {ROOMS: rooms.feed}
         self.unplaced = 0
         self._handlers = {
             "CHANNEL_CREATE": self._created, "CHANNEL_ANSWER": self._answered, "CHANNEL_BRIDGE": self._bridged,
@@ -63,6 +68,7 @@ class Tracker:
             "CHANNEL_HANGUP_COMPLETE": self._hung_up, "CHANNEL_DESTROY": self._destroyed,
             "RECORD_START": self._record_start, "RECORD_STOP": self._record_stop,
             "MEDIA_BUG_START": self._bug_start, "CUSTOM": self._custom,
+            **dict.fromkeys(announcement.EVENTS, self._heard),
         }
 
     def __len__(self):
@@ -91,6 +97,17 @@ class Tracker:
 
     def leg(self, uuid: str) -> Leg | None:
         return self._legs.get(uuid)
+
+    def wait_for(self, uuid: str, within_s: float) -> Leg | None:
+        """The leg, should its CHANNEL_CREATE be on its way."""
+        if uuid not in self._legs:
+            self._awaited.setdefault(uuid, Heard()).wait(within_s)
+            self._awaited.pop(uuid, None)
+        return self._legs.get(uuid)
+
+    def listen(self, subclass: str, listener):
+        """Has `listener(event, now_at)` told of CUSTOM events, one of SUBCLASSES; it must not wait."""
+        self._listeners[subclass] = listener
 
     def legs(self) -> list[Leg]:
         """Those that are no plumbing."""
@@ -227,6 +244,8 @@ class Tracker:
         partner = self._partner(leg)
         (behind.call if behind else Call(leg.uuid)).add(leg)
         self._legs[leg.uuid] = leg
+        if awaited := self._awaited.pop(leg.uuid, None):
+            awaited.set()
         if leg.plumbing:
             return leg
         directory = self._directory()
@@ -250,9 +269,9 @@ class Tracker:
     def _bridged(self, event, now_at):
         self._met(self._legs.get(event.get("Bridge-A-Unique-ID") or event.uuid),
                   self._legs.get(event.get("Bridge-B-Unique-ID") or event.get("Other-Leg-Unique-ID")),
-                  event.time_us // 1000, now_at)
+                  event.time_us // 1000, now_at, event)
 
-    def _met(self, near, far, at_ms, now_at):
+    def _met(self, near, far, at_ms, now_at, event=None):
         for leg in (near, far):
             if leg is not None:
                 leg.bridged_ms = leg.bridged_ms or at_ms
@@ -262,8 +281,10 @@ class Tracker:
             return
         if far.call is not near.call:
             near.call.add(far)
+        near.bridged_to, far.bridged_to = far, near
         self._settle(near, self._destination(near, far), now_at)
         self._ask(near, far, now_at)
+        self._following.met(near, far, event, now_at)
 
     def _held(self, event, _now_at):
         leg = self._legs.get(event.uuid)
@@ -284,15 +305,18 @@ class Tracker:
             self._legs[leg.uuid] = leg
             self._recorder.renamed(leg)
 
-    def _hung_up(self, event, _now_at):
+    def _hung_up(self, event, now_at):
         leg = self._legs.get(event.uuid)
         if leg is not None:
             leg.alive, leg.cause = False, event.get("Hangup-Cause")
+            self._following.ended(leg, event, now_at)
 
-    def _destroyed(self, event, _now_at):
+    def _destroyed(self, event, now_at):
         leg = self._legs.get(event.uuid)
         if leg is not None:
-            leg.alive = False
+            if leg.alive:
+                leg.alive = False
+                self._following.ended(leg, event, now_at)
             self._recorder.left(leg, leg.cause)
             self._remove(leg)
 
@@ -305,15 +329,22 @@ class Tracker:
     def _bug_start(self, event, now_at):
         self._recorder.bug_started(event, now_at)
 
+    def _heard(self, event, now_at):
+        leg = self._legs.get(event.uuid)
+        if leg is not None:
+            self._recorder.heard(leg, event, now_at)
+
     def _custom(self, event, now_at):
-        if event.subclass != ROOMS:
+        if listener := self._listeners.get(event.subclass):
+            listener(event, now_at)
+        else:
             self._registrations.feed(event)
-        elif self._rooms is not None:
-            self._rooms.feed(event, now_at)
 
     def _remove(self, leg):
         leg.call.remove(leg)
         del self._legs[leg.uuid]
+        self._following.forget(leg)
+        leg.bridged_to = None
         leg.recordings = []  # which know their leg: nothing of an ended call is left to the garbage collector
 
     # -- what policy is asked

@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 import gevent
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from kazoo_rec.cli.options import config_file
+from kazoo_rec.calls.identity import IdentityRules
 from kazoo_rec.cli.recordings import PIPE_COLUMNS
 from kazoo_rec.config import load
+from kazoo_rec.doctor import conf
 from kazoo_rec.doctor.diagnosis import Diagnosis
 from kazoo_rec.doctor.finding import OK, SKIPPED, WARNING, WRONG
 from kazoo_rec.doctor.finding import several as counted
@@ -24,9 +26,13 @@ _STYLES = {OK: "green", WARNING: "yellow", WRONG: "bold red", SKIPPED: "dim"}
 
 
 @click.command()
-@config_file
+@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              envvar="KAZOO_REC_CONFIG", help="The configuration (YAML), or $KAZOO_REC_CONFIG.")
+@click.option("--freeswitch-conf", "freeswitch_conf", metavar="DIR",
+              type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Look at FreeSWITCH's configuration in this directory, alone or also.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def doctor(config_file, as_json):
+def doctor(config_file, freeswitch_conf, as_json):
     """Check a deployment and say, for each thing wrong, what to do.
 
     Asks every switch, makes a test recording without a phone and removes it again, looks at directories, database,
@@ -36,16 +42,24 @@ def doctor(config_file, as_json):
     \b
     Example:
       kazoo-rec doctor --config /etc/kazoo_rec/kazoo_rec.yaml
+      kazoo-rec doctor --freeswitch-conf /etc/freeswitch
     """
-    config = load(config_file)
+    if config_file is None and freeswitch_conf is None:
+        raise click.UsageError("--config FILE, --freeswitch-conf DIR, or both")
+    config = load(config_file) if config_file is not None else None
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    findings = _uninterrupted(Diagnosis(config, priority.may_stand_with_the_switch))
+    findings = []
+    if freeswitch_conf is not None:
+        findings += conf.examine(freeswitch_conf, config.identity if config else IdentityRules(),
+                                 config.switches if config else ())
+    if config is not None:
+        findings += _uninterrupted(Diagnosis(config, priority.may_stand_with_the_switch))
     counts = {state: sum(one.state == state for one in findings) for state in _STYLES}
     if as_json:
         click.echo(json.dumps({"wrong": counts[WRONG], "warnings": counts[WARNING],
                                "findings": [asdict(one) for one in findings]}, indent=2))
     else:
-        _show(findings, len(config.switches) > 1)
+        _show(findings, config is not None and len(config.switches) > 1)
         click.echo(f"{counts[WRONG]} wrong, {counted(counts[WARNING], 'warning')}, {counts[OK]} ok, "
                    f"{counts[SKIPPED]} skipped")
     if counts[WRONG]:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from kazoo_rec import __version__
+from kazoo_rec.cli.callflow import callflow
 from kazoo_rec.cli.decide import decide
 from kazoo_rec.cli.demo import demo
 from kazoo_rec.cli.docs import docs
@@ -25,7 +26,7 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, docs, doctor, recordings, token, simulate, receive, trace, replay):
+for command in (demo, run, role, decide, callflow, docs, doctor, recordings, token, simulate, receive, trace, replay):
     cli.add_command(command)
 
 

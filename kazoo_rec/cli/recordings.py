@@ -108,7 +108,8 @@ def _state(row):
 
 
 def _delivery(one):
+    kind = "" if one["kind"] == "upload" else f"{one['kind']} "
     if one["state"] == "delivered":
-        return f"delivered {one['status']}"
-    told = f"{one['state']} ({one['attempts']} attempts)"
+        return f"{kind}delivered {one['status']}"
+    told = f"{kind}{one['state']} ({one['attempts']} attempts)"
     return f"{told}: {one['last_error']}" if one["last_error"] else told

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import structlog
 
-from kazoo_rec.delivery import target
+from kazoo_rec.delivery import target, webhook
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
 from kazoo_rec.media import encode, wav
-from kazoo_rec.store.spans import is_moved, missed
+from kazoo_rec.store.spans import is_declined, is_moved, missed
 
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
 SHORT_MS, SHORT_SHARE = 200, 0.01
@@ -38,7 +38,9 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     columns = pool.apply(examine, (row, recordings_dir))
     deliveries = []
     if columns["state"] == "recorded" and row["settings"]["url"]:
-        deliveries = [_upload(row, now_ms, settings)]
+        deliveries.append(_upload(row, now_ms, settings))
+    if told := webhook.row(row, columns["state"], now_ms, settings.retry_for_s):
+        deliveries.append(told)
     changed = store.recordings.finish(row["id"], columns, deliveries).get()
     if not changed:
         return None
@@ -52,6 +54,8 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
 def examine(row: Mapping, recordings_dir: Path) -> dict:
     """What the row's columns have to be; makes the file to deliver. Blocks for as long as that takes."""
     master = recordings_dir / row["master"]
+    if is_declined(row["spans"]):
+        return {"state": "discarded", "state_reason": "declined"}
     try:
         return _examined(row, master, recordings_dir)
     except MediaError as error:
@@ -143,6 +147,7 @@ def _upload(row, now_ms, settings):
         "recording_id": row["id"], "node": row["node"], "account_id": row["account_id"], "kind": "upload",
         "url": row["settings"]["url"], "host": "", "method": row["settings"]["method"], "state": "due", "attempts": 0,
         "next_attempt_ms": now_ms, "give_up_ms": now_ms + settings.retry_for_s * 1000, "created_ms": now_ms,
+        "last_error": None,
     }
     try:
         return upload | {"host": target.host(upload["url"])}

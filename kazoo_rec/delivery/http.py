@@ -1,4 +1,4 @@
-"""One attempt to upload a file: a PUT or POST of its bytes, and what came of it."""
+"""One attempt to deliver: a PUT or POST of a file's bytes, or of a text, and what came of it."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ TEXT_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The server answered 2xx to all bytes of the file. `sha256` (hex) is of the bytes as they were sent."""
+    """The server answered 2xx to all bytes. `sha256` (hex) is of the bytes as they were sent."""
 
     status: int
     etag: str | None
@@ -69,17 +69,23 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
 
     Raises TargetError for a URL that cannot be delivered to.
     """
-    limit_s = sum(timeout_s) + recording["size_bytes"] / SLOWEST_BYTES_S
-    limit = gevent.Timeout(limit_s)
-    try:
-        with limit:
-            return _follow(connections, method.upper(), url, recording, path, pool, now_s, timeout_s)
-    except gevent.Timeout as expired:
-        if expired is not limit:
-            raise
-        return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
-    except (HTTPException, OSError, UnicodeError) as error:
-        return Failure(explain(error))
+    size_bytes, sha256 = recording["size_bytes"], recording["sha256"]
+    headers = {
+        "Content-Type": recording["content_type"],
+        "Content-Length": str(size_bytes),
+        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:",  # RFC 9530
+        "Idempotency-Key": recording["id"],
+    }
+    return _within(size_bytes, timeout_s, lambda: _follow(
+        connections, method.upper(), url, headers, lambda buffer: _Body(path, size_bytes, sha256, pool, buffer), now_s,
+        timeout_s))
+
+
+def tell(connections, url: str, content: bytes, key: str, now_s: float, timeout_s=TIMEOUT_S) -> Proof | Failure:
+    """Posts JSON, with `key` as its Idempotency-Key; else as `send`."""
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), "Idempotency-Key": key}
+    return _within(len(content), timeout_s, lambda: _follow(
+        connections, "POST", url, headers, lambda _: _Text(content), now_s, timeout_s))
 
 
 def explain(error: BaseException) -> str:
@@ -95,14 +101,22 @@ def printable(text: str) -> str:
     return ascii(text)[1:-1][:TEXT_LIMIT]
 
 
-def _follow(connections, method, url, recording, path, pool, now_s, timeout_s):
-    headers = {
-        "User-Agent": f"kazoo_rec/{__version__}",
-        "Content-Type": recording["content_type"],
-        "Content-Length": str(recording["size_bytes"]),
-        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(recording['sha256'])).decode()}:",  # RFC 9530
-        "Idempotency-Key": recording["id"],
-    }
+def _within(size_bytes, timeout_s, attempt):
+    limit = gevent.Timeout(sum(timeout_s) + size_bytes / SLOWEST_BYTES_S)
+    try:
+        with limit:
+            return attempt()
+    except gevent.Timeout as expired:
+        if expired is not limit:
+            raise
+        return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+    except (HTTPException, OSError, UnicodeError) as error:
+        return Failure(explain(error))
+
+
+def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
+    """`body_of(buffer)` makes the body anew for each address."""
+    headers = {"User-Agent": f"kazoo_rec/{__version__}", **headers}
     first = origin = target.host(url)
     address, credentials = target.without_credentials(url)
     if credentials:
@@ -110,7 +124,7 @@ def _follow(connections, method, url, recording, path, pool, now_s, timeout_s):
     for _ in range(REDIRECTS + 1):
         connection, done = connections.take(origin), False
         try:
-            with closing(_Body(path, recording["size_bytes"], pool, connection.buffer)) as body:
+            with closing(body_of(connection.buffer)) as body:
                 response, answer, done = _exchange(connection, method, address, headers, body, timeout_s)
         finally:
             if done:
@@ -119,7 +133,7 @@ def _follow(connections, method, url, recording, path, pool, now_s, timeout_s):
                 connection.close()
         status = response.status
         if status not in (301, 302, 307, 308):
-            return _outcome(response, answer, body, recording, now_s)
+            return _outcome(response, answer, body, now_s)
         address = urljoin(address, response.headers.get("Location", ""))
         try:
             origin = target.host(address)
@@ -157,14 +171,14 @@ def _exchange(connection, method, address, headers, body, timeout_s):
     return response, answer, body.complete and response.isclosed() and connection.sock is not None
 
 
-def _outcome(response, answer, body, recording, now_s):
+def _outcome(response, answer, body, now_s):
     status = response.status
     if not 200 <= status < 300:
         text = f"answered {status} {printable(answer.decode(errors='replace'))}".rstrip()
         return Failure(text[:TEXT_LIMIT], status, _retry_after_s(response.headers.get("Retry-After"), now_s))
     if not body.complete:
-        return Failure(f"answered {status} after {body.sent} of {recording['size_bytes']} bytes", status)
-    if body.sha256 != recording["sha256"]:
+        return Failure(f"answered {status} after {body.sent} of {body.size_bytes} bytes", status)
+    if not body.intact:
         return Failure("the file is not what it was when it was finished", status)
     etag = response.headers.get("ETag")
     return Proof(status, etag and printable(etag), body.sha256)
@@ -187,12 +201,14 @@ class _Body:
     """A file on its way. `sent` counts what the socket has taken; `sha256` is of that once it is all.
 
     Parameters:
+      size_bytes, sha256: of the file when it was finished.
       pool: reads and hashes.
       buffer: a bytearray; what is read at once fits into it.
     """
 
-    def __init__(self, path, size_bytes, pool, buffer):
-        self._path, self._size_bytes, self._pool, self._buffer = path, size_bytes, pool, memoryview(buffer)
+    def __init__(self, path, size_bytes, sha256, pool, buffer):
+        self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
+        self.size_bytes = size_bytes
         self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
         self.sent = 0
 
@@ -202,11 +218,15 @@ class _Body:
 
     @property
     def complete(self):
-        return self.sent == self._size_bytes
+        return self.sent == self.size_bytes
 
     @property
     def sha256(self):
         return self._hash.hexdigest()
+
+    @property
+    def intact(self):
+        return self.sha256 == self._expected
 
     def read(self):
         """Reads the next part, the first time with a look at the file."""
@@ -226,10 +246,37 @@ class _Body:
         if self._file is None:
             self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `close` does
             found = os.fstat(self._file.fileno()).st_size
-            if found != self._size_bytes:
-                raise OSError(f"the file has {found} bytes and had {self._size_bytes} when it was finished")
-        count = self._file.readinto(self._buffer[:self._size_bytes - self.sent])
+            if found != self.size_bytes:
+                raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")
+        count = self._file.readinto(self._buffer[:self.size_bytes - self.sent])
         if not count:
             raise OSError(f"the file ended after {self.sent} bytes")
         self._ready = self._buffer[:count]
         self._hash.update(self._ready)
+
+
+class _Text:
+    """As `_Body`, of what is in memory."""
+
+    intact = True
+
+    def __init__(self, content):
+        self._content, self.size_bytes, self.sent = content, len(content), 0
+
+    @property
+    def complete(self):
+        return self.sent == self.size_bytes
+
+    @property
+    def sha256(self):
+        return hashlib.sha256(self._content).hexdigest()
+
+    def close(self):
+        pass
+
+    def read(self):
+        pass
+
+    def send(self, sock):
+        sock.sendall(self._content)
+        self.sent = self.size_bytes

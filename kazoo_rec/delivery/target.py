@@ -88,6 +88,7 @@ def _file_name(recording, file_name):
     wanted = recording["settings"].get("media_name")
     if wanted:
         wanted = _UNSAFE.sub("_", wanted)[:NAME_LIMIT]
+        wanted = wanted.lstrip(".").rjust(len(wanted), "_")  # no hidden file, no `..`
         return wanted if wanted.endswith(extension) else f"{wanted}{extension}"
     known_by = recording["call_id"] if file_name == "call_id" else recording["id"]
     return f"call_recording_{_encoded(known_by)}{extension}"

@@ -13,12 +13,12 @@ import gevent
 import structlog
 from gevent.event import Event
 
-from kazoo_rec.delivery import http, target
+from kazoo_rec.delivery import http, target, webhook
 from kazoo_rec.delivery.finish import all_of, finish, remove
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
-from kazoo_rec.store.spans import is_moved
+from kazoo_rec.store.spans import is_declined, is_moved
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
@@ -175,6 +175,8 @@ class Worker:
         return round(longest_ms * (1 - self._spread() / 2))
 
     def _finish(self, row):
+        if is_declined(row["spans"]):
+            self._remove_all(row)  # before the row says so: killed in between, it is done again
         try:
             state = finish(row, self._store, self._recordings_dir, self._pool, self._clock_ms(), self._settings,
                            self.meter)
@@ -199,14 +201,16 @@ class Worker:
         self._at_work[job["id"]] = gevent.getcurrent(), SENT
         self._ended[self._take_due].set()
         now_ms, attempts, recording = self._clock_ms(), job["attempts"] + 1, job["recording"]
-        told = log.bind(recording_id=recording["id"], call_id=recording["call_id"], host=job["host"], attempts=attempts)
+        told = log.bind(recording_id=recording["id"], call_id=recording["call_id"], kind=job["kind"], host=job["host"],
+                        attempts=attempts)
         if isinstance(outcome, http.Proof):
             proved = self._store.deliveries.update(
                 job["id"], state="delivered", attempts=attempts, status=outcome.status, etag=outcome.etag,
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
             self.meter.attempts.labels("delivered").inc()
             told.info("recording delivered", status=outcome.status)
-            if proved and self._settings.remove_after_delivery and not self._held(recording):
+            sent = proved and job["kind"] == "upload"
+            if sent and self._settings.remove_after_delivery and not self._held(recording):
                 self._try_to_remove(recording, partial(self._remove_all, recording))
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
@@ -227,8 +231,11 @@ class Worker:
         return self._store.recordings.get(recording["id"])["legal_hold"]
 
     def _attempt(self, job):
-        recording = job["recording"]
+        recording, told = job["recording"], webhook.status(job["kind"])
         try:
+            if told:
+                return http.tell(self._connections, job["url"], webhook.body(recording, told),
+                                 webhook.key(recording, told), self._clock_ms() / 1000, self._timeout_s)
             url = target.build(job["url"], recording, self._settings.file_name, self._settings.query)
             return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
                              self._pool, self._clock_ms() / 1000, self._timeout_s)

@@ -42,7 +42,7 @@ def stored(in_store: list[dict], rows: list[dict] | None) -> list[Finding]:
 
 
 def urls(rows: list[dict]) -> Iterator[tuple[str, str]]:
-    """(url, whose) of every `url` in the recording settings of documents."""
+    """(url, whose) of every URL in the recording settings of documents."""
     for row in rows:
         for key in ("call_recording", "record_call"):
             for url in _urls(row["body"].get(key)):
@@ -52,7 +52,7 @@ def urls(rows: list[dict]) -> Iterator[tuple[str, str]]:
 def _urls(tree):
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if key == "url" and isinstance(value, str):
+            if key in ("url", "status_callback") and isinstance(value, str):
                 yield value
             else:
                 yield from _urls(value)

@@ -1,6 +1,6 @@
 """The switch itself: its event socket, its version, its modules, its clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from kazoo_rec.config import Switch
 from kazoo_rec.doctor.finding import Finding, ok, warning, wrong
@@ -104,21 +104,30 @@ def clock(ask: Ask, epoch_us: Callable[[], int]) -> list[Finding]:
 
 def media_around(ask: Ask) -> list[Finding]:
     """Settings by which media goes around the switch, or through it unread: such legs cannot be recorded."""
+    return (bypassing(replies.variables(ask(commands.global_getvars())), _settings(ask, "sofia.conf"))
+            or [ok("bypassed media", "no global variable and no sofia profile asks for it")])
+
+
+def bypassing(variables: Mapping[str, str], profiles: Iterable[tuple[str, str, str]]) -> list[Finding]:
+    """What of global variables and of (sofia profile, name, value) leads media around the switch."""
     advice = "take it out where calls are to be recorded: FreeSWITCH must have the media to record it"
-    variables = replies.variables(ask(commands.global_getvars()))
     found = [wrong("bypassed media", f"the global variable {name}={variables[name][:20]} holds for every call", advice)
              for name in ("bypass_media", "bypass_media_after_bridge", "proxy_media")
              if _true(variables.get(name, ""))]
     found += [wrong("bypassed media", f"the sofia profile {profile!r} says {name}={value[:20]}", advice)
-              for profile, name, value in _settings(ask, "sofia.conf")
+              for profile, name, value in profiles
               if name in ("inbound-bypass-media", "inbound-no-media", "inbound-proxy-media") and _true(value)]
-    return found or [ok("bypassed media", "no global variable and no sofia profile asks for it")]
+    return found
 
 
 def global_recorders(ask: Ask) -> list[Finding]:
     """Global variables that have every leg recorded by others, or ours otherwise than it was ordered."""
+    return recorders(replies.variables(ask(commands.global_getvars())))
+
+
+def recorders(variables: Mapping[str, str]) -> list[Finding]:
     found = []
-    for name, value in replies.variables(ask(commands.global_getvars())).items():
+    for name, value in variables.items():
         if "record_session" in value or "uuid_record" in value or (name == "user_record" and value):
             found.append(warning("other recorders", f"the global variable {name} records every leg on its own",
                                  "it is left alone; take it out if kazoo_rec is to be the only recorder"))

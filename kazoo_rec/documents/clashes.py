@@ -55,6 +55,8 @@ class _Claims:
     def _callflow(self, row):
         for number in row["body"].get("numbers") or ():
             yield from self._claim("the number", (row["account_id"], number), row, "numbers")
+        for pattern in row["body"].get("patterns") or ():
+            yield from self._claim("the pattern", (row["account_id"], pattern), row, "patterns")
 
     def _claim(self, what, value, row, field):
         first = self._first.setdefault((what, value), row)

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 
 import phonenumbers
 
+from kazoo_rec.documents.callflows import Callflows
 from kazoo_rec.policy.settings import Grid, account_policy, endpoint_policy
 
 #: Characters of the longest text that may be a number; callers choose it, and numbers are kept once compared.
@@ -30,6 +31,9 @@ class Directory:
         self._countries: frozenset[str] = frozenset()
         self._endpoints: dict[tuple, Grid] = {}
         self._accounts: dict[str, Grid] = {}
+        self._callflows: dict[str, Callflows] = {}
+        self._of_accounts: dict[str, dict[str, Mapping]] = {}
+        self._of_users: dict[tuple[str, str], list[str]] = {}
 
     def __len__(self):
         return len(self._documents)
@@ -58,11 +62,14 @@ class Directory:
                 # Two accounts that claim one number: neither may have the other's calls.
                 self._numbers[number] = account if self._numbers.get(number, account) == account else None
         self._devices = {}
-        for (kind, account, device), body in self._documents.items():
-            sip = body.get("sip") or {}
-            if kind == "device" and sip.get("username"):
-                realm = sip.get("realm") or accounts.get(account, _EMPTY).get("realm") or ""
-                self._devices.setdefault((sip["username"], realm.lower()), []).append((account, device))
+        for (kind, account, document), body in self._documents.items():
+            if kind == "callflow":
+                self._of_accounts.setdefault(account, {})[document] = body
+            elif kind == "device":
+                self._of_users.setdefault((account, body.get("owner_id")), []).append(document)
+                sip = self.sip(account, document)
+                if sip:
+                    self._devices.setdefault(sip, []).append((account, document))
 
     def by_sip(self, username: str, realm: str) -> tuple[str, str | None, str | None] | None:
         """(account, user, device) ids of a SIP user. A user of an account's realm that no device names is the
@@ -105,6 +112,25 @@ class Directory:
             self._endpoints[key] = endpoint_policy(self._body("account", account_id, account_id),
                                                    self._documents.get(user), self._documents.get(device))
         return self._endpoints[key]
+
+    def callflows(self, account_id: str) -> Callflows:
+        """Those of the account; none where there is no such account."""
+        documents = self._of_accounts.get(account_id)
+        if documents is None:
+            return Callflows({})
+        if account_id not in self._callflows:
+            self._callflows[account_id] = Callflows(documents)
+        return self._callflows[account_id]
+
+    def sip(self, account_id: str, device_id: str) -> tuple[str, str] | None:
+        """(user, realm) by which a device is called; None where there is no such device, or it has no SIP user."""
+        sip = self._body("device", account_id, device_id).get("sip") or {}
+        realm = sip.get("realm") or self._body("account", account_id, account_id).get("realm") or ""
+        return (sip["username"], realm.lower()) if sip.get("username") else None
+
+    def devices(self, account_id: str, user_id: str) -> list[str]:
+        """Ids of a user's devices."""
+        return list(self._of_users.get((account_id, user_id), ()))
 
     def has_account(self, account_id: str | None) -> bool:
         return ("account", account_id, account_id) in self._documents

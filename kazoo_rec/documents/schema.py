@@ -14,6 +14,8 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from kazoo_rec.documents.callflows import compiled
+
 #: Levels of nesting; more than any real document has, and far from the end of the stack.
 MAX_DEPTH = 64
 
@@ -25,6 +27,8 @@ SCHEMAS = {
     "callflow": "callflows.json",
     "call_recording": "call_recording.json",
     "recording_settings": "call_recording.parameters.json",
+    "record_call": "callflows.record_call.json",
+    "record_caller": "callflows.record_caller.json",
     "config": "config.json",
 }
 
@@ -66,6 +70,12 @@ def validated(kind: str, document: object) -> tuple[object, list[ValidationError
     return document, errors
 
 
+@cache
+def keys(kind: str) -> frozenset[str]:
+    """Those that a document of this kind may have at its top."""
+    return frozenset(orjson.loads((files("kazoo_rec.schemas") / SCHEMAS[kind]).read_bytes())["properties"])
+
+
 def quoted(value: object) -> str:
     """A foreign value for people's eyes: its repr, cut short, however long or deep it is."""
     return _shortened.repr(value)
@@ -100,6 +110,11 @@ def _all_differ(_validator, wanted: bool, value: object, _schema: Mapping) -> It
 def _has_host_and_port(value: object) -> bool:
     """What a pattern cannot tell of a URL; urlsplit raises for a port or an address in brackets that is none."""
     return not isinstance(value, str) or (bool(urlsplit(value).hostname) and urlsplit(value).port != 0)
+
+
+@formats.checks("number-pattern", raises=ValueError)
+def _is_pattern(value: object) -> bool:
+    return not isinstance(value, str) or bool(compiled(value))
 
 
 @formats.checks("country")

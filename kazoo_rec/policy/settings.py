@@ -17,7 +17,8 @@ NETWORKS = ("onnet", "offnet")
 OVERRIDES = ("no", "force")
 
 #: Every setting, with its value where no document says one. `time_limit` and `record_min_sec` are
-#: seconds, `record_sample_rate` is Hz (None: the switch's own).
+#: seconds, `record_sample_rate` is Hz (None: the switch's own). `announce` is one setting with all that is in it:
+#: no document takes `required` from another's announcement; an empty one announces nothing.
 DEFAULTS: Mapping[str, object] = MappingProxyType({
     "enabled": False,
     "format": "mp3",
@@ -30,6 +31,8 @@ DEFAULTS: Mapping[str, object] = MappingProxyType({
     "method": "put",
     "channels": "mono",
     "track": "both",
+    "announce": None,
+    "status_callback": None,
 })
 
 

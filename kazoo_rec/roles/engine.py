@@ -9,6 +9,8 @@ import structlog
 from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
+from kazoo_rec.callflow.server import Owner
+from kazoo_rec.callflow.server import Server as CallflowServer
 from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
@@ -23,6 +25,7 @@ from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.config import Config, Switch
 from kazoo_rec.control import socket_path
 from kazoo_rec.control.server import Server
+from kazoo_rec.delivery import webhook
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import NotConnected, SwitchError
 from kazoo_rec.roles.vitals import Vitals, families
@@ -68,7 +71,7 @@ class Engine:
         self._threads = Threads(FILE_THREADS)
         self.directory = Directory()
         self._greenlets: list = []
-        self._store = self._control = None
+        self._store = self._control = self._callflow = None
         self._watches: list[_Watch] = []
         self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
@@ -84,6 +87,7 @@ class Engine:
         for watch in self._watches:
             watch.start()
         self._serve()
+        self._serve_callflows()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTOR)
@@ -102,6 +106,8 @@ class Engine:
         gevent.killall(self._greenlets)
         if self._control is not None:
             self._control.stop()
+        if self._callflow is not None:
+            self._callflow.stop()
         if self._vitals is not None:
             self._vitals.stop()
         for watch in self._watches:
@@ -123,6 +129,25 @@ class Engine:
         except OSError as refused:
             log.error("no orders can be taken", socket=path, reason=str(refused), hint="the database's directory has "
                       "to be writable, and its path shorter than 100 characters")
+
+    def _serve_callflows(self):
+        """Without an address for them it records all the same, and dialplans go on."""
+        listen = self._config.callflow
+        if listen is None or self._observe:
+            return
+        self._callflow = CallflowServer(listen.host, listen.port, self._whose, lambda: self.directory)
+        try:
+            self._callflow.start()
+        except OSError as refused:
+            log.error("no callflows can be run", address=f"{listen.host}:{listen.port}", reason=str(refused),
+                      hint="`callflow` of the configuration says where; does another program listen there?")
+
+    def _whose(self, uuid):
+        for watch in self._watches:
+            leg = watch.tracker.leg(uuid)
+            if leg is not None:
+                return Owner(leg.identity.account_id, watch.control, watch.rooms)
+        return None
 
     def _tick(self):
         # Apart from the documents: a database that is locked or gone must not keep a recording from being started.
@@ -175,15 +200,20 @@ class _Watch:
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
         self._meter = Meter()
+
+        def told(row, state):
+            return webhook.row(row, state, epoch_ms(), config.delivery.retry_for_s)
+
         send = self._meter.timed(self._pool.ask)
-        recorder, room_recorder = (kind(switch.name, send, rows, files, epoch_ms, meter=self._meter, observe=observe)
-                                   for kind in (Recorder, RoomRecorder))
+        recorder, room_recorder = (
+            kind(switch.name, send, rows, files, epoch_ms, meter=self._meter, observe=observe,
+                 listen=lambda names: self._link.listen(names), webhook=told) for kind in (Recorder, RoomRecorder))
         self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
                            epoch_ms, monotonic_ms)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
                                rooms=self.rooms)
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
-                                  monotonic_ms, observe, self.rooms)
+                                  monotonic_ms, observe, self.rooms, told)
         self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms,
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,

@@ -5,9 +5,9 @@ from dataclasses import replace
 import orjson
 
 from kazoo_rec.simulator.channel_commands import CHANNEL_COMMANDS, words_of
-from kazoo_rec.simulator.events import date
+from kazoo_rec.simulator.conference_commands import conference
+from kazoo_rec.simulator.events import date, new_uuid
 from kazoo_rec.simulator.headers import channel_headers
-from kazoo_rec.simulator.leg import new_uuid
 from kazoo_rec.simulator.record_start import parse_variables
 from kazoo_rec.simulator.recover import recover
 from kazoo_rec.simulator.script import Script
@@ -150,5 +150,6 @@ def _sofia(switch, arguments):
 
 _COMMANDS = {
     "status": _status, "version": _version, "uptime": _uptime, "hostname": _hostname, "global_getvar": _global_getvar,
-    "create_uuid": _create_uuid, "show": _show, "originate": _originate, "sofia": _sofia, **CHANNEL_COMMANDS,
+    "create_uuid": _create_uuid, "show": _show, "originate": _originate, "sofia": _sofia,
+    "conference": conference, **CHANNEL_COMMANDS,
 }

@@ -1,19 +1,51 @@
 """The application `bridge`: rings phones for a leg and joins it with the first that answers or sends early media."""
 
+from dataclasses import replace
+
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.process import HungUp
+from kazoo_rec.simulator.record_start import parse_variables
+from kazoo_rec.simulator.recording import is_true
 from kazoo_rec.simulator.sound import RINGBACK_HZ
 
-#: After these causes the caller's dialplan goes on (mod_dptools.c, audio_bridge_function).
-_GOES_ON = ("NO_ANSWER", "NO_USER_RESPONSE")
+#: After these causes the caller's dialplan goes on, unless its variables name others (switch_channel_handle_cause).
+_GOES_ON = ("NO_ANSWER", "NO_USER_RESPONSE", "ORIGINATOR_CANCEL")
 
 
 def bridge(leg, data):
-    """Rings the phones that the dial string `data` names, at once; parted by commas."""
-    phones = leg.call.phones_of(data)
-    if None in phones:
-        leg.hangup("SUBSCRIBER_ABSENT")
-        return
+    """`[{variables}]<target>[,<target>…][|<target>…]`: rings phones at once, or one group after the other."""
+    variables, data = in_front(data, "{", "}")
+    cause = "SUBSCRIBER_ABSENT"
+    for targets in data.split("|"):
+        phones = [replace(phone, leg_variables={**variables, **phone.leg_variables})
+                  for phone in leg.call.phones_of(targets) if phone is not None]
+        if phones:
+            cause = yield from _ring(leg, phones, variables)
+        if not cause:
+            return
+    leg.variables |= {"originate_disposition": cause, "originate_failed_cause": cause}
+    if not _goes_on(leg, cause):
+        leg.hangup(cause)
+
+
+def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
+    """The variables in brackets at the beginning of a dial string, and what comes behind them."""
+    variables = {}
+    while text.startswith(opens):
+        inside, _, text = text[1:].partition(closes)
+        variables |= parse_variables("{" + inside + "}")
+    return variables, text
+
+
+def _goes_on(leg, cause) -> bool:
+    named = leg.variables.get("continue_on_fail")
+    if named is None:
+        return cause in _GOES_ON
+    return is_true(named) or cause in named.upper().split(",")
+
+
+def _ring(leg, phones, variables):
+    """Why nobody was reached; "" where somebody was, or the caller is gone."""
     if any(phone.via == "loopback" for phone in phones):
         leg.pre_answer()
     for phone in phones:
@@ -23,24 +55,24 @@ def bridge(leg, data):
     leg.variables["originate_disposition"] = "failure"
     legs = [leg.call.dial(phone, leg, lone=len(phones) == 1) for phone in phones]
     try:
-        winner, cause = yield from _reach(leg, legs)
+        winner, cause = yield from _reach(leg, legs, variables)
     except HungUp:
         for other in legs:
             other.hangup(_cause_after(leg, "ORIGINATOR_CANCEL"))
         leg.variables["originate_disposition"] = "ORIGINATOR_CANCEL"
-        return
+        return ""
     if winner is not None:
         yield from _talk(leg, winner)
-        return
-    leg.variables["originate_disposition"] = cause
-    if cause not in _GOES_ON:
-        leg.hangup(cause)
+    return cause
 
 
-def _reach(leg, legs):
+def _reach(leg, legs, variables):
     """Gives (the leg to talk with, "") or (None, why not)."""
     clock, ringing, alone, cause = leg.clock, set(legs), len(legs) == 1, "NO_ANSWER"
-    gives_up = clock.whole_seconds(int(leg.variables.get("call_timeout", "60")))
+    seconds = next((variables[name] for name in ("originate_timeout", "leg_timeout") if name in variables),
+                   leg.variables.get("call_timeout", "60"))
+    gives_up = clock.whole_seconds(int(seconds))
+    waits_for_answer = is_true(variables.get("ignore_early_media", "")) or "ignore_early_media" in leg.variables
     heard = leg.answered or leg.early
     while ringing:
         news, other = (yield leg.news, max(0.0, gives_up - clock.now)) or ("time", None)
@@ -64,7 +96,7 @@ def _reach(leg, legs):
                 if alone:
                     _shows(leg, other)
                 leg.ring()
-        elif news == "answers" or (news == "media" and alone and "ignore_early_media" not in leg.variables):
+        elif news == "answers" or (news == "media" and alone and not waits_for_answer):
             for each in ringing - {other}:
                 each.hangup("LOSE_RACE")
             return other, ""

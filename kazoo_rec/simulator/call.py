@@ -1,15 +1,22 @@
 """One call that is played: its legs, and what they need of each other."""
 
+import re
+from dataclasses import replace
+
 from gevent.event import AsyncResult, Event
 
 from kazoo_rec.simulator import habits, sip
+from kazoo_rec.simulator.bridge import in_front
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.dialplan import run
+from kazoo_rec.simulator.events import new_uuid
 from kazoo_rec.simulator.faults import strike
-from kazoo_rec.simulator.leg import Leg, new_uuid
+from kazoo_rec.simulator.leg import Leg
 from kazoo_rec.simulator.process import HungUp, Process
 from kazoo_rec.simulator.route import account_dialplan, usual_dialplan
 from kazoo_rec.simulator.script import Phone, Script
+
+_TARGET = re.compile(r"(?:\[[^\]]*\])?[^,\[]+")
 
 
 class Call:
@@ -32,7 +39,8 @@ class Call:
         for fault in script.faults:
             strike(fault, self)
         applications = [f"bridge {dial_string(script.called)}" if line == "bridge" else line
-                        for line in script.dialplan or usual_dialplan(script)]
+                        for line in (script.dialplan or switch.extensions.get(script.dials)
+                                     or usual_dialplan(script))]
         if script.click_to_call:
             leg = self.dial(script.caller, None, lone=True, uuid=uuid, applications=applications)
         else:
@@ -60,10 +68,15 @@ class Call:
         return leg
 
     def phones_of(self, data: str) -> list[Phone | None]:
-        """The phones of a dial string: the script's own, or whom the switch knows; None is a stranger."""
+        """The phones of a dial string: the script's own, or whom the switch knows; None is a stranger. Each may have
+        variables of its own leg in brackets before it."""
         if data == dial_string(self.script.called):
             return list(self.script.called)
-        return [self.switch.phones.at(each) for each in data.split(",")]
+        return [self._phone(*in_front(each, "[", "]")) for each in _TARGET.findall(data)]
+
+    def _phone(self, variables, endpoint):
+        phone = self.switch.phones.at(endpoint)
+        return phone and replace(phone, leg_variables=variables)
 
     def has_media(self, phone) -> bool:
         """Whether the media of that phone comes to the switch, and can be understood there."""
@@ -72,8 +85,9 @@ class Call:
     def settle(self):
         """Before anything that can be heard changes: every recording takes in what was."""
         for leg in self.legs:
-            for recording in leg.recordings:
-                recording.catch_up()
+            leg.catch_up()
+            if leg.member is not None:
+                leg.member.room.catch_up()
 
     def enter_again(self, leg):
         self._alive += 1

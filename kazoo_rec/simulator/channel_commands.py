@@ -121,14 +121,14 @@ def _uuid_hold(switch, arguments):
     return "+OK Success\n"
 
 
-def words_of(text: str) -> list[str]:
-    """Parted at blanks; single quotes and backslashes protect (switch_separate_string)."""
+def words_of(text: str, at: str = " ") -> list[str]:
+    """Parted at blanks, or at another character; single quotes and backslashes protect (switch_separate_string)."""
     splitter = shlex.shlex(text, posix=True)
-    splitter.whitespace, splitter.whitespace_split, splitter.commenters, splitter.quotes = " ", True, "", "'"
+    splitter.whitespace, splitter.whitespace_split, splitter.commenters, splitter.quotes = at, True, "", "'"
     try:
         return list(splitter)
     except ValueError:
-        return text.split()
+        return text.split(at)
 
 
 CHANNEL_COMMANDS = {

@@ -38,6 +38,10 @@ class Clock:
         return math.floor(self.epoch + self.now) + seconds - self.epoch
 
 
+    def wait_for(self, greenlet):
+        """Something beyond the switch is under way, which takes no time of this clock where that can be helped."""
+
+
 class WallClock(Clock):
     """Follows the wall's clock, `speed` times as fast."""
 
@@ -90,7 +94,7 @@ class HandClock(Clock):
 
     def __init__(self, epoch: float = 1795262400.0):
         super().__init__(epoch)
-        self.now = 0.0
+        self.now, self._under_way = 0.0, []
 
     def start(self):
         """Nothing runs by itself."""
@@ -102,6 +106,9 @@ class HandClock(Clock):
         """The switch's own threads wait for nobody's hand."""
         gevent.sleep(0)
 
+    def wait_for(self, greenlet):
+        self._under_way.append(greenlet)
+
     def advance(self, seconds: float):
         """Lets that much time pass: calls what falls due, in order, and lets connections and clients do their part."""
         end = self.now + seconds
@@ -112,4 +119,6 @@ class HandClock(Clock):
             what()
             if not self._due or self._due[0][0] > self.now:
                 gevent.idle()
+            while self._under_way:
+                self._under_way.pop().join()
         self.now = max(self.now, end)

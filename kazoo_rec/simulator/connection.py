@@ -8,10 +8,9 @@ from gevent.event import Event
 
 from kazoo_rec.simulator import wire
 from kazoo_rec.simulator.clock import FRAME_S
-from kazoo_rec.simulator.leg import new_uuid
+from kazoo_rec.simulator.events import new_uuid
 from kazoo_rec.simulator.subscription import Subscription
 
-_UNKNOWN = "-ERR command not found"
 #: In the order of their numbers (switch_log.c, LEVELS).
 _LOG_LEVELS = ("console", "alert", "crit", "err", "warning", "notice", "info", "debug")
 #: A listener that falls behind by so many events loses them, and is cut off when it has lost so many.
@@ -46,8 +45,14 @@ class Connection:
         self._writer.join()
         self._socket.close()
 
+    def wants(self, name: str, subclass: str | None, of: str | None) -> bool:
+        """Whether it listens to such an event of the leg `of`, or of none."""
+        return self.subscription.wants(name, subclass)
+
     def offer(self, event, encoded: dict):
         """Queues an event; `encoded` keeps its bytes for other connections, by form."""
+        if not self.subscription.passes(event):
+            return
         if len(self._queued) + len(self._outgoing) >= _MAX_QUEUED:
             self._lost += 1
             if self._lost > _MAX_LOST:
@@ -116,7 +121,7 @@ class Connection:
             self._ready.set()
 
     def _read(self):
-        """(first line, further header lines) of the next command, or None at the end."""
+        """(first line, further headers and, as `_body`, a body) of the next command, or None at the end."""
         block = []
         while True:
             try:
@@ -129,13 +134,20 @@ class Connection:
             if text:
                 block.append(text)
             elif block:
-                return block[0], dict(each.partition(": ")[::2] for each in block[1:])
+                headers = {name: value.lstrip() for name, _, value in (each.partition(":") for each in block[1:])}
+                return block[0], headers | self._body(headers)
+
+    def _body(self, headers):
+        length = next((value for name, value in headers.items() if name.lower() == "content-length"), "")
+        if not length.isdigit() or length == "0":
+            return {}
+        return {"_body": self._lines.read(int(length)).decode("utf-8", "surrogateescape")}
 
     def _authenticates(self) -> bool:
         while (command := self._read()) is not None:
             line, _ = command
             if not line.lower().startswith("auth "):
-                self._send(wire.reply(_UNKNOWN))
+                self._send(wire.reply(wire.UNKNOWN))
             elif line[5:] == self._switch.password:
                 self._send(wire.reply("+OK accepted"))
                 return True
@@ -160,6 +172,8 @@ class Connection:
             job = headers.get("Job-UUID") or new_uuid()
             self._send(wire.reply(f"+OK Job-UUID: {job}", Job_UUID=job))
             gevent.spawn(self._background, job, rest)
+        elif begins("filter "):
+            self._send(wire.reply(self.subscription.filter(rest)))
         elif begins("event"):
             self._send(wire.reply(self.subscription.add(rest.split())))
         elif begins("nixevent"):
@@ -169,21 +183,35 @@ class Connection:
         elif begins("log"):
             self._send(wire.reply(_log_level(rest)))
         elif begins("sendevent"):
-            self._switch.publish(rest.upper(), lambda: {**headers, "Command": line})
-            self._send(wire.reply(f"+OK {new_uuid()}"))
+            own = {"Command": line, **headers, "Event-UUID": new_uuid()}
+            self._switch.publish(rest.strip().upper(), lambda: own, headers.get("Event-Subclass"))
+            self._send(wire.reply(f"+OK {own['Event-UUID']}"))
         elif begins("sendmsg"):
-            self._send(wire.reply(f"-ERR invalid session id [{rest}]"))
+            message = {name.lower(): value for name, value in headers.items()}
+            self._send(wire.reply(self._sendmsg(rest.strip() or message.get("session-id", ""), message)))
         elif begins("linger"):
             self._send(wire.reply("-ERR not controlling a session"))
         else:
-            self._send(wire.reply(_UNKNOWN))
+            self._send(wire.reply(wire.UNKNOWN))
         return True
+
+    def _sendmsg(self, uuid, message):
+        leg = self._switch.legs.get(uuid)
+        if leg is None:
+            return f"-ERR invalid session id [{uuid}]"
+        leg.orders.put(message)
+        return "+OK"
+
+    def _job(self):
+        """What the event of a background job says beside its result."""
+        return {}
 
     def _background(self, job, line):
         result = self._switch.api(line)
         name, _, arguments = line.partition(" ")
         more = {"Job-Command-Arg": arguments} if arguments else {}
-        self._switch.publish("BACKGROUND_JOB", lambda: {"Job-UUID": job, "Job-Command": name, **more, "_body": result})
+        self._switch.publish("BACKGROUND_JOB", lambda: {"Job-UUID": job, "Job-Command": name, **more, **self._job(),
+                                                        "_body": result})
 
 
 def _log_level(name: str) -> str:

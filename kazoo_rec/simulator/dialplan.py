@@ -2,11 +2,16 @@
 
 import re
 
+from kazoo_rec.simulator import outbound
 from kazoo_rec.simulator.bridge import bridge
+from kazoo_rec.simulator.channel_commands import words_of
+from kazoo_rec.simulator.conference import conference
+from kazoo_rec.simulator.message import record
+from kazoo_rec.simulator.playing import play_and_get_digits, playback
 from kazoo_rec.simulator.process import HungUp, Mailbox
 from kazoo_rec.simulator.record_start import record_session
 
-_TONES = re.compile(r"tone_stream://%\((\d+),(\d+),(\d+)[^)]*\)(?:;loops=(\d+))?")
+_VARIABLE = re.compile(r"\$\{([^{}]+)\}")
 
 
 def run(leg, lines):
@@ -20,28 +25,49 @@ def run(leg, lines):
 
 
 def execute(leg, line: str):
-    """One application, `app data` or `app::data`; an unknown one hangs the leg up."""
+    """One application of a dialplan, `app data` or `app::data`."""
     name, colons, data = line.partition("::")
     if not colons or " " in name:
         name, _, data = line.partition(" ")
-    application, data = APPLICATIONS.get(name), data.strip()
+    yield from perform(leg, name, data)
+
+
+def perform(leg, name: str, data: str, uuid: str = ""):
+    """One application, with the uuid by which its events call it; an unknown one hangs the leg up."""
+    application, data = APPLICATIONS.get(name), _VARIABLE.sub(lambda found: leg.get(found[1]), data.strip())
     if application is None:
         leg.hangup("DESTINATION_OUT_OF_ORDER")
         return
-    leg.variables |= {"current_application_data": data, "current_application": name}
-    response = None
+    if name in _NEED_MEDIA:
+        leg.pre_answer()
+    leg.set("current_application_data", data)
+    leg.variables["current_application"] = name
+    eaten, leg.eats_digits = leg.eats_digits, name in _EAT_DIGITS
+    uuid, response = leg.executing(name, data, uuid), None
     try:
         lasting = application(leg, data)
         if lasting is not None:
             response = yield from lasting
     except HungUp:
         pass
-    leg.executed(name, data, response or "_none_")
+    leg.eats_digits = eaten
+    leg.executed(name, data, response or "_none_", uuid)
 
 
 def _set(leg, data):
     name, _, value = data.partition("=")
     leg.set(name, value)
+
+
+def _unset(leg, data):
+    leg.variables.pop(data, None)
+
+
+def _respond(leg, data):
+    """A status that ends the call, where it is not answered."""
+    code = data.partition(" ")[0]
+    if not leg.answered:
+        leg.hangup(_CAUSES.get(code, "NORMAL_UNSPECIFIED"))
 
 
 def _export(leg, data):
@@ -52,18 +78,7 @@ def _export(leg, data):
 
 
 def _transfer(leg, data):
-    number, _, context = [*data.split(), "XML", leg.profile.context][:3]
-    redirect(leg, number, context)
-
-
-def redirect(leg, number, context):
-    """The leg has another destination: its profile says so, and whose it was before."""
-    source = f"{leg.clock.epoch_us() // 1_000_000}:{leg.uuid}:bl_xfer:{number}/{context}/XML"
-    leg.profile = leg.profile.copied(destination=number, context=context, rdnis=leg.profile.destination,
-                                     transfer_source=source, index=leg.profile.index + 1)
-    leg.variables |= {"max_forwards": str(int(leg.variables.get("max_forwards", "70")) - 1),
-                      "transfer_history": source, "transfer_source": source}
-    leg.match(number)
+    leg.transfer(data)
 
 
 def _ring_ready(leg, data):
@@ -81,45 +96,18 @@ def _answer(leg, data):
 
 
 def _sleep(leg, data):
-    yield int(data) / 1000
+    """A digit ends it, and stays for who asks for digits."""
+    digit = yield leg.digits, int(data) / 1000
+    if digit is not None:
+        leg.digits.give_back(digit)
 
 
-def _playback(leg, data):
-    try:
-        yield from _tones(leg, data)
-    except HungUp:
-        return "PLAYBACK ERROR"
-    return "FILE PLAYED"
-
-
-def _play_and_get_digits(leg, data):
-    """Of its many arguments it heeds the time-out (fourth), the file (sixth) and the name of the variable (eighth)."""
-    arguments = [*data.split(), *[""] * 9]
-    digit = yield from _tones(leg, arguments[5], leg.digits)
-    if digit is None:
-        digit = yield leg.digits, int(arguments[3]) / 1000
-    leg.set(arguments[7], digit or "")
-
-
-def _tones(leg, path, digits=None):
-    """Plays `tone_stream://%(on,off,Hz);loops=N`; gives the digit that cut it short, if any."""
-    found = _TONES.match(path)
-    on, off, hz, loops = (int(part or 1) for part in found.groups()) if found else (1000, 0, 0, 1)
-    leg.playback_started(path)
-    digit, status = None, "done"
-    try:
-        for seconds, heard in ((on / 1000, hz), (off / 1000, 0)) * loops:
-            leg.call.settle()
-            leg.playing_hz = heard
-            digit = (yield digits, seconds) if digits is not None else (yield seconds)
-            if digit is not None:
-                status = "break"
-                break
-    finally:
-        leg.call.settle()
-        leg.playing_hz = None
-        leg.playback_stopped(path, status)
-    return digit
+def _event(leg, data):
+    """`Event-Name=…,Event-Subclass=…,<header>=<value>,…`, and all that the leg's events have."""
+    pairs = (word.partition("=") for word in words_of(data, ","))
+    headers = {name.strip(): value.strip() for name, equals, value in pairs if equals}
+    leg.publish(headers.get("Event-Name", "CHANNEL_APPLICATION"), before=headers,
+                subclass=headers.get("Event-Subclass"))
 
 
 def _echo(leg, data):
@@ -146,9 +134,18 @@ def _stop_record_session(leg, data):
         leg.files[data].end("success-maxtime")
 
 
+#: Of a status (mod_sofia, sofia_glue.c sofia_glue_sip_cause_to_freeswitch).
+_CAUSES = {"403": "CALL_REJECTED", "404": "UNALLOCATED_NUMBER", "480": "NO_USER_RESPONSE", "486": "USER_BUSY",
+           "603": "CALL_REJECTED"}
+#: Without early media they send 183 first.
+_NEED_MEDIA = {"playback", "play_and_get_digits", "echo", "record"}
+#: What executes them takes every digit as it comes, so that none is left for the next.
+_EAT_DIGITS = {"bridge", "conference", "echo", "park", "socket"}
+
 APPLICATIONS = {
-    "set": _set, "export": _export, "transfer": _transfer, "ring_ready": _ring_ready, "pre_answer": _pre_answer,
-    "answer": _answer, "sleep": _sleep, "playback": _playback, "play_and_get_digits": _play_and_get_digits,
+    "set": _set, "unset": _unset, "export": _export, "respond": _respond, "transfer": _transfer, "ring_ready": _ring_ready, "pre_answer": _pre_answer,
+    "answer": _answer, "sleep": _sleep, "playback": playback, "play_and_get_digits": play_and_get_digits,
     "bridge": bridge, "echo": _echo, "park": _park, "hangup": _hangup, "record_session": _record_session,
-    "stop_record_session": _stop_record_session,
+    "stop_record_session": _stop_record_session, "conference": conference, "event": _event, "record": record,
+    "socket": outbound.dial,
 }

@@ -1,6 +1,7 @@
 """What every event begins with (switch_event.c)."""
 
 import time
+import uuid
 from functools import lru_cache
 
 #: Where FreeSWITCH makes each event (git a88d069): file, function, line.
@@ -13,6 +14,7 @@ _ORIGINS = {
     "CHANNEL_CREATE": ("switch_core_state_machine.c", "switch_core_session_run", 626),
     "CHANNEL_DATA": ("mod_commands.c", "uuid_dump_function", 6468),
     "CHANNEL_DESTROY": ("switch_core_session.c", "switch_core_session_perform_destroy", 1584),
+    "CHANNEL_EXECUTE": ("switch_core_session.c", "switch_core_session_exec", 2944),
     "CHANNEL_EXECUTE_COMPLETE": ("switch_core_session.c", "switch_core_session_exec", 2967),
     "CHANNEL_HANGUP": ("switch_channel.c", "switch_channel_perform_hangup", 3445),
     "CHANNEL_HANGUP_COMPLETE": ("switch_core_state_machine.c", "switch_core_session_reporting_state", 943),
@@ -23,7 +25,9 @@ _ORIGINS = {
     "CHANNEL_PROGRESS": ("switch_channel.c", "switch_channel_perform_mark_ring_ready_value", 3505),
     "CHANNEL_PROGRESS_MEDIA": ("switch_channel.c", "switch_channel_perform_mark_pre_answered", 3560),
     "CHANNEL_UNBRIDGE": ("switch_ivr_bridge.c", "switch_ivr_multi_threaded_bridge", 1879),
+    "CHANNEL_STATE": ("switch_channel.c", "switch_channel_perform_set_running_state", 2408),
     "CHANNEL_UNHOLD": ("switch_channel.c", "switch_channel_mark_hold", 875),
+    "CHANNEL_UNPARK": ("switch_ivr.c", "switch_ivr_park", 1213),
     "DTMF": ("switch_channel.c", "switch_channel_dequeue_dtmf", 677),
     "HEARTBEAT": ("switch_core.c", "send_heartbeat", 95),
     "MEDIA_BUG_START": ("switch_core_media_bug.c", "switch_core_media_bug_add", 1014),
@@ -49,6 +53,10 @@ def core_headers(name, subclass, sequence: int, core_uuid: str, hostname: str, n
     if subclass:
         headers["Event-Subclass"] = subclass
     return headers
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
 
 
 def date(epoch_s: int) -> str:

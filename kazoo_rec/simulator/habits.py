@@ -11,15 +11,11 @@ def live(leg):
         if seconds is not None:
             leg.clock.after(seconds, lambda: leg.cause or what(*values))
 
-    def say(hz):
-        leg.call.settle()
-        leg.tone_hz = hz
-
     def put_down():
         leg.hangup("ORIGINATOR_CANCEL" if leg.direction == "inbound" and not leg.answered else phone.cause)
 
     for at, hz in (phone.says.items() if hasattr(phone.says, "items") else [(0.0, phone.says)]):
-        later(at, say, hz)
+        later(at, leg.say, hz)
     if leg.direction == "outbound":
         later(phone.rings, leg.ring)
         later(phone.early_media, leg.pre_answer)

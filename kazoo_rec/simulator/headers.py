@@ -30,8 +30,9 @@ def channel_headers(leg, variables=True) -> dict:
     if "read_codec" in leg.variables:
         _, _, rate, bits = CODECS[leg.phone.codec]
         for side in ("Read", "Write"):
-            headers |= {f"Channel-{side}-Codec-Name": leg.phone.codec, f"Channel-{side}-Codec-Rate": str(rate),
-                        f"Channel-{side}-Codec-Bit-Rate": str(bits)}
+            name, flow = (leg.phone.codec, bits) if side == "Write" or not leg.is_decoded else ("L16", rate * 16)
+            headers |= {f"Channel-{side}-Codec-Name": name, f"Channel-{side}-Codec-Rate": str(rate),
+                        f"Channel-{side}-Codec-Bit-Rate": str(flow)}
     headers |= leg.profile.headers("Caller")
     if leg.other is not None:
         kind, profile = leg.other

@@ -1,20 +1,17 @@
 """One channel: how it comes, rings, answers, is bridged, held and hung up, and what it says and hears."""
 
-import uuid
-
 import gevent
 
 from kazoo_rec.simulator import dialplan, sip
 from kazoo_rec.simulator.clock import FRAME_S
+from kazoo_rec.simulator.events import new_uuid
 from kazoo_rec.simulator.headers import accounts, channel_headers
+from kazoo_rec.simulator.orders import Orders
 from kazoo_rec.simulator.process import Mailbox, Process
+from kazoo_rec.simulator.route import lines_to, redirect
 
 #: From the bridge to what execute_on_pre_bridge names, as measured.
 _PRE_BRIDGE_S = 0.2
-
-
-def new_uuid() -> str:
-    return str(uuid.uuid4())
 
 
 class Leg:
@@ -22,7 +19,10 @@ class Leg:
 
     `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
     rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
-    switch itself dialled, into its own.
+    switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
+    `is_parked` says that it waits for that program's orders. `recordings` are its media bugs, `tapes` what else
+    writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
+    conference.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
@@ -36,8 +36,10 @@ class Leg:
         self.media, self.media_left = call.has_media(phone), False
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
-        self.recordings, self.recorded, self.files = [], [], {}
-        self._armed, self._arming = [], None
+        self.recordings, self.recorded, self.files, self.tapes = [], [], {}, []
+        self.silent_since, self.is_decoded, self.member = 0.0, False, None
+        self._armed, self._arming, self._is_finished = [], None, False
+        self.orders, self.link, self.is_parked, self.eats_digits = Orders(self), None, False, False
         self.created, self.is_lone_user = self.clock.now, False
         self.stamp("Profile-Created", "Channel-Created")
 
@@ -58,9 +60,24 @@ class Leg:
         return self.partner.says_hz if self.partner is not None else 0
 
     @property
+    def hears(self) -> tuple[int, ...]:
+        """All tones that it hears at once, Hz."""
+        if self.member is not None and self.playing_hz is None:
+            return self.member.room.heard_by(self)
+        return (self.hears_hz,)
+
+    @property
     def is_unheard(self) -> bool:
         """Whether nobody writes to it."""
-        return self.playing_hz is None and self.partner is None
+        return self.playing_hz is None and self.partner is None and self.member is None
+
+    def get(self, name: str) -> str:
+        """A channel variable, or what the caller profile says by that name; "" where there is none."""
+        profile = self.profile
+        known = {"caller_id_name": profile.caller_id_name, "caller_id_number": profile.caller_id_number,
+                 "destination_number": profile.destination, "context": profile.context, "ani": profile.ani,
+                 "username": profile.username, "network_addr": profile.network_address}
+        return self.variables.get(name) or known.get(name, "")
 
     def set(self, name: str, value: str):
         """Sets a channel variable; an empty value takes it away."""
@@ -73,9 +90,10 @@ class Leg:
         """The dialplan of an account knows the number; its matches make a list among the variables."""
         self.variables["DP_MATCH"] = f"ARRAY::{number}|:{number}"
 
-    def publish(self, event, before=(), after=(), variables=True):
+    def publish(self, event, before=(), after=(), variables=True, subclass=None):
         """Sends an event with all the leg's headers, some before and some after them."""
-        self.switch.publish(event, lambda: {**dict(before), **channel_headers(self, variables), **dict(after)})
+        self.switch.publish(event, lambda: {**dict(before), **channel_headers(self, variables), **dict(after)},
+                            subclass, self.uuid)
 
     def stamp(self, *names):
         now = self.clock.epoch_us()
@@ -191,15 +209,54 @@ class Leg:
 
     # What it does
 
-    def press(self, digit: str):
-        pressed = {"DTMF-Digit": digit, "DTMF-Duration": "1440", "DTMF-Source": "RTP"}
-        self.publish("DTMF", after=pressed, variables=False)
-        self.digits.put(digit)
+    def say(self, hz: int):
+        """From now on its phone sends this tone, 0 is silence."""
+        self.call.settle()
+        if not hz and self.tone_hz:
+            self.silent_since = self.clock.now
+        self.tone_hz = hz
+        if hz and self.member is not None:
+            self.member.listen()
 
-    def executed(self, application, data, response):
+    def catch_up(self):
+        """Everything that is recorded of it takes in what was."""
+        for each in (*self.recordings, *self.tapes):
+            each.catch_up()
+
+    def press(self, digits: str):
+        """DTMF: to who waits for digits, or dropped where an application takes them as they come. With diverted
+        events only the program that controls the leg hears of it."""
+        for digit in digits:
+            pressed = {"DTMF-Digit": digit, "DTMF-Duration": "1440", "DTMF-Source": "RTP"}
+            if self.link is not None and self.link.diverts:
+                self.link.offer({**self.switch.core_headers("DTMF"), **channel_headers(self, False), **pressed}, {})
+            else:
+                self.publish("DTMF", after=pressed, variables=False)
+            if not self.eats_digits:
+                self.digits.put(digit)
+
+    def transfer(self, data: str):
+        """To `<number> [XML [<context>]]`. A leg that a program controls leaves it, and so does one whose new goal is
+        an extension; any other finds its further way in its own dialplan."""
+        number, _, context = [*data.split(), "XML", self.profile.context][:3]
+        redirect(self, number, context)
+        if self.is_parked or number in self.switch.extensions:
+            self.handed_on = lines_to(self.switch, number, context, self.phone.variables)
+        if self.is_parked:
+            self.process.reset()
+            self.link.ended.put("transferred")
+
+    def executing(self, application, data, uuid="") -> str:
+        """An application begins. Gives its uuid."""
+        uuid = uuid or new_uuid()
+        self.publish("CHANNEL_EXECUTE", after={
+            "Application": application, **({"Application-Data": data} if data else {}), "Application-UUID": uuid})
+        return uuid
+
+    def executed(self, application, data, response, uuid=""):
         self.publish("CHANNEL_EXECUTE_COMPLETE", after={
-            "Application": application, "Application-Data": data, "Application-Response": response,
-            "Application-UUID": new_uuid()})
+            "Application": application, **({"Application-Data": data} if data else {}),
+            "Application-Response": response, "Application-UUID": uuid or new_uuid()})
 
     def playback_started(self, path):
         self.publish("PLAYBACK_START", after=_playback(path))
@@ -241,6 +298,7 @@ class Leg:
         self.cause, self.partner, self.playing_hz, self.is_lone_user = "", None, None, False
         self.process = self._arming = None
         self._armed, self.news, self.digits, self.created = [], Mailbox(), Mailbox(), self.clock.now
+        self.orders, self.link, self.member, self.is_parked, self.is_decoded = Orders(self), None, None, False, False
         self.profile.times |= {"Channel-Created": self.clock.epoch_us(), "Channel-Bridged": 0}
         self.variables["recovered"] = "true"
         self.state, self.answer_state = ("CS_INIT", 2), "answered"
@@ -258,8 +316,9 @@ class Leg:
         return bool(going)
 
     def finish(self):
-        """Nothing of it goes on: its recordings end, the switch forgets it."""
+        """Nothing of it goes on: its recordings end, and the switch forgets it when no program controls it any more."""
         self.state = ("CS_HANGUP", 10)
+        self.publish("CHANNEL_STATE", variables=False)
         self.stamp("Channel-Hangup")
         self.variables.pop("bridge_to", None)
         if self._arming is not None:
@@ -267,7 +326,18 @@ class Leg:
         self.stop_recordings("success-silence")
         self.variables |= accounts(self)
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"
+        self.publish("CHANNEL_STATE", variables=False)
         self.publish("CHANNEL_HANGUP_COMPLETE", before={"Hangup-Cause": self.cause})
+        self._is_finished = True
+        if self.link is not None:
+            self.link.leg_is_gone()
+        else:
+            self.depart()
+
+    def depart(self):
+        """CHANNEL_DESTROY, of a leg that is finished."""
+        if not self._is_finished or self.state[1] == 12:
+            return
         self.state = ("CS_REPORTING", 12)
         if "last_bridge_to" in self.variables:
             self.variables["call_uuid"] = self.uuid

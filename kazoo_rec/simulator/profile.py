@@ -40,7 +40,7 @@ class Profile:
         return replace(self, **{"times": dict(self.times), **changes})
 
     def headers(self, prefix: str) -> dict[str, str]:
-        """With `prefix` "Caller" or "Other-Leg"; what is empty is not sent."""
+        """With `prefix` "Caller", "Other-Leg" or "Channel"; what is empty is not sent."""
         texts = {
             "Direction": self.direction,
             "Logical-Direction": "inbound" if prefix == "Other-Leg" else self.direction,
@@ -55,13 +55,13 @@ class Profile:
             "Network-Addr": self.network_address,
             "ANI": self.ani,
             "Destination-Number": self.destination,
-            "Transfer-Source": self.transfer_source if prefix == "Caller" else "",
+            "Transfer-Source": self.transfer_source if prefix != "Other-Leg" else "",
             "Unique-ID": self.uuid,
             "Source": self.source,
             "Context": self.context,
             "RDNIS": self.rdnis,
             "Channel-Name": self.channel_name,
-            "Profile-Index": str(self.index) if prefix == "Caller" else "",
+            "Profile-Index": str(self.index) if prefix != "Other-Leg" else "",
         }
         headers = {f"{prefix}-{name}": text for name, text in texts.items() if text}
         for name, moment in self.times.items():

@@ -5,7 +5,7 @@ import os
 import numpy
 
 from kazoo_rec.simulator.clock import FRAME_S
-from kazoo_rec.simulator.sound import RecordedFile, tone
+from kazoo_rec.simulator.sound import RecordedFile, mixed, tone
 
 #: What modules of the switch can write. Only WAV is written as such here.
 ENDINGS = ("wav", "mp3", "ogg", "flac", "gsm", "raw", "ul")
@@ -14,6 +14,11 @@ _TRUE = ("true", "yes", "on", "enabled", "active", "allow", "1", "t")
 _FRAMES_BEFORE_WRITING = 25
 #: Per channel (SWITCH_DEFAULT_FILE_BUFFER_LEN).
 _BUFFER_BYTES = 65536
+
+
+def is_true(text: str) -> bool:
+    """What counts as yes in a variable (switch_true)."""
+    return text.lower() in _TRUE
 
 
 class Recording:
@@ -180,7 +185,7 @@ class Recording:
 
     def _heard(self, first, count):
         said = tone(self.leg.says_hz if self._says else 0, self.rate, first, count)
-        heard = tone(self.leg.hears_hz if self._hears else 0, self.rate, first, count)
+        heard = mixed(self.leg.hears if self._hears else (), self.rate, first, count)
         if not self._stereo:
             return said + heard
         return numpy.column_stack((heard, said) if self._swaps else (said, heard))
@@ -200,7 +205,7 @@ class Recording:
         return ""
 
     def _on(self, name: str) -> bool:
-        return self._get(name).lower() in _TRUE
+        return is_true(self._get(name))
 
     def _opened(self):
         """The file to write; None where there is no ending: the switch then dumps bare codec data beside it."""

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 
 from kazoo_rec.simulator.script import Phone
+from kazoo_rec.simulator.sip import directory
 
 _CARRIER = "127.0.0.1:5090"
 
@@ -32,6 +33,19 @@ class Registry:
             number = endpoint.rpartition("/")[2]
             return self._found.get(number, (Phone(number, answers=0.5), _CARRIER))[0]
         return self._found.get(endpoint.partition("/")[2], (None, None))[0]
+
+    def registration(self, phone: Phone, expires_s: int) -> dict[str, str]:
+        """What the event of a phone's registration says."""
+        user, domain = phone.user, phone.domain
+        host, _, port = self.contact(phone).partition(":")
+        return {
+            "profile-name": "internal", "from-user": user, "from-host": domain, "presence-hosts": "n/a",
+            "contact": f'"" <sip:{user}@{host}:{port}>', "call-id": f"{user}@phone", "rpid": "unknown",
+            "status": "Registered(UDP)", "expires": str(expires_s), "to-user": user, "to-host": domain,
+            "network-ip": host, "network-port": port, "username": user, "realm": domain,
+            "user-agent": "SimulatedPhone/1.0", "sip_number_alias": user, "sip_auth_username": user,
+            "sip_auth_realm": domain, "number_alias": user, "user_name": user, "domain_name": domain,
+            **directory(phone)}
 
     def rows(self, hostname: str, now_s: int) -> list[dict[str, str]]:
         """As `show registrations` has them; each is good for another hour."""

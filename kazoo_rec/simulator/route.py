@@ -1,4 +1,4 @@
-"""What a usual dialplan executes for a call that brings none of its own."""
+"""What a usual dialplan executes for a call that brings none of its own, and for one that is handed on."""
 
 
 def usual_dialplan(script) -> list[str]:
@@ -31,6 +31,25 @@ def account_dialplan(domain, account, called):
     elif called[0].domain == domain:
         lines.append("set ringback=%(2000,4000,440,480)")
     return [*lines, "bridge"]
+
+
+def lines_to(switch, number, domain, account):
+    """The dialplan of `number` in the context of an account: an extension, one of its users, or beyond the carrier."""
+    if number in switch.extensions:
+        return list(switch.extensions[number])
+    phone = switch.phones.at(f"user/{number}@{domain}") or switch.phones.at(f"sofia/gateway/carrier/{number}")
+    return [f"bridge {phone.endpoint}" if line == "bridge" else line
+            for line in account_dialplan(domain, account, (phone,))]
+
+
+def redirect(leg, number, context):
+    """The leg has another destination: its profile says so, and whose it was before."""
+    source = f"{leg.clock.epoch_us() // 1_000_000}:{leg.uuid}:bl_xfer:{number}/{context}/XML"
+    leg.profile = leg.profile.copied(destination=number, context=context, rdnis=leg.profile.destination,
+                                     transfer_source=source, index=leg.profile.index + 1)
+    leg.variables |= {"max_forwards": str(int(leg.variables.get("max_forwards", "70")) - 1),
+                      "transfer_history": source, "transfer_source": source}
+    leg.match(number)
 
 
 def _sets(variables):

@@ -11,10 +11,9 @@ from kazoo_rec.simulator.api import VERSION, execute, uptime
 from kazoo_rec.simulator.call import Call
 from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.connection import Connection
-from kazoo_rec.simulator.events import core_headers
-from kazoo_rec.simulator.leg import new_uuid
+from kazoo_rec.simulator.events import core_headers, new_uuid
 from kazoo_rec.simulator.registry import Registry
-from kazoo_rec.simulator.script import Script, scripts_of
+from kazoo_rec.simulator.script import Phone, Script, scripts_of
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -33,7 +32,8 @@ class Simulator:
 
     `clock` is a WallClock by default; a HandClock stands still until a test advances it. `listener` is (host, port);
     port 0 takes a free one. `recordings` is what `global_getvar recordings_dir` says, and where relative paths land.
-    `commands` are the command lines that came after `api` and `bgapi`.
+    `commands` are the command lines that came after `api` and `bgapi`; `extensions` are {number: lines of a dialplan}
+    of numbers that are more than a phone.
     """
 
     def __init__(self, password="ClueCon", clock=None, listener=("127.0.0.1", 0), hostname="fs1.example",
@@ -45,6 +45,8 @@ class Simulator:
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
         self._server, self._connections = None, set()
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
+        self.rooms, self._last_member = {}, 0
+        self.extensions: dict[str, tuple[str, ...]] = {}
         self.database_lag_s, self.start_waits_s = _DATABASE_LAG_S, 0.0
         self.is_disk_full, self.lost_events = False, set()
         self._sequence, self._moving, self._changed, self._life = 0, Event(), Event(), 0
@@ -89,9 +91,12 @@ class Simulator:
             return
         self._close_server()
         self.cut()
+        for room in self.rooms.values():
+            room.abandon()
+        self.rooms.clear()
         self.fallen = list(self.legs.values())
         for leg in self.fallen:
-            for recording in tuple(leg.recordings):
+            for recording in (*leg.recordings, *leg.tapes):
                 recording.abandon()
             leg.vanish()
 
@@ -115,6 +120,11 @@ class Simulator:
             call.begin(uuid)
         return call
 
+    def register(self, phone: Phone, expires_s: int = 3600):
+        """A phone registers itself: it is known from now on, and CUSTOM sofia::register says so."""
+        self.phones.add(phone)
+        self.publish("CUSTOM", lambda: self.phones.registration(phone, expires_s), "sofia::register")
+
     def api(self, line: str) -> str:
         """Executes a command as a connection does."""
         name, _, arguments = line.partition(" ")
@@ -123,7 +133,7 @@ class Simulator:
         return execute(self, line)
 
     def has_listener(self, event: str) -> bool:
-        return any(each.subscription.wants(event, None) for each in self._connections)
+        return any(each.wants(event, None, None) for each in self._connections)
 
     def until(self, condition, timeout: float | None = 5.0):
         """Waits until `condition()` holds, looking again after every command. Raises gevent.Timeout."""
@@ -159,12 +169,12 @@ class Simulator:
 
     # What legs and connections need
 
-    def publish(self, name: str, headers, subclass: str | None = None):
-        """Sends an event to whom it concerns; `headers()` is asked only if it concerns anybody."""
+    def publish(self, name: str, headers, subclass: str | None = None, of: str | None = None):
+        """Sends an event to whom it concerns; `headers()` is asked only if it concerns anybody. `of` is its leg."""
         self._sequence += 1
         if name in self.lost_events:
             return
-        listeners = [each for each in self._connections if each.subscription.wants(name, subclass)]
+        listeners = [each for each in self._connections if each.wants(name, subclass, of)]
         if listeners:
             event, encoded = {**self.core_headers(name, subclass), **headers()}, {}
             for listener in listeners:
@@ -176,6 +186,11 @@ class Simulator:
     def next_session(self) -> str:
         self.sessions += 1
         return str(self.sessions)
+
+    def next_member(self) -> int:
+        """The number of a conference's member; its recordings count as such."""
+        self._last_member += 1
+        return self._last_member
 
     def enter(self, leg):
         self.legs[leg.uuid] = leg
@@ -191,11 +206,19 @@ class Simulator:
         legs = [leg for leg in (*gone, *self.legs.values()) if leg.created <= moment]
         return sorted(legs, key=lambda leg: leg.created)
 
+    def serve(self, connection):
+        """Lets it talk to its client."""
+        self._connections.add(connection)
+        gevent.spawn(self._talk, connection)
+
     # Inside
 
     def _serve(self, sock, _):
         connection = Connection(self, sock)
         self._connections.add(connection)
+        self._talk(connection)
+
+    def _talk(self, connection):
         try:
             connection.run()
         finally:
@@ -232,7 +255,6 @@ class Simulator:
     def _write_on(self, life):
         if life != self._life:
             return
-        for leg in tuple(self.legs.values()):
-            for recording in leg.recordings:
-                recording.catch_up()
+        for each in (*self.legs.values(), *self.rooms.values()):
+            each.catch_up()
         self.clock.after(_WRITE_S * self.clock.speed, lambda: self._write_on(life))

@@ -26,6 +26,12 @@ def tone(hz: int, rate: int, first: int, count: int):
     return numpy.take(_second_of(hz, rate), numpy.arange(first, first + count), mode="wrap")
 
 
+def mixed(tones, rate: int, first: int, count: int):
+    """Several tones at once."""
+    whole = sum((tone(hz, rate, first, count).astype("<i4") for hz in tones if hz), numpy.zeros(count, "<i4"))
+    return whole.clip(-32768, 32767).astype("<i2")
+
+
 class RecordedFile:
     """A file that grows while a call goes on. A WAV says 8 and 0 bytes in its header until it is closed; files of other
     endings get bare samples.

@@ -16,6 +16,14 @@ _NAMES = """
     SHUTDOWN_REQUESTED
 """
 _KNOWN = frozenset(_NAMES.split())
+#: What `myevents` listens to.
+_OWN_NAMES = """
+    CHANNEL_ANSWER CHANNEL_APPLICATION CHANNEL_BRIDGE CHANNEL_CREATE CHANNEL_DATA CHANNEL_DESTROY CHANNEL_EXECUTE
+    CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP CHANNEL_HANGUP_COMPLETE CHANNEL_ORIGINATE CHANNEL_UUID CHANNEL_OUTGOING
+    CHANNEL_PARK CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_STATE CHANNEL_UNBRIDGE CHANNEL_UNPARK DETECTED_SPEECH
+    DTMF NOTALK TALK
+"""
+_OWN = frozenset(_OWN_NAMES.split())
 _NO_KEYWORDS = "-ERR no keywords supplied"
 
 
@@ -23,7 +31,7 @@ class Subscription:
     """Names of events, subclasses of CUSTOM, and the form "plain" or "json"; each command gives its reply."""
 
     def __init__(self):
-        self.form, self._names, self._subclasses = "plain", set(), set()
+        self.form, self._names, self._subclasses, self._filters = "plain", set(), set(), []
 
     def wants(self, name: str, subclass: str | None) -> bool:
         if subclass:
@@ -39,6 +47,32 @@ class Subscription:
         self._names |= names
         self._subclasses |= subclasses
         return f"+OK event listener enabled {self.form}"
+
+    def add_own(self):
+        """What `myevents` brings."""
+        self._names |= _OWN
+
+    def filter(self, text: str) -> str:
+        """`[add] <header> <value>` lets only events pass that have it, one of all those added; `delete <header>
+        [value]` or `delete all`."""
+        words = text.strip().split(" ", 1)
+        if words[0].lower() in ("add", "delete") and len(words) == 2:
+            order, words = words[0].lower(), words[1].split(" ", 1)
+        else:
+            order = "add"
+        header, value = words[0], words[1] if len(words) == 2 else ""
+        if order == "delete":
+            self._filters = [] if header.lower() == "all" else [
+                each for each in self._filters if each[0].lower() != header.lower() or value not in ("", each[1])]
+            return f"+OK filter deleted. [{header}][{value}]"
+        if not value:
+            return "-ERR invalid syntax"
+        self._filters.append((header, value))
+        return f"+OK filter added. [{header}]=[{value}]"
+
+    def passes(self, event) -> bool:
+        return not self._filters or any(str(event.get(header, "")).lower() == value.lower()
+                                        for header, value in self._filters)
 
     def take(self, words: list[str]) -> str:
         names, subclasses = _sorted_out(words)

@@ -2,7 +2,7 @@
 
 from kazoo_rec.simulator import dialplan
 from kazoo_rec.simulator.process import Process
-from kazoo_rec.simulator.route import account_dialplan
+from kazoo_rec.simulator.route import lines_to, redirect
 
 
 def transfer(leg, number: str, goes_along: bool = False):
@@ -19,21 +19,19 @@ def transfer(leg, number: str, goes_along: bool = False):
         for recording in tuple(leg.recordings):
             recording.move(partner)
     domain = leg.phone.domain
-    phone = leg.switch.phones.at(f"user/{number}@{domain}") or leg.switch.phones.at(f"sofia/gateway/carrier/{number}")
-    lines = [f"bridge {phone.endpoint}" if line == "bridge" else line
-             for line in account_dialplan(domain, partner.phone.variables or leg.phone.variables, (phone,))]
+    lines = lines_to(leg.switch, number, domain, partner.phone.variables or leg.phone.variables)
     for each in (leg, partner):
         for name in ("signal_bond", "bridge_to"):
             each.variables.pop(name, None)
     partner.other = None
     partner.profile.times["Channel-Bridged"] = 0
     if partner.process is not None:
-        dialplan.redirect(partner, number, domain)
+        redirect(partner, number, domain)
         partner.handed_on = lines
         leg.hangup()
         return
     partner.turn_around()
-    dialplan.redirect(partner, number, domain)
+    redirect(partner, number, domain)
     partner.publish("CALL_UPDATE", before={"Direction": "RECV"})
     partner.process = Process(leg.clock, dialplan.run(partner, lines))
     leg.news.put(("handed on", partner))

@@ -8,6 +8,7 @@ import orjson
 
 _BARE_PERCENT = re.compile("%(?![0-9A-F]{2})")
 
+UNKNOWN = "-ERR command not found"
 GOODBYE = "Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
 SHUTTING_DOWN = "The system is being shut down.\n"
 
@@ -17,8 +18,7 @@ def auth_request() -> bytes:
 
 
 def reply(text: str, **headers: str) -> bytes:
-    more = "".join(f"{name.replace('_', '-')}: {value}\n" for name, value in headers.items())
-    return _bytes(f"Content-Type: command/reply\nReply-Text: {text}\n{more}\n")
+    return _bytes(f"Content-Type: command/reply\nReply-Text: {text}\n{_lines(headers)}\n")
 
 
 def api_response(text: str) -> bytes:
@@ -26,8 +26,8 @@ def api_response(text: str) -> bytes:
     return b"Content-Type: api/response\nContent-Length: %d\n\n%b" % (len(body), body)
 
 
-def disconnect_notice(text: str) -> bytes:
-    return _bytes(f"Content-Type: text/disconnect-notice\nContent-Length: {len(text)}\n\n{text}")
+def disconnect_notice(text: str, **headers: str) -> bytes:
+    return _bytes(f"Content-Type: text/disconnect-notice\n{_lines(headers)}Content-Length: {len(text)}\n\n{text}")
 
 
 def event(headers: dict, form: str) -> bytes:
@@ -60,6 +60,10 @@ def json_body(headers: dict[str, str]) -> bytes:
 def encode(value: str) -> str:
     """switch_url_encode(). What looks like an escape already is left alone, which makes a caller's `%41` ambiguous."""
     return quote(_BARE_PERCENT.sub("%25", value), safe="%!$'()*,/", errors="surrogateescape")
+
+
+def _lines(headers):
+    return "".join(f"{name.replace('_', '-')}: {value}\n" for name, value in headers.items())
 
 
 def _bytes(text: str) -> bytes:

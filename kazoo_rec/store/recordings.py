@@ -23,6 +23,9 @@ _DEFAULTS = {column.name: column.default.arg for column in recordings.c if colum
 
 _ONE = Statement(select(recordings).where(recordings.c.id == bindparam("its_id")))
 
+_OF_KIND = select(deliveries.c.id).where(deliveries.c.recording_id == bindparam("recording_id"),
+                                         deliveries.c.kind == bindparam("kind"))
+
 _KEPT = recordings.c.delete_requested_ms.is_(None)
 
 #: In clear, for SQLite to see that the index has all of it.
@@ -68,6 +71,19 @@ class Recordings:
     def update_open(self, recording_id: str, **columns) -> AsyncResult:
         """As `update`, only while the recording is armed, recording or paused: for news that may come late."""
         return self._submit(self._change(recording_id, columns, OPEN_STATES))
+
+    def tell(self, recording_id: str, columns: dict, delivery: dict, states=()) -> AsyncResult:
+        """As `update` (of one that is in one of `states`, where they are given), and in the same transaction the
+        delivery that tells of it, unless the recording has one of its kind."""
+        change = self._change(recording_id, columns, states)
+
+        def write(connection):
+            changed = change(connection)
+            if changed and not connection.execute(_OF_KIND, delivery).first():
+                connection.execute(deliveries.insert(), delivery)
+            return changed
+
+        return self._submit(write)
 
     def _change(self, recording_id, columns, states=()):
         statement = _update(tuple(columns), states)

@@ -2,10 +2,14 @@
 as long as it goes on.
 
 hold   its leg was on hold: nothing of it is in the file
-mask   by an order: the file has silence for it; with a "why", its leg was muted in a conference
-pause  by an order: nothing of it is in the file
+mask   by an order: the file has silence for it; "by" is the rule of the action that gave it, absent where people did,
+       and "mute" where its leg was muted in a conference
+pause  by an order: nothing of it is in the file; "by" as of mask
 gap    before the recording: talk that should have been recorded and was not; "why" says why
 moved  after the recording: the switch took it along to another leg; what it wrote there is cut off
+
+announced  its parties heard, to the end, what its settings have them told
+declined   a party does not want it: nothing of it is kept
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,3 +23,7 @@ def missed(spans: Iterable[Mapping]) -> str | None:
 
 def is_moved(spans: Iterable[Mapping]) -> bool:
     return any(span["kind"] == "moved" for span in spans)
+
+
+def is_declined(spans: Iterable[Mapping]) -> bool:
+    return any(span["kind"] == "declined" for span in spans)

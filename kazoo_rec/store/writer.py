@@ -37,7 +37,7 @@ class Writer:
         # Nobody else's to lock either: who holds it holds up every write.
         self._lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
         self._turn = os.open(f"{lock_path}.turn", os.O_RDWR | os.O_CREAT, 0o600)
-        self._waiting: deque = deque()
+        self._hub, self._waiting = gevent.get_hub(), deque()
         self._draining = None
 
     def submit(self, write) -> AsyncResult:
@@ -64,7 +64,7 @@ class Writer:
             retry_s = RETRY_FIRST_S
             while self._waiting:
                 try:
-                    outcomes = self._pool.apply(self._commit_waiting)
+                    self._pool.apply(self._commit_all)
                 except Exception as refused:  # noqa: BLE001 - whatever ails the database, what waits is kept
                     log.error("database refuses writes", reason=str(refused), waiting=len(self._waiting),
                               retry_s=retry_s, hint="free space, rights and other processes of the database file")
@@ -72,13 +72,13 @@ class Writer:
                     retry_s = min(retry_s * 2, RETRY_LAST_S)
                     continue
                 retry_s = RETRY_FIRST_S
-                for done, value, error in outcomes:
-                    if error is None:
-                        done.set(value)
-                    else:
-                        done.set_exception(error)
         finally:
             self._draining = None
+
+    def _commit_all(self):
+        """On the thread until nothing waits: a busy hub takes as long to send it back to work as a commit does."""
+        while self._waiting:
+            self._hub.loop.run_callback_threadsafe(_tell, self._commit_waiting())
 
     def _commit_waiting(self):
         fcntl.flock(self._turn, fcntl.LOCK_EX)
@@ -103,6 +103,14 @@ class Writer:
     def _commit(self, batch, run):
         with self._engine.begin() as connection:
             return [(done, *run(connection, write)) for write, done in batch]
+
+
+def _tell(outcomes):
+    for done, value, error in outcomes:
+        if error is None:
+            done.set(value)
+        else:
+            done.set_exception(error)
 
 
 def _together(connection, write):

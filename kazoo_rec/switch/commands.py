@@ -7,7 +7,7 @@ switch_utils.c switch_separate_string (blanks, quotes, `\\`, `^^`), switch_event
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kazoo_rec.errors import CommandRefused
@@ -27,8 +27,39 @@ _CONFIGURATION = re.compile(r"[a-z0-9_]{1,60}\.conf")
 #: Absolute and no `..`; at its end `/.`, which is there for who may go into the directory.
 _PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9_.@-]*)+(/\.)?")
 #: No `@` nor `+`, which end it in a dialplan. Not a word that `conference` takes for a command where no room has it.
-_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,128}")
+#: Below the switch's sounds: no `/` before, nothing hidden, no `..`, no `:` (a protocol, or an application).
+_SOUND_FILE = re.compile(r"([A-Za-z0-9_-]+[./])*[A-Za-z0-9_-]+\.(wav|mp3|ogg|flac)")
+_TONE = re.compile(r"tone_stream://(%\([0-9]{1,4},[0-9]{1,4}(,[0-9]{1,4}){1,4}\)){1,8}")
+_HEX = re.compile(r"[0-9a-f]{32}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
+
+#: What callflows have a leg do, all of mod_dptools but the conference. One that the switch does not know would hang the
+#: call up, after a +OK (switch_ivr.c switch_ivr_parse_event).
+APPLICATIONS = frozenset(("answer", "bridge", "conference", "export", "play_and_get_digits", "playback", "record",
+                          "respond", "set", "sleep", "unset"))
+#: No `$` and no `\\`: an argument is expanded by the leg (switch_channel.c switch_channel_expand_variables).
+_ARGUMENT = re.compile(r"[^\x00-\x1f\x7f$\\\ud800-\udfff]{0,4000}")
+#: Below the switch's own directory of sounds: nothing absolute, hidden or upwards.
+_SOUND = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+#: tone_stream also reads files (`path=`), so its tones alone (libteletone); any stream ends by itself, or is the
+#: operator's music.
+_STREAM = re.compile(r"tone_stream://(%\([0-9]{1,5},[0-9]{1,5}(,[0-9]{1,5}(\.[0-9]{1,3})?){1,4}\);?){1,16}"
+                     r"(loops=[0-9]{1,3})?|silence_stream://[0-9]{1,6}|local_stream://[A-Za-z0-9_-]{1,64}")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+_DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+_GATEWAY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
+_REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,'-]{0,63}")
+_CAUSE = re.compile(r"[A-Z][A-Z_]{0,63}")
+_ACTION = re.compile(r"[A-Za-z0-9_]{1,64}")
+_KEYS = re.compile(r"[0-9*#A-D]{1,16}")
+_EXECUTION = re.compile(r"[0-9a-f]{32}")
+
+#: The variable that `digits` leaves what was pressed in.
+DIGITS = "kazoo_rec_digits"
+#: `record` ends after so many seconds below that energy (Kazoo's cf_record_caller has the same).
+SILENCE_THRESHOLD, SILENCE_S = 200, 5
 
 #: uuid_setvar_multi takes so many assignments.
 MOST_ARMINGS = 64
@@ -36,6 +67,10 @@ MOST_ARMINGS = 64
 MOST_SECONDS = 2**31 - 1
 #: `originate` gives up after so many seconds.
 _ORIGINATE_S = 5
+#: Characters of a sound's name.
+_SOUND_LIMIT = 256
+#: 0.2 s of 1400 Hz, as recorders beep.
+_BEEP = "tone_stream://%(200,0,1400)"
 
 
 class Arming(NamedTuple):
@@ -48,6 +83,30 @@ class Arming(NamedTuple):
     path: str
     limit_s: int
     variables: Mapping[str, str]
+
+
+class Application(NamedTuple):
+    """What a leg executes, and with which argument."""
+
+    name: str
+    argument: str = ""
+
+
+class User(NamedTuple):
+    """A user of the switch's directory to be called, `delay_s` after the others, for `timeout_s`."""
+
+    name: str
+    domain: str
+    timeout_s: int
+    delay_s: int = 0
+
+
+class Carrier(NamedTuple):
+    """A number to be called through a gateway."""
+
+    gateway: str
+    number: str
+    timeout_s: int
 
 
 def arm(uuid: str, armings: Iterable[Arming]) -> str:
@@ -114,6 +173,21 @@ def rooms() -> str:
     return "api conference json_list"
 
 
+def announce(uuid: str, sound: str, id: str) -> str:
+    """Play a file below the switch's sounds, or a tone, to an answered leg, in the place of what it hears. `id` (32 hex
+    digits) comes back as `kazoo_rec_announce` in its PLAYBACK_START and PLAYBACK_STOP (switch_ivr_play_say.c,
+    switch_ivr_play_file: the file's parameters are merged into both)."""
+    if not isinstance(sound, str) or len(sound) > _SOUND_LIMIT or not (
+            _SOUND_FILE.fullmatch(sound) or _TONE.fullmatch(sound)):
+        raise CommandRefused("not fit to be a sound", repr(sound)[:80])
+    return f"api uuid_broadcast {_uuid(uuid)} {{kazoo_rec_announce={_checked(_HEX, id, 'id')}}}{sound} aleg"
+
+
+def beep(uuid: str) -> str:
+    """A short tone into what a leg hears, which goes on below it (switch_ivr_async.c, write_displace_callback)."""
+    return f"api uuid_displace {_uuid(uuid)} start {_BEEP} 0 mux"
+
+
 def buglist(uuid: str) -> str:
     """What is really being recorded on a leg: see replies.recorded."""
     return f"api uuid_buglist {_uuid(uuid)}"
@@ -127,6 +201,11 @@ def dump(uuid: str) -> str:
 def exists(uuid: str) -> str:
     """Answers `true` or `false`."""
     return f"api uuid_exists {_uuid(uuid)}"
+
+
+def set_aside(uuid: str, name: str) -> str:
+    """Takes a variable away from a leg, at once, whatever it executes."""
+    return f"api uuid_setvar {_uuid(uuid)} {_checked(_VARIABLE, name, 'variable name')}"
 
 
 def show_channels() -> str:
@@ -219,6 +298,125 @@ def auth(password: str) -> str:
     if not isinstance(password, str) or not _LINE.fullmatch(password):
         raise CommandRefused("the password of a switch is one line of text", hint="see event_socket.conf.xml")
     return f"auth {password}"
+
+
+def connect() -> str:
+    """First of all on a socket that a leg opened: answered with all about it."""
+    return "connect"
+
+
+def myevents() -> str:
+    """The leg's own events, on the socket that it opened."""
+    return "myevents json"
+
+
+def resume_dialplan() -> str:
+    """When this socket ends, the leg leaves at once what it executes, and its dialplan goes on."""
+    return "resume"
+
+
+def execute(application: str, argument: str, execution: str) -> str:
+    """Have the leg of this socket execute; its CHANNEL_EXECUTE_COMPLETE has `execution` (32 hex digits) as
+    Application-UUID (switch_ivr.c switch_ivr_parse_event)."""
+    if application not in APPLICATIONS:
+        raise CommandRefused("not an application that a callflow executes", repr(application)[:80])
+    lines = ["sendmsg", "call-command: execute", f"execute-app-name: {application}"]
+    if argument:
+        lines.append(f"execute-app-arg: {_checked(_ARGUMENT, argument, 'argument')}")
+    return "\n".join([*lines, f"Event-UUID: {_checked(_EXECUTION, execution, 'id of an execution')}"])
+
+
+def hangup(cause: str) -> str:
+    """Hang the leg of this socket up."""
+    return f"sendmsg\ncall-command: hangup\nhangup-cause: {_checked(_CAUSE, cause, 'cause')}"
+
+
+def answer() -> Application:
+    return Application("answer")
+
+
+def variable(name: str, value: str, *, export: bool = False) -> Application:
+    """Sets a variable of the leg, with `export` of the legs that it calls as well."""
+    pair = f"{_checked(_VARIABLE, name, 'variable name')}={_checked(_ARGUMENT, value, 'value of a variable')}"
+    return Application("export" if export else "set", pair)
+
+
+def unhandled(module: str) -> Application:
+    """Tells the dialplan which action of a callflow it has to do; `unknown` where that is no plain name."""
+    return Application("set", f"kazoo_rec_unhandled={module if _ACTION.fullmatch(module) else 'unknown'}")
+
+
+def forget(name: str) -> Application:
+    return Application("unset", _checked(_VARIABLE, name, "variable name"))
+
+
+def play(sound: str) -> Application:
+    """A file of the switch's sounds, tones, silence, or its music."""
+    return Application("playback", _sound(sound))
+
+
+def play_recording(path: str) -> Application:
+    return Application("playback", _path(path))
+
+
+def end_by(keys: str) -> Application:
+    """The keys that end what `play` and `record` do; none, where it is empty."""
+    return Application("set", f"playback_terminators={_checked(_KEYS, keys, 'set of keys') if keys else 'none'}")
+
+
+def wait(ms: int) -> Application:
+    return Application("sleep", str(_seconds(ms)))
+
+
+def record(path: str, limit_s: int) -> Application:
+    """What the caller says, until a key of `playback_terminators`, silence, the limit or the hang-up."""
+    return Application("record", f"{_path(path)} {_seconds(limit_s)} {SILENCE_THRESHOLD} {SILENCE_S}")
+
+
+def digits(most: int, timeout_ms: int, between_ms: int, sound: str | None) -> Application:
+    """Plays, and waits for up to `most` keys, ended by # or a pause: they are in the variable DIGITS then."""
+    prompt = _sound(sound) if sound else "silence_stream://1"
+    return Application("play_and_get_digits", f"1 {_seconds(most)} 1 {_seconds(timeout_ms)} # {prompt} "
+                       f"silence_stream://1 {DIGITS} .+ {_seconds(between_ms)}")
+
+
+def bridge(called: Sequence[User | Carrier], *, in_turn: bool = False) -> Application:
+    """Calls them at once, or in turn, and connects the leg with who answers first."""
+    if not called:
+        raise CommandRefused("nobody to call")
+    early = "{ignore_early_media=true}" if len(called) > 1 else ""
+    return Application("bridge", early + ("|" if in_turn else ",").join(map(_dialled, called)))
+
+
+def conference(room: str, profile: str, *, moderator: bool = False) -> Application:
+    """Takes part until the room ends, or its moderator has the leg leave."""
+    place = f"{_checked(_ROOM, room, 'name of a room')}@{_checked(_GATEWAY, profile, 'conference profile')}"
+    return Application("conference", place + ("+flags{moderator}" if moderator else ""))
+
+
+def respond(code: int, reason: str) -> Application:
+    """Refuses an unanswered call: a SIP status of 4xx to 6xx and its words."""
+    if type(code) is not int or not 400 <= code <= 699:
+        raise CommandRefused("not a SIP status that ends a call", repr(code)[:80])
+    return Application("respond", f"{code} {_checked(_REASON, reason, 'reason')}" if reason else str(code))
+
+
+def _dialled(one: User | Carrier) -> str:
+    options = {"leg_timeout": str(_seconds(one.timeout_s))}
+    if isinstance(one, Carrier):
+        place = (f"sofia/gateway/{_checked(_GATEWAY, one.gateway, 'gateway')}/"
+                 f"{_checked(_NUMBER, one.number, 'number to call')}")
+    else:
+        place = f"user/{_checked(_USER, one.name, 'SIP user')}@{_checked(_DOMAIN, one.domain, 'SIP domain')}"
+        if one.delay_s:
+            options["leg_delay_start"] = str(_seconds(one.delay_s))
+    return f"[{','.join(f'{name}={value}' for name, value in options.items())}]{place}"
+
+
+def _sound(value: str) -> str:
+    if isinstance(value, str) and _STREAM.fullmatch(value):
+        return value
+    return _checked(_SOUND, value, "sound")
 
 
 def _set(uuid: str, of_recordings: list[tuple[str, str]]) -> str:

@@ -1,11 +1,16 @@
 """An event of FreeSWITCH, read where and when a header is wanted."""
 
 import json
+import re
 from typing import NamedTuple
 
 import orjson
 
 from kazoo_rec.errors import ProtocolBroken
+
+#: In JSON as cJSON writes it: without blanks, and with a backslash before a quote inside of a text.
+_NAME = re.compile(rb'[{,]"Event-Name":"([^"]*)"')
+_SUBCLASS = re.compile(rb'[{,]"Event-Subclass":"([^"]*)"')
 
 
 class Event(NamedTuple):
@@ -86,3 +91,11 @@ def parse(body: bytes) -> Event:
     if not isinstance(headers, dict):
         raise ProtocolBroken("FreeSWITCH sent JSON that is not an object")
     return Event(headers)
+
+
+def event_name(body: bytes) -> bytes | None:
+    """An event's name, or its subclass where it is CUSTOM, without parsing; None where FreeSWITCH does not write it."""
+    name = _NAME.search(body)
+    if name and name[1] == b"CUSTOM":
+        name = _SUBCLASS.search(body)
+    return name and name[1]

@@ -65,6 +65,17 @@ class Link:
             raise NotConnected("there is no connection to FreeSWITCH")
         return check(connection.send(command, timeout_s))
 
+    def listen(self, names: Iterable[str]):
+        """Have these events sent too, from now on. Raises NotConnected, CommandTimeout or CommandFailed."""
+        more = [name for name in names if name not in self._names]
+        if not more:
+            return
+        connection = self.connection
+        if connection is None:
+            raise NotConnected("there is no connection to FreeSWITCH")
+        connection.subscribe([*self._names, *more], self._subclasses)
+        self._names = list(dict.fromkeys([*self._names, *more]))
+
     def _prepare(self, connection: Connection):
         connection.on_lost, self._gap_said, self._preparing = self._lost, False, connection
         connection.subscribe(self._names, self._subclasses)

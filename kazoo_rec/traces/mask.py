@@ -147,5 +147,5 @@ def _removed(text):
 
 def _without_urls(value):
     if isinstance(value, dict):
-        return {key: URL if key == "url" else _without_urls(inner) for key, inner in value.items()}
+        return {key: URL if key in ("url", "status_callback") else _without_urls(inner) for key, inner in value.items()}
     return value

@@ -135,7 +135,8 @@ class TestCallflows:
         refused = root(method, path, {"flow": flow})
         assert refused.status_code == 400 and refused.json["data"] == {
             "flow.children.1.data.action": {"enum": {"message": "Value not found in enumerated list of values",
-                                                     "target": ["start", "stop"], "value": "begin"}},
+                                                     "target": ["start", "stop", "mask", "unmask", "pause", "resume"],
+                                                     "value": "begin"}},
             "flow.children.1.data.format": {"enum": {"message": "Value not found in enumerated list of values",
                                                      "target": ["mp3", "wav"], "value": "ogg"}},
             "flow.children.1.data.colour": STRICT,

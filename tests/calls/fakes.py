@@ -34,7 +34,7 @@ class FakeRows:
     """The store's recordings as a dict."""
 
     def __init__(self):
-        self.by_id = {}
+        self.by_id, self.told = {}, []
 
     def insert(self, row):
         self.by_id[row["id"]] = {"cause": None, "started_ms": None, **row}
@@ -50,6 +50,13 @@ class FakeRows:
             row.update(columns)
         return done(0)
 
+    def tell(self, recording_id, columns, delivery, states=()):
+        row = self.by_id[recording_id]
+        if not states or row["state"] in states:
+            row.update(columns)
+            self.told.append((recording_id, delivery))
+        return done(1)
+
     def open(self, node):
         return [dict(row) for row in self.by_id.values() if row["state"] in ("armed", "recording", "paused")]
 
@@ -61,7 +68,7 @@ class FakeSwitch:
     """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception."""
 
     def __init__(self):
-        self.commands, self.replies = [], {}
+        self.commands, self.replies, self.obeys = [], {}, lambda command: None
 
     def send(self, command, timeout_s):
         self.commands.append(command)
@@ -70,6 +77,7 @@ class FakeSwitch:
                 if isinstance(reply, Exception):
                     raise reply
                 return reply
+        self.obeys(command)
         return "+OK\n"
 
     def of(self, piece):
@@ -87,10 +95,11 @@ class Scene:
             for seq, (kind, account, id, body) in enumerate(documents, 1)])
         files = Files(ROOT, ROOT, self._run)
         self.recorder = Recorder("fs1", self.switch.send, self.rows, files, lambda: self.epoch_ms,
-                                 spawn=spawn or self._spawn, observe=observe, meter=self.meter)
+                                 spawn=spawn or self._spawn, observe=observe, meter=self.meter, listen=self._listen,
+                                 webhook=lambda row, state: row["settings"].get("status_callback") and state)
         self.tracker = Tracker(Identifier(rules or IdentityRules(), self.registrations), self.registrations,
                                lambda: self.directory, self.recorder)
-        self.now = 0
+        self.now, self.listened, self.deaf = 0, set(), None
         self.held_back = None
 
     @property
@@ -99,6 +108,11 @@ class Scene:
 
     def _run(self, function, args):
         (self.removed if function.__name__ == "_remove" else self.made).append(args[-1].removeprefix(f"{ROOT}/"))
+
+    def _listen(self, names):
+        if self.deaf:
+            raise self.deaf
+        self.listened |= set(names)
 
     def _spawn(self, function, *args):
         if self.held_back is None:
@@ -158,8 +172,9 @@ class Scene:
                 self.record_start(uuid, id, path)
         return self
 
-    def bridge(self, a, b):
-        return self.event("CHANNEL_BRIDGE", a, **{"Bridge-A-Unique-ID": a, "Bridge-B-Unique-ID": b})
+    def bridge(self, a, b, **variables):
+        return self.event("CHANNEL_BRIDGE", a, **{"Bridge-A-Unique-ID": a, "Bridge-B-Unique-ID": b, **{
+            f"variable_{name}": value for name, value in variables.items()}})
 
     def answer_unarmed(self, uuid):
         """CHANNEL_ANSWER that comes before any arming has been executed."""
@@ -168,16 +183,28 @@ class Scene:
     def record_start(self, uuid, id, path):
         return self.event("RECORD_START", uuid, **{"Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path})
 
-    def record_stop(self, uuid, id, path, cause="success-silence"):
+    def record_stop(self, uuid, id, path, cause="success-silence", **headers):
         return self.event("RECORD_STOP", uuid, **{
-            "Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path, "Record-Completion-Cause": cause})
+            "Recording-Variable-kazoo_rec_id": id, "Record-File-Path": path, "Record-Completion-Cause": cause,
+            **headers})
 
-    def hang_up(self, uuid, cause="NORMAL_CLEARING"):
+    def obedient(self):
+        """The switch begins and ends recordings as it is told by command."""
+        def obey(command):
+            found = re.match(r"api uuid_record (\S+) (start|stop) (\S+/(\S+?)(?:\.f)?\.wav)", command)
+            if found:
+                uuid, action, path, id = found.groups()
+                (self.record_start if action == "start" else self.record_stop)(uuid, id, path)
+        self.switch.obeys = obey
+        return self
+
+    def hang_up(self, uuid, cause="NORMAL_CLEARING", **variables):
         """RECORD_STOP of what runs, then the end of the leg."""
-        for id, row in self.rows.by_id.items():
+        for id, row in list(self.rows.by_id.items()):
             if row["call_id"] == uuid and row["state"] == "recording":
-                self.record_stop(uuid, id, f"{ROOT}/{row['master']}")
-        self.event("CHANNEL_HANGUP_COMPLETE", uuid, **{"Hangup-Cause": cause})
+                self.record_stop(uuid, id, f"{ROOT}/{row['master']}", **{"Answer-State": "hangup"})
+        self.event("CHANNEL_HANGUP_COMPLETE", uuid, **{
+            "Hangup-Cause": cause, **{f"variable_{name}": value for name, value in variables.items()}})
         return self.event("CHANNEL_DESTROY", uuid)
 
     def armed(self, uuid):

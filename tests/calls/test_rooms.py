@@ -156,7 +156,7 @@ def test_who_is_muted_is_masked_in_its_own_recording_alone(hall):
     hall.after(2000).mutes("bob", False)
     (span,) = bob["spans"]
     assert span["to_ms"] - span["from_ms"] == 2000 and hall.told(" unmask ") == ["bob"]
-    assert span["why"] == "muted in the conference"
+    assert span["by"] == "mute"
     assert alice["spans"] == room["spans"] == [] and room["state"] == "recording"
 
 
@@ -408,6 +408,14 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_sent(hall, name):
     with pytest.raises(CommandRefused):
         hall.record(name=name)
     assert not hall.switch.commands
+
+
+@pytest.mark.parametrize("what", ["room", "both"])
+def test_nothing_is_recorded_of_a_room_that_something_should_be_announced_to(hall, what):
+    hall.comes("alice")
+    with pytest.raises(WrongState, match="announced"):
+        hall.record(what, announce={"file": "consent.wav", "required": True})
+    assert not hall.rows.by_id
 
 
 def test_recordings_of_others_are_not_touched(hall):

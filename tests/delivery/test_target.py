@@ -1,4 +1,4 @@
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import requests
@@ -64,8 +64,12 @@ def test_kazoos_own_name_is_that_of_the_call():
     ("monday", "monday.mp3"),
     ("monday.mp3", "monday.mp3"),
     ("monday.wav", "monday.wav.mp3"),
-    ("../../etc/x?y#z", ".._.._etc_x_y_z.mp3"),
-    ("..", "...mp3"),
+    ("../../etc/x?y#z", "___.._etc_x_y_z.mp3"),
+    ("..", "__.mp3"),
+    (".mp3", "_mp3.mp3"),
+    ("/etc/passwd\0", "_etc_passwd_.mp3"),
+    ("%2e%2e%2fx", "_2e_2e_2fx.mp3"),
+    ("\N{TELEPHONE RECEIVER}", "_.mp3"),
     ("a\r\nHost: b", "a__Host__b.mp3"),
     ("x" * 500, "x" * 128 + ".mp3"),
 ])
@@ -105,6 +109,17 @@ def test_credentials_are_taken_out_decoded():
     found = without_credentials("http://ann:p%40ss@a.example:81/rec?x=")
     assert found == ("http://a.example:81/rec?x=", ("ann", "p@ss"))
     assert without_credentials("http://a.example/rec?mail=a@b") == ("http://a.example/rec?mail=a@b", None)
+
+
+@given(st.text(min_size=1, max_size=300) | st.text(alphabet="./\\\0%2eEfF \r\n?#\N{TELEPHONE RECEIVER}", min_size=1,
+                                                 max_size=300))
+def test_whatever_a_media_name_holds_it_is_one_visible_file_of_its_directory(media_name):
+    row = recording(settings={"media_name": media_name})
+    sent = urlsplit(requests.Request("PUT", build("http://a.example/rec/acme", row, query="none")).prepare().url)
+    directory, _, name = unquote(sent.path).rpartition("/")
+    assert (directory, sent.query, sent.fragment) == ("/rec/acme", "", "")
+    assert name.endswith(".mp3") and not name.startswith(".") and len(name.encode()) <= 132
+    assert unquote(name) == name and name.isprintable() and not set(name) & set("/\\\0")
 
 
 foreign = st.text(max_size=40) | st.sampled_from(

@@ -74,3 +74,21 @@ def test_policies_are_those_of_the_documents_and_of_nothing_where_there_is_none(
     assert not found.account("nobody")["inbound", "onnet"].enabled
     assert not found.endpoint("acme", "u", "unknown")["outbound", "offnet"].enabled
     assert not found.endpoint("globex", None, "d1")["outbound", "offnet"].enabled
+
+
+def test_devices_are_found_by_their_user_and_called_by_their_sip_user():
+    found = directory(ACME, ("user", "acme", "ann", {}), ("device", "acme", "d1", {
+        "owner_id": "ann", "sip": {"username": "1000"}}), ("device", "acme", "d2", {
+            "owner_id": "ann", "sip": {"username": "1001", "realm": "Home.example"}}), ("device", "acme", "d3", {}))
+    assert found.devices("acme", "ann") == ["d1", "d2"] and found.devices("fr", "ann") == []
+    assert found.sip("acme", "d1") == ("1000", "acme.example") and found.sip("acme", "d2") == ("1001", "home.example")
+    assert found.sip("acme", "d3") is None and found.sip("acme", "ann") is None and found.sip("fr", "d1") is None
+
+
+def test_callflows_are_their_account_s_and_change_with_it():
+    flow = {"numbers": ["1"], "flow": {"module": "play"}}
+    before = directory(ACME, FRANCE, ("callflow", "acme", "one", flow))
+    after = directory(("callflow", "acme", "one", None), ("callflow", "acme", "two", flow), onto=before, seq=9)
+    assert before.callflows("acme").match("1").document is before.callflows("acme").get("one") is not None
+    assert before.callflows("fr").match("1") is None and before.callflows("nobody").match("1") is None
+    assert after.callflows("acme").get("one") is None and after.callflows("acme").get("two")

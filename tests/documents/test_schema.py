@@ -45,6 +45,9 @@ def test_a_document_that_is_right_has_no_faults_and_stays_as_it_is():
             method="post",
             channels="dual",
             track="inbound",
+            announce={"file": "ivr/8000/consent-en.v2.wav", "to": "both", "required": True, "opt_out_digit": "*",
+                      "beep_every_s": 15},
+            status_callback="https://files.example/told",
         ),
         "device": {"id": "d1", "owner_id": "u1", "sip": {"username": "desk", "realm": "muster.example", "method": "x"}},
         "call_recording": {"outbound": {"any": {"enabled": False}}},
@@ -67,7 +70,7 @@ def test_all_faults_are_told_at_once_each_with_its_path_and_what_is_allowed():
         {
             "path": "call_recording.any.any.frmat",
             "message": "is an unknown key; allowed are enabled, format, time_limit, record_min_sec, record_on_answer, "
-            "record_on_bridge, record_sample_rate, url, method, channels, track",
+            "record_on_bridge, record_sample_rate, url, method, channels, track, announce, status_callback",
         },
         {"path": "call_recording.any.any.format", "message": "must be one of mp3, wav, not 'ogg'"},
         {"path": "call_recording.any.any.time_limit", "message": "must be an integer from 5 to 10800, not 4"},
@@ -137,6 +140,43 @@ def test_a_url_that_nothing_can_be_sent_to_is_a_fault(url):
 @pytest.mark.parametrize("url", ["http://a", "HTTPS://user:pw@a.example/x?y=%20#z", "http://[::1]:8080/", "http://10.0.0.1/"])
 def test_a_url_may_have_credentials_a_port_and_a_query(url):
     assert faults("user", settings(url=url)) == []
+
+
+@pytest.mark.parametrize(
+    "announce",
+    [
+        *({"file": name} for name in (
+            "", "/etc/passwd.wav", "../x.wav", "a/../x.wav", "a..wav", "a//b.wav", ".a.wav", "a/.wav", "x.lua", "x",
+            "x.WAV", "x.wav\n", "x.wav\nstop", "a b.wav", "a.wav;b.wav", "a&b.wav", "{a=b}x.wav", "${x}.wav",
+            "shout://h/x.mp3", "playback::x.wav", "x!.wav",
+            "tone_stream://%(1,0,1).wav", "%2e%2e/x.wav", "a\x00.wav", "ü.wav", "a" * 125 + ".wav")),
+        *({"tone": tone} for tone in (
+            "", "%(200,0,1400)", "tone_stream://", "tone_stream://%(200,0)", "tone_stream://%(200,0,1400);loops=-1",
+            "tone_stream://%(200,0,1400)\n", "tone_stream://%(200, 0,1400)", "tone_stream://path=/etc/passwd",
+            "tone_stream://%(99999,0,1)", "tone_stream://" + "%(1,0,9)" * 9)),
+        {"file": "a.wav", "tone": "tone_stream://%(200,0,1400)"},
+        {"required": True},
+        {"opt_out_digit": "10"},
+        {"opt_out_digit": 9},
+        {"opt_out_digit": "w"},
+        {"beep_every_s": 4},
+        {"beep_every_s": 301},
+        {"to": "all"},
+        {"required": 1, "file": "a.wav"},
+        "a.wav",
+    ],
+    ids=ascii,
+)
+def test_an_announcement_that_the_switch_must_not_be_told_to_play_is_a_fault(announce):
+    for document in (settings(announce=announce), {"record_call": {"record_call": True, "announce": announce}}):
+        (fault,) = faults("user", document)
+        assert "announce" in fault["path"] and fault["message"].startswith("must be ")
+
+
+@pytest.mark.parametrize("announce", [{}, {"tone": "tone_stream://%(500,100,440,480)%(200,0,620)"}, {"beep_every_s": 5},
+                                      {"opt_out_digit": "0"}, {"required": False}], ids=ascii)
+def test_an_announcement_may_have_any_part_alone_but_required(announce):
+    assert faults("user", settings(announce=announce)) == []
 
 
 @pytest.mark.parametrize(

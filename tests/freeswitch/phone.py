@@ -4,6 +4,7 @@ A test plays the person at it: nothing is answered, rejected or ended by itself.
 """
 
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent import socket
@@ -11,7 +12,8 @@ from gevent.event import AsyncResult, Event
 from gevent.queue import Queue
 
 from tests.freeswitch import sip
-from tests.freeswitch.rtp import Stream
+from tests.freeswitch.rtp import RATE_HZ, Stream, linear
+from tests.freeswitch.sound import Channel
 
 #: Seconds that the switch may take to say something that a test waits for.
 PATIENCE_S = 10
@@ -209,6 +211,11 @@ class Call:
         self._renew("sendrecv")
         self._media.silent = False
         self.held_ms += (time.monotonic() - self._held_at) * 1000
+
+    def listen(self) -> Callable[[], Channel]:
+        """Keeps what is heard from now on; the result gives it."""
+        kept = self._media.kept = []
+        return lambda: Channel(linear(b"".join(kept)), RATE_HZ)
 
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard."""

@@ -26,13 +26,20 @@ def pcmu(samples: np.ndarray) -> bytes:
     return (~((samples < 0) << 7 | exponent << 4 | mantissa) & 255).astype(np.uint8).tobytes()
 
 
+def linear(coded: bytes) -> np.ndarray:
+    """The samples of μ-law (G.711)."""
+    inverted = ~np.frombuffer(coded, np.uint8).astype(np.int32) & 255
+    magnitude = (((inverted & 15) << 3) + 132 << (inverted >> 4 & 7)) - 132
+    return np.where(inverted & 128, -magnitude, magnitude).astype(np.int16)
+
+
 def tone(hz: int) -> bytes:
     """One second of a whole number of waves: it can be repeated without a seam."""
     return pcmu((8000 * np.sin(2 * np.pi * hz * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16))
 
 
 class Stream:
-    """Says `tone_hz` from `start` on, every 20 ms, and counts what it hears."""
+    """Says `tone_hz` from `start` on, every 20 ms, and counts what it hears; `kept`, where it is a list, gets it."""
 
     def __init__(self, tone_hz: int):
         self._tone = tone(tone_hz)
@@ -40,7 +47,7 @@ class Stream:
         self._heard, self._arrived, self._closed = 0, Event(), Event()
         self._listening = gevent.spawn(self._listen)
         self.remote: tuple[str, int] | None = None
-        self.silent = False
+        self.silent, self.kept = False, None
 
     def start(self, remote: tuple[str, int]):
         """Says to `remote` from now on; another call changes only where to."""
@@ -63,8 +70,10 @@ class Stream:
 
     def _listen(self):
         while True:
-            self._socket.recv(2048)
+            packet = self._socket.recv(2048)
             self._heard += 1
+            if self.kept is not None:
+                self.kept.append(packet[12:])
             self._arrived.set()
 
     def _speak(self):

@@ -155,7 +155,7 @@ def test_who_is_muted_is_silent_in_its_own_file_and_a_pause_is_cut_out_of_both(h
     found = house.recordings()
     row, (own,) = found["1001"]
     mute, pause = row["spans"]
-    assert (mute["kind"], mute["why"], pause["kind"]) == ("mask", "muted in the conference", "pause")
+    assert (mute["kind"], mute["by"], pause["kind"]) == ("mask", "mute", "pause")
     from_ms, to_ms = (mute[name] - row["started_ms"] for name in ("from_ms", "to_ms"))
     assert tones(own, EDGE_MS, from_ms - EDGE_MS) == tones(own, to_ms + EDGE_MS, to_ms + PART_MS - EDGE_MS) == {BOB}
     assert not own.samples[(from_ms + EDGE_MS) * 8:(to_ms - EDGE_MS) * 8].any()

@@ -104,6 +104,16 @@ def test_a_document_that_says_nothing_of_it_leaves_the_users_word(nothing):
     assert endpoint(user={"call_recording": ALL_ON}, device={"call_recording": nothing})["inbound", "onnet"].enabled
 
 
+def test_an_announcement_is_one_setting_and_an_empty_one_takes_it_back():
+    theirs = {"any": {"any": {"announce": {"file": "a.wav", "required": True}}}}
+    for said, found in (({"tone": "tone_stream://%(1,0,9)"}, {"tone": "tone_stream://%(1,0,9)"}), ({}, {}),
+                        (None, {"file": "a.wav", "required": True})):
+        ours = {"inbound": {"any": {"announce": said}}}
+        cell = endpoint(user={"call_recording": theirs}, device={"call_recording": ours})["inbound", "onnet"]
+        assert cell.settings["announce"] == found
+        assert cell.origin["announce"] == ("user" if said is None else "device")
+
+
 def test_nothing_said_is_every_default_and_not_recorded():
     for cell in (*endpoint().values(), *account_policy({}).values()):
         assert dict(cell.settings) == dict(DEFAULTS)

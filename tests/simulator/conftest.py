@@ -2,6 +2,7 @@
 
 import json
 import socket
+from urllib.parse import unquote
 
 import gevent
 import pytest
@@ -12,11 +13,13 @@ from kazoo_rec.simulator.simulator import Simulator
 
 
 class Client:
-    """One event socket connection; everything read is kept in `events`, `replies` and, to the byte, `raw`."""
+    """One event socket connection; everything read is kept in `events`, `replies` and, to the byte, `raw`; `heads` are
+    the headers that came before replies and notices. Without an address it talks on `sock`."""
 
-    def __init__(self, address, password="ClueCon"):
+    def __init__(self, address, password="ClueCon", sock=None):
         self.events, self.replies, self.notices, self.raw, self.ended = [], [], [], b"", False
-        self._socket = socket.create_connection(address)
+        self.heads = []
+        self._socket = sock or socket.create_connection(address)
         self._reader = gevent.spawn(self._read)
         if password is not None:
             assert self.ask(f"auth {password}") == "+OK accepted"
@@ -78,12 +81,35 @@ class Client:
         match headers["Content-Type"]:
             case "text/event-json":
                 self.events.append(json.loads(body))
+                return
+            case "text/event-plain":
+                lines = (line.split(": ", 1) for line in body.decode().splitlines() if line)
+                self.events.append({name: unquote(value) for name, value in lines})
+                return
             case "command/reply":
                 self.replies.append(headers["Reply-Text"])
             case "api/response":
                 self.replies.append(body.decode("utf-8", "surrogateescape"))
             case "text/disconnect-notice":
                 self.notices.append(body.decode())
+        self.heads.append(headers)
+
+
+class Controller:
+    """A program that `socket` dials: who calls is taken with `accept`."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def accept(self) -> Client:
+        """The next call's connection; the switch's clock need not move for it."""
+        with gevent.Timeout(5):
+            sock, _ = self._listener.accept()
+        return Client(None, None, sock)
+
+    def close(self):
+        self._listener.close()
 
 
 @pytest.fixture
@@ -105,10 +131,18 @@ def client(switch):
 
 
 @pytest.fixture
+def controller():
+    program = Controller()
+    yield program
+    program.close()
+
+
+@pytest.fixture
 def listener(client):
-    """A client that gets every event but API, which its own commands cause."""
+    """A client that gets every event but API, which its own commands cause, and those that are of interest to who
+    controls a leg."""
     client.ask("event json ALL")
-    client.ask("nixevent API")
+    client.ask("nixevent API CHANNEL_EXECUTE CHANNEL_STATE CHANNEL_UNPARK")
     return client
 
 

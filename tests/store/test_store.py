@@ -82,6 +82,25 @@ def test_finishing_adds_the_deliveries_once(store):
     assert len(store.deliveries.of("r1")) == 1
 
 
+def test_what_is_told_is_told_once_and_with_the_change_that_it_tells_of(store):
+    store.recordings.insert(row("r1"))
+    told = {**upload("r1"), "kind": "webhook.in-progress"}
+    for _ in range(2):
+        assert store.recordings.tell("r1", {"state": "recording"}, told).get() == 1
+    store.recordings.tell("r1", {"state": "failed"}, {**told, "kind": "webhook.failed"}).get()
+    late = {**told, "kind": "webhook.absent"}
+    assert store.recordings.tell("r1", {"state": "discarded"}, late, ("armed",)).get() == 0
+    assert store.recordings.get("r1")["state"] == "failed"
+    assert [one["kind"] for one in store.deliveries.of("r1")] == ["webhook.in-progress", "webhook.failed"]
+
+
+def test_a_change_of_which_nobody_can_be_told_is_not_made(store):
+    store.recordings.insert(row("r1"))
+    with pytest.raises(IntegrityError):
+        store.recordings.tell("r1", {"state": "recording"}, upload("r1", kind="webhook.failed", url=None)).get()
+    assert store.recordings.get("r1")["state"] == "armed"
+
+
 def test_what_is_due_comes_oldest_first_without_full_hosts_and_with_its_recording(store):
     for name, host, at in (("r1", "h1", 500), ("r2", "h2", 400), ("r3", "h1", 5000)):
         store.recordings.insert(row(name, state="stopped"))

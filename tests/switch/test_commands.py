@@ -44,12 +44,29 @@ def test_a_recording_is_controlled_by_its_path(action):
 def test_a_room_is_recorded_by_its_name_and_a_path(action):
     build = getattr(commands, f"room_{action}")
     assert build("3500-acme.example", PATH) == f"api conference 3500-acme.example recording {action} {PATH}"
-    for name in ("", "a b", "a\nb", "a@default", "a+1", "-a", ".a", "a" * 129, "list", "JSON_LIST", "help", None, 7):
+    for name in ("", "a b", "a\nb", "a@default", "a+1", "-a", ".a", "a" * 130, "list", "JSON_LIST", "help", None, 7):
         with pytest.raises(CommandRefused):
             build(name, PATH)
     for path in ("all", "{a=b}/a.wav", "/a b.wav"):
         with pytest.raises(CommandRefused):
             build("3500", path)
+
+
+def test_a_sound_is_played_to_one_leg_and_can_be_told_from_others():
+    for sound in ("ivr/consent.wav", "tone_stream://%(500,100,440,480)%(200,0,620)"):
+        assert commands.announce(LEG, sound, "0" * 32) == (
+            f"api uuid_broadcast {LEG} {{kazoo_rec_announce={'0' * 32}}}{sound} aleg")
+    assert commands.beep(LEG) == f"api uuid_displace {LEG} start tone_stream://%(200,0,1400) 0 mux"
+
+
+@pytest.mark.parametrize("sound", [
+    "", "/etc/passwd.wav", "../x.wav", "a/../x.wav", "a..wav", ".a.wav", "x.lua", "x.wav\n", "a b.wav", "a.wav both",
+    "{a=b}x.wav", "}x.wav", "${x}.wav", "shout://h/x.mp3", "playback::x.wav", "hangup!.wav", "%(200,0,1400)",
+    "tone_stream://%(200,0,1400);loops=-1", "tone_stream://%(200,0,1400)\n", "tone_stream://path=/etc/x", None,
+    "a/" * 127 + "a.wav"], ids=ascii)
+def test_nothing_else_is_a_sound(sound):
+    with pytest.raises(CommandRefused):
+        commands.announce(LEG, sound, "0" * 32)
 
 
 def test_the_rest_as_they_are_sent():
@@ -69,6 +86,10 @@ def test_the_rest_as_they_are_sent():
     assert commands.file_exists("/r/.") == "api file_exists /r/."
     assert commands.configuration("sofia.conf") == "api xml_locate configuration configuration name sofia.conf"
     assert commands.kill(LEG) == f"api uuid_kill {LEG}"
+    assert commands.set_aside(LEG, "socket_resume") == f"api uuid_setvar {LEG} socket_resume"
+    assert (commands.connect(), commands.myevents(), commands.resume_dialplan()) == (
+        "connect", "myevents json", "resume")
+    assert commands.hangup("USER_BUSY") == "sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY"
     assert commands.log_critical() == "log crit"
     assert commands.send_event("PRESENCE_OUT") == "sendevent PRESENCE_OUT"
     assert commands.unsubscribe(["N", "PRESENCE_OUT"]) == "nixevent N PRESENCE_OUT"
@@ -226,3 +247,91 @@ def test_no_other_command_takes_more_than_it_is_given(leg, path, ids, name):
     assert command is None or words_of(command) == ["api", "global_getvar", name]
     command = built(commands.subscribe, [name], [name])
     assert command is None or words_of(command) == ["event", "json", name, "CUSTOM", name]
+
+
+EXECUTION = "0123456789abcdef" * 2
+
+
+@given(st.builds(commands.Application, st.sampled_from(sorted(commands.APPLICATIONS)) | hostile, hostile),
+       st.just(EXECUTION) | hostile)
+def test_an_execution_is_lines_of_one_header_each(application, execution):
+    try:
+        command = commands.execute(*application, execution)
+    except CommandRefused:
+        return
+    first, *headers = command.split("\n")
+    assert first == "sendmsg" and "$" not in command and "\r" not in command and command.encode()
+    assert dict(header.split(": ", 1) for header in headers) == {
+        "call-command": "execute", "execute-app-name": application.name, "Event-UUID": execution,
+        **({"execute-app-arg": application.argument} if application.argument else {})}
+
+
+@pytest.mark.parametrize("cause", ["", "user_busy", "USER BUSY", "A\n", "A\n\napi shutdown", "17"])
+def test_a_cause_is_a_name_of_freeswitch_s(cause):
+    with pytest.raises(CommandRefused):
+        commands.hangup(cause)
+
+
+phone = st.builds(commands.User, st.just("1000") | hostile, st.just("acme.example") | hostile, limit_s, limit_s)
+number = st.builds(commands.Carrier, st.just("carrier") | hostile, st.just("+15550001001") | hostile, limit_s)
+
+
+@given(st.lists(phone | number, max_size=3), st.booleans())
+def test_a_dial_string_reads_back_as_whom_was_meant(called, in_turn):
+    try:
+        application = commands.bridge(called, in_turn=in_turn)
+    except CommandRefused:
+        return
+    text = application.argument.removeprefix("{ignore_early_media=true}")
+    legs = re.split(r"\||,(?=\[)", text)
+    assert len(legs) == len(called) and ("|" in text) == (in_turn and len(called) > 1)
+    for leg, one in zip(legs, called, strict=True):
+        options, place = re.fullmatch(r"\[([a-z_=0-9,]*)\]([^\[\]{},|<>$]*)", leg).groups()
+        options = pairs_of(f"{{{options}}}")
+        if isinstance(one, commands.User):
+            assert place == f"user/{one.name}@{one.domain}" and place.count("@") == 1 and place.count("/") == 1
+            assert options == {"leg_timeout": str(one.timeout_s), **(
+                {"leg_delay_start": str(one.delay_s)} if one.delay_s else {})}
+        else:
+            assert place == f"sofia/gateway/{one.gateway}/{one.number}" and place.count("/") == 3
+            assert options == {"leg_timeout": str(one.timeout_s)}
+
+
+@given(path, limit_s, hostile, hostile)
+def test_what_a_leg_executes_has_as_many_words_as_were_meant(path, limit_s, name, text):
+    for build, words in ((lambda: commands.record(path, limit_s), [path, str(limit_s), "200", "5"]),
+                         (lambda: commands.play_recording(path), [path]), (lambda: commands.play(name), [name]),
+                         (lambda: commands.wait(limit_s), [str(limit_s)]), (lambda: commands.forget(name), [name]),
+                         (lambda: commands.end_by(name), [f"playback_terminators={name or 'none'}"]),
+                         (lambda: commands.conference(name, text), [f"{name}@{text}"]),
+                         (lambda: commands.digits(2, limit_s, 2, name), [
+                             "1", "2", "1", str(limit_s), "#", name or "silence_stream://1", "silence_stream://1",
+                             "kazoo_rec_digits", ".+", "2"])):
+        try:
+            application = build()
+        except CommandRefused:
+            continue
+        assert words_of(application.argument) == words
+
+
+@given(hostile, hostile)
+def test_a_variable_reads_back_as_what_was_meant(name, value):
+    try:
+        application = commands.variable(name, value)
+    except CommandRefused:
+        return
+    assert application.argument.partition("=") == (name, "=", value) and application.argument.encode()
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and not set(value) & set("$\\\n\r")
+
+
+@given(hostile)
+def test_an_action_that_is_left_is_named_plainly_or_not_at_all(module):
+    name = commands.unhandled(module).argument.removeprefix("kazoo_rec_unhandled=")
+    assert name == "unknown" or (name == module and re.fullmatch(r"[A-Za-z0-9_]+", name))
+
+
+@pytest.mark.parametrize(("code", "reason"), [(200, ""), (399, ""), (700, ""), ("486", ""), (True, ""), (486, "a\r\nb"),
+                                              (486, "${x}"), (486, " "), (486, "x" * 65), (486, "a\n")])
+def test_a_response_ends_a_call_in_plain_words(code, reason):
+    with pytest.raises(CommandRefused):
+        commands.respond(code, reason)

@@ -67,6 +67,24 @@ def test_it_subscribes_says_it_is_up_and_hands_events_over_in_order(link, switch
         "sendevent PRESENCE_OUT", "nixevent PRESENCE_OUT", "api global_getvar core_uuid"]
 
 
+def test_what_is_listened_to_later_comes_too_and_behind_a_new_connection_as_well(link, switch, diary):
+    one = link(up=True)
+    one.listen(["DTMF"])
+    one.listen(["DTMF"])
+    assert switch.commands[6:] == ["event json N DTMF HEARTBEAT CUSTOM kazoo_rec::record_call"]
+    session = switch.session()
+    session.send(event("DTMF", N="pressed"), event("N", N="1"))
+    assert diary.next(2) == [("event", "pressed"), ("event", "1")]
+    session.close()
+    assert diary.next(2) == [("down", NotConnected), ("up", "core-1")]
+    assert switch.commands[7] == "event json N DTMF HEARTBEAT CUSTOM kazoo_rec::record_call"
+
+
+def test_without_a_connection_nothing_more_is_listened_to(dial, diary):
+    with pytest.raises(NotConnected):
+        Link(dial, ["N"], **diary.handlers()).listen(["DTMF"])
+
+
 def test_no_event_comes_before_it_is_up(link, switch, diary):
     asked = Flag()
     plain = switch.answer

@@ -1,0 +1,1 @@
+"""Callflows: what happens to a call, one action after another."""

@@ -1,0 +1,42 @@
+"""Takes part in a room of the account's, and has it recorded."""
+
+from kazoo_rec.callflow.flow import LEAVE, Flow
+from kazoo_rec.errors import KazooRecError, LegGone
+from kazoo_rec.switch import commands, replies
+
+#: Of conference.conf.xml.
+PROFILE = "default"
+
+#: `record` of the action, and what `calls.rooms.Rooms.record` calls it.
+_WHAT = {"all": "room", "participant": "members", "both": "both"}
+_NOT_SETTINGS = ("id", "moderator", "profile", "record", "skip_module")
+
+
+def run(flow: Flow, data):
+    """The room is `<account>-<id>`: no account gets into another's. Without an id, or without mod_conference, the
+    dialplan does it."""
+    if "id" not in data or not replies.exists(flow.session.ask(commands.module_exists("mod_conference"))):
+        return LEAVE
+    room = f"{flow.account_id}-{data['id']}"
+    application = commands.conference(room, data.get("profile", PROFILE), moderator=data.get("moderator", False))
+    if "record" in data:
+        _record(flow, room, data)
+    flow.say(f"conference: {data['id']}")
+    flow.answer()
+    flow.session.keep()
+    flow.session.execute(*application)
+    return "_"
+
+
+def _record(flow, room, data):
+    """The whole room, once, whoever comes first; or what this leg says; or both. A room that is not recorded is one to
+    talk in all the same."""
+    settings = {key: data[key] for key in data if key not in _NOT_SETTINGS}
+    flow.say(f"conference: records {data['record']}")
+    try:
+        flow.rooms.record(flow.account_id, room, _WHAT[data["record"]], settings, flow.who, uuid=flow.uuid)
+    except LegGone:
+        raise
+    except KazooRecError as refused:
+        flow.say(f"conference: not recorded: {refused}")
+        flow.log.warning("a conference is not recorded", room=room, reason=str(refused))

@@ -1,0 +1,110 @@
+"""Where the dialplan's `socket 127.0.0.1:8084 async full` arrives: one greenlet a call."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import gevent
+import structlog
+from gevent.lock import BoundedSemaphore
+from gevent.server import StreamServer
+
+from kazoo_rec.callflow import runner
+from kazoo_rec.callflow.flow import Flow, called_number
+from kazoo_rec.documents.directory import Directory
+from kazoo_rec.errors import LegGone, SwitchError
+from kazoo_rec.switch.session import Session
+
+#: Connections that have not told yet whose call they are; the next are closed, and their dialplans go on.
+MOST_STRANGERS = 256
+#: Connections that the kernel keeps for us meanwhile.
+BACKLOG = 256
+#: The event of a new leg and its socket come on two connections: so long may the event be behind.
+KNOWN_WITHIN_S, LOOK_EVERY_S = 1.0, 0.02
+
+log = structlog.get_logger()
+
+
+class Owner(NamedTuple):
+    """Whose a leg is (None: nobody's that is known), and the `calls.control.Control` and `calls.rooms.Rooms` of its
+    switch."""
+
+    account_id: str | None
+    control: object
+    rooms: object
+
+
+class Server:
+    """Runs callflows. However a session ends, and whatever fails, the leg's dialplan goes on.
+
+    Parameters:
+      host, port: where it listens; port 0 is any.
+      whose: `whose(uuid)` is the leg's Owner, None for a leg not heard of.
+      directory: the documents as they are now.
+    """
+
+    def __init__(self, host: str, port: int, whose: Callable[[str], Owner | None], directory: Callable[[], Directory]):
+        self._whose, self._directory = whose, directory
+        self._strangers = BoundedSemaphore(MOST_STRANGERS)
+        self._server = StreamServer((host, port), self._serve, backlog=BACKLOG)
+        self._sessions: set[Session] = set()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._server.address[:2]
+
+    def __len__(self):
+        """Calls that are in a flow."""
+        return len(self._sessions)
+
+    def start(self):
+        """Raises OSError where it cannot listen."""
+        self._server.start()
+
+    def stop(self):
+        """Calls go on without us."""
+        self._server.stop(timeout=0)
+        for session in list(self._sessions):
+            session.close()
+
+    def _serve(self, sock, _address):
+        session = Session(sock)
+        self._sessions.add(session)
+        try:
+            flow = self._flow(session)
+            if flow is not None:
+                runner.run(flow)
+        except LegGone:
+            pass  # as every call ends
+        except SwitchError as broken:
+            log.warning("a call is left to its dialplan", reason=str(broken))
+        finally:
+            self._sessions.discard(session)
+            session.close()
+
+    def _flow(self, session) -> Flow | None:
+        if not self._strangers.acquire(blocking=False):
+            log.warning("too many calls come at once: one is left to its dialplan", most=MOST_STRANGERS)
+            return None
+        try:
+            channel = session.connect()
+        finally:
+            self._strangers.release()
+        say = log.bind(call_id=channel.uuid[:64])
+        owner = self._known(channel.uuid)
+        if owner is None or owner.account_id is None:
+            say.warning("a call is left to its dialplan: it is no account's that is known")
+            return None
+        account_id, directory = owner.account_id, self._directory()
+        found = directory.callflows(account_id).match(called_number(channel))
+        if found is None:
+            say.info("a call is left to its dialplan: its number has no callflow", account=account_id)
+            return None
+        return Flow(session, channel, owner, directory, *found,
+                    lambda step: say.debug("callflow", step=step), say.bind(account=account_id))
+
+    def _known(self, uuid):
+        with gevent.Timeout(KNOWN_WITHIN_S, False):
+            while (found := self._whose(uuid)) is None:
+                gevent.sleep(LOOK_EVERY_S)
+            return found
+        return None

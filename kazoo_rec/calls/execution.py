@@ -1,0 +1,99 @@
+"""Orders about recordings of a leg, carried out while who gave them waits for the switch to obey."""
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+
+import gevent
+from gevent.lock import Semaphore
+
+from kazoo_rec.calls.leg import Leg
+from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
+from kazoo_rec.calls.recording import Past, Recording
+from kazoo_rec.errors import CommandFailed, CommandTimeout, WrongState
+from kazoo_rec.switch import commands
+
+#: What an order does to a recording: the kind of its span, and the command.
+SILENCES = {"mask": ("mask", commands.mask), "pause": ("pause", commands.pause)}
+ENDS_SILENCE = {"unmask": ("mask", commands.unmask), "resume": ("pause", commands.resume)}
+
+#: Seconds within which a recording ends after the switch has said that it will.
+EVENT_WITHIN_S = 2.0
+
+
+class Execution:
+    """Each method raises WrongState where the switch refuses, CommandTimeout or NotConnected where it is not known what
+    it did. A mask or pause is in the row before the switch is told of it, and its end after."""
+
+    def __init__(self, recorder, send, files, epoch_ms, now_at):
+        self._recorder, self._send, self._files = recorder, send, files
+        self._epoch_ms, self._now_at = epoch_ms, now_at
+
+    def begin(self, leg: Leg, plan: Past, account_id: str) -> Recording:
+        """One more recording of `leg`: armed where it rings, else begun, unless it waits for a bridge or for its
+        silence to end."""
+        before = len(leg.recordings)
+        self._recorder.want(leg, [(plan, account_id, None, True)], leg.identity.network, self._now_at())
+        recording = leg.recordings[before]
+        observed = recording.id not in self._recorder and not recording.ended.is_set()
+        if observed or leg.answered_ms is None or recording.silenced or recording.awaits_bridge:
+            return recording
+        if not recording.begun.wait(COMMAND_WITHIN_S):
+            raise CommandTimeout("the recording has not begun yet")
+        if recording.ended.is_set():
+            raise WrongState("the recording did not begin", recording.reason or "")
+        return recording
+
+    def stop(self, leg: Leg, recordings: Iterable[Recording], why: str):
+        """`why` is for those that had not begun."""
+        for one in recordings:
+            if not one.running:
+                if leg.answered_ms is None:
+                    self._send(commands.disarm(leg.uuid, [one.id]), COMMAND_WITHIN_S)
+                self._recorder.call_off(one, why, self._now_at())
+                continue
+            self._tell(one, commands.stop)
+            if not one.ended.wait(EVENT_WITHIN_S):
+                raise CommandTimeout("the recording has not ended yet")
+
+    def silence(self, recordings: Iterable[Recording], action: str, by: str | None = None):
+        """`by` as `Recording.silence` has it."""
+        kind, command = SILENCES[action]
+        changed = [one for one in recordings if self._recorder.silence(one, kind, by)]
+        with gevent.Timeout(ROW_WITHIN_S, False):
+            for one in changed:
+                one.row.wait()
+        for one in recordings:
+            try:
+                self._tell(one, command)
+            except WrongState:
+                if one in changed:
+                    self._recorder.unsilence(one, kind, 0)  # a span of no length
+                raise
+
+    def end_silence(self, recordings: Iterable[Recording], action: str):
+        kind, command = ENDS_SILENCE[action]
+        for one in recordings:
+            until_ms = self._epoch_ms()
+            self._tell(one, command)
+            self._recorder.unsilence(one, kind, until_ms)
+
+    def _tell(self, recording, command):
+        """Every file that is being written of it, should it be two."""
+        for path in list(recording.running):
+            try:
+                self._send(command(recording.leg.uuid, self._files.on_switch(path)), COMMAND_WITHIN_S)
+            except CommandFailed as refused:
+                if path in recording.running and not recording.ended.is_set():
+                    raise WrongState("the switch refused", refused.reply.strip()) from refused
+
+
+@contextmanager
+def one_at_a_time(leg: Leg):
+    """Who orders about a leg waits for who did before."""
+    leg.ordered = leg.ordered or Semaphore()
+    if not leg.ordered.acquire(timeout=COMMAND_WITHIN_S):
+        raise CommandTimeout("an order of before is still on its way")
+    try:
+        yield
+    finally:
+        leg.ordered.release()

@@ -1,0 +1,251 @@
+"""Recordings that actions begin, end and silence; what rules and people began is none of theirs."""
+
+import re
+
+import gevent
+import pytest
+
+from kazoo_rec.calls.control import Control
+from kazoo_rec.documents.schema import check, keys
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
+
+from .fakes import ROOT
+from .flows import Flows
+from .test_recovery import Site
+
+#: Every key of the action's table, with what it becomes.
+SAID = {"format": "wav", "label": "sales", "media_name": "monday", "method": "post", "record_min_sec": 3,
+        "record_on_answer": True, "record_on_bridge": True, "record_sample_rate": 16000, "time_limit": 600,
+        "url": "https://files.example/a", "channels": "dual", "track": "inbound", "should_follow_transfer": False}
+
+
+@pytest.mark.parametrize(("key", "value"), SAID.items(), ids=SAID)
+def test_each_key_of_the_action_is_in_the_row_with_who_said_it(key, value):
+    data, faults = check("record_call", {"action": "start", key: value})
+    one = Flows().talks()
+    one.begin(**data)
+    assert not faults and one.row()["settings"][key] == value and one.row()["settings_from"][key] == "callflow"
+
+
+def test_what_the_action_does_not_say_is_kazoos_default():
+    one = Flows().talks()
+    one.begin()
+    said, origin = one.row()["settings"], one.row()["settings_from"]
+    assert (said["format"], said["method"], said["time_limit"], said["should_follow_transfer"]) == (
+        "mp3", "put", 3600, True)
+    assert said["url"] is None and set(origin.values()) == {"default"}
+    assert keys("record_call") - {"action", "skip_module", "origin"} == SAID.keys()
+
+
+def test_a_leg_that_talks_is_recorded_from_now_on_under_the_label():
+    one = Flows().talks()
+    told = one.begin(label="sales", time_limit=600)
+    row = one.row()
+    assert (told["id"], told["state"], told["rule"]) == (row["id"], "recording", "callflow") == (
+        row["id"], row["state"], row["rule"])
+    assert (row["origin"], row["label"], row["leg"], row["account_id"]) == ("callflow : sales", "sales", "A", "acme")
+    assert row["reason"] == "Callflow main had it recorded."
+    assert re.search(r"uuid_record a start /rec/acme/\d+/\S+\.wav 601 ", one.switch.of(" start ")[0])
+
+
+@pytest.mark.parametrize("settings", [{}, {"record_on_answer": True}, {"record_on_bridge": True}])
+def test_a_leg_that_rings_is_armed_and_nothing_is_started(settings):
+    one = Flows().phone_calls("a", "1000")
+    told = one.begin(**settings)
+    assert told["state"] == "armed" and list(one.armed("a")) == [told["id"]] and not one.switch.of("uuid_record")
+    bridged = "RECORD_BRIDGE_REQ=true" in one.switch.of("uuid_setvar_multi")[0]
+    assert bridged == ("record_on_bridge" in settings)
+    one.answer("a")
+    assert one.row()["state"] == "recording"
+
+
+def test_several_recordings_of_a_leg_have_each_their_own_file_and_url():
+    one = Flows().talks()
+    ids = [one.begin(url=f"https://files.example/{number}")["id"] for number in range(3)]
+    rows = [one.rows.by_id[id] for id in ids]
+    assert len({row["master"] for row in rows}) == 3
+    assert [row["settings"]["url"][-1] for row in rows] == ["0", "1", "2"]
+    one.end(ids=[ids[1]])
+    assert one.states() == ["recording", "stopped", "recording"]
+
+
+def test_stop_is_for_what_the_flow_began_or_the_label_names_and_nothing_else():
+    one = Flows(records=True).talks()
+    mine, other = one.begin()["id"], one.begin(label="qa")["id"]
+    assert one.end() == [] == one.end(label="nobody's") == one.end(ids=[one.row("account.inbound")["id"]])
+    assert one.end(ids=[mine], account="globex") == []
+    assert [told["id"] for told in one.end(label="qa")] == [other]
+    assert [told["id"] for told in one.end(ids=[mine])] == [mine]
+    assert one.states("callflow") == ["stopped", "stopped"] and one.row("account.inbound")["state"] == "recording"
+    assert one.end(ids=[mine, other]) == []
+
+
+def test_a_label_that_says_nothing_names_nothing():
+    one = Flows().talks()
+    one.begin()
+    assert one.end(label="") == [] == one.end(label=None)
+    assert one.row()["origin"] == "callflow"
+
+
+def test_stop_before_the_answer_disarms_it():
+    one = Flows().phone_calls("a", "1000")
+    (told,) = one.end(ids=[one.begin()["id"]])
+    assert told["state"] == "discarded" and not one.armed("a")
+    assert one.row()["state_reason"] == "Callflow main stopped it before it began"
+
+
+@pytest.mark.parametrize(("begin", "end", "state"), [("mask", "unmask", "recording"), ("pause", "resume", "paused")])
+def test_an_action_silences_what_the_flow_began_and_rules_go_on_hearing(begin, end, state):
+    one = Flows(records=True).talks().after(1000)
+    mine = one.begin()["id"]
+    one.change(begin, ids=[mine])
+    row = one.row("callflow")
+    assert row["state"] == state and row["spans"] == [
+        {"kind": begin, "from_ms": one.epoch_ms, "to_ms": None, "by": "callflow"}]
+    assert [command.split()[4] for command in one.switch.of(f" {begin} ")] == [f"{ROOT}/{row['master']}"]
+    one.after(2000).change(end, ids=[mine])
+    (span,) = one.row("callflow")["spans"]
+    assert span["to_ms"] - span["from_ms"] == 2000 and one.row("callflow")["state"] == "recording"
+    assert one.row("account.inbound")["spans"] == []
+    assert one.change(begin, label="nobody's") == []
+
+
+def test_what_is_masked_before_it_begins_is_masked_as_it_begins():
+    one = Flows().phone_calls("a", "1000")
+    one.begin(label="x")
+    assert [told["masked"] for told in one.change("mask", label="x")] == [True] and not one.switch.of(" mask ")
+    one.answer("a")
+    assert len(one.switch.of(f" mask {ROOT}/{one.row()['master']}")) == 1
+
+
+def test_what_a_rule_begins_while_a_flow_is_masked_is_not_masked():
+    one = Flows().talks()
+    one.change("mask", ids=[one.begin()["id"]])
+    assert one.begin()["masked"] is False
+    one.control.order("acme", "a", "start", {}, "token t")
+    assert one.row("api")["spans"] == []
+
+
+def test_what_a_flow_begins_while_people_have_the_leg_masked_is_masked_until_they_unmask_it():
+    one = Flows(records=True).talks()
+    one.control.order("acme", "a", "mask", {}, "token t")
+    told = one.begin()
+    assert told["masked"] and told["state"] == "armed" and not one.switch.of(" start ")
+    one.change("unmask", ids=[told["id"]])
+    assert one.row("callflow")["spans"][0]["to_ms"] is None
+    one.switch.replies = {"uuid_buglist": "<media-bugs>\n</media-bugs>\n"}
+    one.control.order("acme", "a", "unmask", {}, "token t")
+    one.after(250)
+    assert one.row("callflow")["state"] == "recording"
+
+
+def test_people_take_a_mask_of_a_flow_over():
+    one = Flows().talks()
+    mine = one.begin()["id"]
+    one.change("mask", ids=[mine])
+    one.control.order("acme", "a", "mask", {}, "token t")
+    one.change("unmask", ids=[mine])
+    assert one.row()["spans"][0]["to_ms"] is None and not one.switch.of(" unmask ")
+    one.control.order("acme", "a", "unmask", {}, "token t")
+    assert one.row()["spans"][0]["to_ms"] is not None
+
+
+def test_an_order_to_record_is_not_met_by_what_a_flow_records():
+    one = Flows().talks()
+    one.begin()
+    one.control.order("acme", "a", "start", {}, "token t")
+    assert one.states() == ["recording", "recording"]
+    one.control.order("acme", "a", "stop", {}, "token t")
+    assert one.states() == ["stopped", "stopped"]
+
+
+def test_a_flow_does_not_keep_a_rule_from_recording():
+    one = Flows(records=True).phone_calls("a", "1000")
+    one.begin()
+    one.rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
+    assert one.recordings() == {("callflow", "a"): "recording", ("account.inbound", "a"): "recording"}
+
+
+def test_a_leg_that_is_heard_of_a_moment_later_is_waited_for():
+    one = Flows()
+    begun = gevent.spawn(one.begin)
+    gevent.idle()
+    one.phone_calls("a", "1000")
+    assert begun.get(timeout=5)["state"] == "armed"
+
+
+def test_a_leg_that_is_not_there_is_a_wrong_state_and_one_that_may_be_is_not(monkeypatch):
+    monkeypatch.setattr("kazoo_rec.calls.actions.LEG_WITHIN_S", 0)
+    one = Flows()
+    with pytest.raises(WrongState, match="no such leg"):
+        one.begin()
+    one.knows_all = False
+    with pytest.raises(NotConnected):
+        one.end(label="x")
+    one.create("l", name="loopback/x-a")
+    with pytest.raises(WrongState, match="loopback"):
+        one.change("mask", uuid="l")
+    assert not one.rows.by_id
+
+
+def test_a_leg_without_media_is_a_wrong_state():
+    one = Flows().talks()
+    one.tracker.leg("a").bypassed = True
+    with pytest.raises(WrongState, match="no media"):
+        one.begin()
+    assert not one.rows.by_id
+
+
+@pytest.mark.parametrize(("reply", "raised"), [(CommandFailed("refused", "-ERR Cannot record session!"), WrongState),
+                                               (CommandTimeout("no reply"), CommandTimeout)])
+def test_what_the_switch_did_not_do_is_told(monkeypatch, reply, raised):
+    monkeypatch.setattr("kazoo_rec.calls.execution.COMMAND_WITHIN_S", 0.01)
+    one = Flows().talks()
+    one.switch.replies = {" start ": reply}
+    with pytest.raises(raised):
+        one.begin()
+
+
+def test_one_that_a_transfer_takes_along_is_the_flows_all_the_same_when_it_goes_on():
+    one = Flows().talks().after(1000)
+    mine = one.begin()["id"]
+    one.event("MEDIA_BUG_START", "b", **{"Media-Bug-Target": f"{ROOT}/{one.row()['master']}"}).after(250)
+    assert one.states() == ["stopped", "recording"]
+    (told,) = one.end(ids=[mine])
+    assert told["id"] != mine and one.states() == ["stopped", "stopped"]
+
+
+def test_text_that_no_database_takes_becomes_text():
+    one = Flows().talks()
+    one.begin(label="a\udcff", media_name="b\udcff")
+    assert one.row()["origin"] == "callflow : a?" and one.row()["settings"]["media_name"] == "b?"
+
+
+@pytest.mark.parametrize("rule", ["callflow", "event"])
+def test_an_engine_after_this_one_has_them_go_on(monkeypatch, rule):
+    one = Flows(records=True).talks()
+    masked, plain = one.begin(rule=rule, label="x", should_follow_transfer=False)["id"], one.begin(rule=rule)["id"]
+    one.change("mask", label="x")
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
+        "account": {"any": {"any": {"enabled": True}}}}})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.running = {"a": [f"{ROOT}/{row['master']}" for row in one.rows.by_id.values()]}
+    site.sweep()
+    assert one.states() == ["recording"] * 3 and not site.scene.switch.of("uuid_record")
+    control = Control(site.scene.tracker, site.recorder, site.answer, site.files, lambda: site.scene.epoch_ms,
+                      lambda: site.scene.now, lambda: True)
+    (told,) = control.change("acme", "a", "unmask", label="x", who="The dialplan")
+    assert told["id"] == masked and one.rows.by_id[masked]["spans"][0]["to_ms"] is not None
+    site.scene.hang_up("a")
+    assert one.states() == ["stopped"] * 3 and one.rows.by_id[plain]["rule"] == rule
+
+
+def test_of_one_that_was_armed_before_a_restart_there_is_still_one(monkeypatch):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin()["id"]
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
+             **{f"execute_on_answer_{id}": "record_session"}).sweep()
+    assert one.states() == ["armed"] and id in site.recorder
