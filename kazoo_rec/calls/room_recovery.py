@@ -5,6 +5,9 @@ from kazoo_rec.calls.room_recorder import bare, began_ms
 from kazoo_rec.errors import CommandFailed
 from kazoo_rec.switch import commands, replies
 
+#: In the reply of a switch without mod_conference (mod_event_socket.c, api_exec).
+NO_CONFERENCES = "Command not found"
+
 #: Seconds for the list of all rooms: 1 KB a member.
 LIST_WITHIN_S = 30.0
 
@@ -32,13 +35,18 @@ class RoomRecovery:
         self._rows, self._files, self._epoch_ms, self._now_at = rows, files, epoch_ms, now_at
 
     def sweep(self, send):
-        """`send(command, timeout_s)` asks the switch. What changes while it answers is not taken for what it missed."""
+        """`send(command, timeout_s)` asks the switch. What changes while it answers is not taken for what was missed.
+
+        Raises what `send` raises: a room that is not listed is believed to have ended, and its rows are closed.
+        """
         known = self._attendance.rooms()
         members = {room: set(room.members) for room in known.values()}
         running = {one for room in known.values() for one in room.recordings if is_live(one) and one.running}
         try:
             listed = replies.rooms(send(commands.rooms(), LIST_WITHIN_S))
-        except CommandFailed:  # a switch without mod_conference
+        except CommandFailed as refused:
+            if NO_CONFERENCES not in refused.reply:
+                raise
             listed = []
         open_rows = [row for row in self._rows.open(self._node) if row["rule"] == RULE] if listed else []
         for found in listed:

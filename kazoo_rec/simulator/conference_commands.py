@@ -8,6 +8,8 @@ def conference(switch, arguments):
     if not words:
         return ""
     room, order, rest = switch.rooms.get(words[0]), "".join(words[1:2]).lower(), words[2:]
+    if room is None and words[0].lower() == "json_list":
+        return _listed(switch.rooms.values())
     if room is None:
         return f"-ERR Conference {words[0]} not found\n"
     if order in _OF_MEMBERS:
@@ -96,19 +98,27 @@ def _list(room, _):
 
 
 def _json_list(room, _):
+    return _listed([room])
+
+
+def _listed(rooms):
+    return _printed([_room(room) for room in rooms], 0) + "\n"
+
+
+def _room(room):
     now_s, epoch = room.clock.epoch_us() // 1_000_000, room.clock.epoch
     off = dict.fromkeys(("locked", "destruct", "wait_mod", "audio_always"), False)
     on = dict.fromkeys(("running", "answered", "enforce_min"), True)
     recordings = [{"type": "recording_node", "record_path": each.path, "join_time": each.begun_s}
                   for each in room.recordings.values()]
-    return _printed([{
+    return {
         "conference_name": room.name, "member_count": len(room.members), "ghost_count": 0, "rate": 8000,
         "run_time": now_s - int(epoch + room.created), "conference_uuid": room.uuid, "canvas_count": 0, "max_bw_in": 0,
         "force_bw_in": 0, "video_floor_packets": 0, **off, **on, "bridge_to": False, "dynamic": True,
         "exit_sound": True, "enter_sound": True, **({"recording": True} if recordings else {}), "video_bridge": False,
         "video_floor_only": False, "video_rfc4579": False, "variables": {},
         "members": [*recordings, *(_as_json(member, now_s - int(epoch + member.joined))
-                                   for member in _latest_first(room))]}], 0) + "\n"
+                                   for member in _latest_first(room))]}
 
 
 def _as_json(member, since_s):

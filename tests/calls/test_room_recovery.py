@@ -182,3 +182,11 @@ def test_a_switch_without_conferences_has_no_rooms(hall):
 
     hall.rooms.sweep(refuse)
     assert hall.change("pause") is None
+
+
+def test_a_list_that_the_switch_refuses_ends_nothing(hall):
+    hall.comes("alice").record()
+    hall.switch.replies = {"json_list": CommandFailed("the switch refused", "-ERR something else\n")}
+    with pytest.raises(CommandFailed):
+        hall.sweep()
+    assert [row["state"] for row in hall.rows.by_id.values()] == ["recording"]
