@@ -98,6 +98,10 @@ def _examined(row, master, recordings_dir):
                 "duration_ms": duration_ms}
     short, gap = _short(duration_ms, row["expected_ms"]), missed(row["spans"])
     reasons = [gap, f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
+    if found.channels == 2 and settings["track"] != "both":
+        # What the other side said was not to be recorded: of the switch's two channels one is kept.
+        encode.to_wav(found, master, settings["channels"], settings["track"])
+        found = wav.probe(master)
     file = _deliverable(row["id"], found, settings)
     with open(file, "rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

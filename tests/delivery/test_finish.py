@@ -37,7 +37,7 @@ def finished(tmp_path, pool):
     ({"format": "mp3", "channels": "dual"}, "{id}.mp3", "audio/mpeg", [{SAID}, {HEARD}]),
     ({"format": "mp3", "channels": "dual", "track": "inbound"}, "{id}.mp3", "audio/mpeg", [{SAID}]),
     ({"format": "wav"}, "{id}.mono.wav", "audio/wav", [{SAID, HEARD}]),
-    ({"format": "wav", "track": "outbound"}, "{id}.mono.wav", "audio/wav", [{HEARD}]),
+    ({"format": "wav", "track": "outbound"}, "{id}.wav", "audio/wav", [{HEARD}]),
     ({"format": "wav", "channels": "dual"}, "{id}.wav", "audio/wav", [{SAID}, {HEARD}]),
 ])
 def test_the_file_to_deliver_is_what_the_settings_say(finished, tmp_path, settings, file, content_type, channels):

@@ -64,6 +64,21 @@ def test_inbound_is_what_the_recorded_leg_says_whoever_called(tmp_path, pool, le
     assert [tones(channel, rate) for channel in samples.T] == expected
 
 
+@pytest.mark.parametrize(("track", "expected"), [("inbound", SAYS), ("outbound", HEARS), ("both", TWO)])
+@pytest.mark.parametrize("form", ["mp3", "wav"])
+def test_of_a_side_that_was_not_to_be_recorded_nothing_is_kept(tmp_path, pool, form, track, expected):
+    cell = account_policy(document(track, "dual", form))["inbound", "offnet"]
+    row = delivered(tmp_path, pool, dict(cell.settings))
+    for file in tmp_path.rglob("*.wav"):
+        samples, rate = soundfile.read(file, always_2d=True)
+        assert [tones(channel, rate) for channel in samples.T] == expected
+    assert finish(row, Store(row), tmp_path, pool, Clock().now_ms, DeliverySettings()) is None
+    again = Store({**row, "state": "stopped"})  # as after a kill before the row was written
+    finish(dict(again.rows[RECORDING_ID]), again, tmp_path, pool, Clock().now_ms, DeliverySettings())
+    assert {name: again.rows[RECORDING_ID][name] for name in ("file", "sha256", "channels")} == {
+        name: row[name] for name in ("file", "sha256", "channels")}
+
+
 def delivered(tmp_path, pool, settings, **columns):
     store = Store(stopped_row(settings=settings, **columns))
     write_talk(tmp_path / store.rows[RECORDING_ID]["master"], 1.0)
