@@ -167,11 +167,24 @@ def test_who_cannot_be_told_to_play_is_told_later():
     one.deaf = NotConnected("gone")
     one.ivr()
     assert not one.switch.of("uuid_broadcast")
+    for _ in range(5):
+        one.after(1000)
+    assert one.row()["state"] == "armed"
     one.deaf = None
-    one.after(500)
-    assert not one.switch.of("uuid_broadcast")
-    one.after(500).hears("a")
+    one.after(1000).hears("a")
     assert len(one.switch.of("uuid_record a start")) == 1
+
+
+def test_who_cannot_be_listened_to_is_listened_to_later():
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {"account": {"any": {"any": {
+        "enabled": True, "announce": {"opt_out_digit": "9"}}}}}})])
+    one.deaf = NotConnected("gone")
+    one.phone_calls("a", "1000").answer("a").after(50)
+    one.deaf = None
+    one.after(1000)
+    assert "DTMF" in one.listened and not one.switch.of("uuid_broadcast")
+    one.event("DTMF", "a", **{"DTMF-Digit": "9"})
+    assert len(one.switch.of("uuid_record a stop")) == 1
 
 
 def test_what_may_have_been_missed_is_played_again():
