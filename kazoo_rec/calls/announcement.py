@@ -13,7 +13,7 @@ import structlog
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S
-from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
 from kazoo_rec.switch import commands
 
 #: What has to be heard of where something is announced, or may be declined.
@@ -167,8 +167,11 @@ class Announcer:
         return hearing
 
     def _do(self, leg, hearing, sound, now_at):
+        if not self._prepare():
+            hearing.attempts -= 1
+            hearing.again(now_at + RETRY_MS, "")
+            return
         try:
-            self._listen(EVENTS)
             self._send(commands.announce(leg.uuid, sound, hearing.id), COMMAND_WITHIN_S)
         except CommandRefused as refused:
             hearing.fault = str(refused)
@@ -182,14 +185,16 @@ class Announcer:
             log.warning("the switch did not hear a command", call_id=leg.uuid, reason=str(unheard))
             hearing.again(now_at + RETRY_MS, "the switch did not answer")
 
-    def _prepare(self):
-        """Who may decline is listened to, if not now, then later; and no sound has to wait for that."""
+    def _prepare(self) -> bool:
+        """Whether EVENTS are listened to. If not now, then later; with the first recording that needs it, so that no
+        sound has to wait for that."""
         try:
             self._listen(EVENTS)
             self._deaf = False
-        except (CommandFailed, CommandTimeout, NotConnected) as unheard:
+        except SwitchError as unheard:
             self._deaf = True
-            log.warning("the switch was not asked for digits", reason=str(unheard))
+            log.warning("the switch was not asked for playbacks and digits", reason=str(unheard))
+        return not self._deaf
 
 
 def _sound(recording):
