@@ -14,6 +14,10 @@ from kazoo_rec.simulator.script import Script
 
 VERSION = "1.10.12-release"
 
+#: What is here of each.
+_MODULES = {"mod_conference", "mod_dialplan_xml", "mod_dptools", "mod_event_socket", "mod_loopback", "mod_sndfile",
+            "mod_sofia", "mod_tone_stream"}
+
 
 def execute(switch, line: str) -> str:
     """The reply to a command line; a command without an output answers `-ERR no reply`."""
@@ -37,6 +41,10 @@ def _status(switch, _):
 
 def _version(switch, _):
     return f"FreeSWITCH Version {VERSION}~64bit ( 64bit)\n"
+
+
+def _module_exists(switch, name):
+    return "true" if name in _MODULES else "false"
 
 
 def _uptime(switch, arguments):
@@ -149,7 +157,7 @@ def _sofia(switch, arguments):
 
 
 _COMMANDS = {
-    "status": _status, "version": _version, "uptime": _uptime, "hostname": _hostname, "global_getvar": _global_getvar,
-    "create_uuid": _create_uuid, "show": _show, "originate": _originate, "sofia": _sofia,
-    "conference": conference, **CHANNEL_COMMANDS,
+    "status": _status, "version": _version, "uptime": _uptime, "module_exists": _module_exists, "hostname": _hostname,
+    "global_getvar": _global_getvar, "create_uuid": _create_uuid, "show": _show, "originate": _originate,
+    "sofia": _sofia, "conference": conference, **CHANNEL_COMMANDS,
 }
