@@ -65,8 +65,7 @@ def _connect(host, port, found):
 
 
 def _park(leg, link):
-    if (yield link.began, _PATIENCE_S) is None:
-        link.close()
+    yield link.began
     yield _LOOKS_S
     leg.publish("CHANNEL_PARK")
     leg.is_parked = True
@@ -99,10 +98,12 @@ class Link(Connection):
         self._leg, self.is_async, self._is_full = leg, is_async, is_full
         self.began, self.ended, self.told = Mailbox(), Mailbox(), Mailbox()
         self.is_over = self.diverts = self._is_mine = self._is_alone = False
-        self._linger_s, self._holds_back = None, False
+        self._linger_s, self._holds_back, self._has_spoken = None, False, False
+        leg.clock.after(_PATIENCE_S, lambda: self._has_spoken or self._end())
 
     def run(self):
         while not self.is_over and (command := self._read()) is not None:
+            self._has_spoken = True
             self._switch.wait_while_stalled()
             self._release()
             goes_on = self._obey(*command)
