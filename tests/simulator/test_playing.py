@@ -86,3 +86,21 @@ def test_an_unanswered_leg_gets_early_media_to_be_played_something(switch, liste
     clock.advance(1)
     names = [event["Event-Name"] for event in listener.heard()]
     assert names.index("CHANNEL_PROGRESS_MEDIA") < names.index("PLAYBACK_START") and "CHANNEL_ANSWER" not in names
+
+
+def test_a_broadcast_is_played_in_the_midst_of_a_talk_to_whom_it_names(switch, listener, talk, clock):
+    caller, called = talk.legs
+    for whom, heard_by in (("aleg", [caller]), ("bleg", [called]), ("both", [called, caller])):
+        assert switch.api(f"uuid_broadcast {caller.uuid} silence_stream://300 {whom}") == "+OK Message sent\n"
+        clock.advance(0.5)
+        started = [event["Unique-ID"] for event in listener.heard("PLAYBACK_START")]
+        assert sorted(started) == sorted(leg.uuid for leg in heard_by)
+        listener.events.clear()
+    assert caller.partner is called and not caller.cause
+    assert switch.api("uuid_broadcast nobody silence_stream://300") == "-ERR invalid uuid\n"
+
+
+def test_a_broadcast_may_be_any_application(switch, talk, clock):
+    switch.api(f"uuid_broadcast {talk.legs[0].uuid} set::a=b")
+    clock.advance(0.1)
+    assert talk.legs[0].variables["a"] == "b"
