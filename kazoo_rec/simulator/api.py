@@ -153,8 +153,10 @@ def _uuid_transfer(switch, arguments):
         return "-ERR No such channel!\n"
     other = words[0].lower() == "-bleg" and bool(words.pop(0))
     number, context = words[0], words[2] if len(words) > 2 else leg.profile.context
-    if other and leg.partner is not None:
-        switch.clock.after(FRAME_S, lambda: transfer(leg, number))
+    if leg.partner is not None and (other or leg.process is None):
+        # Of two legs the one that goes on is the other's partner.
+        leaving = leg if other else leg.partner
+        switch.clock.after(FRAME_S, lambda: transfer(leaving, number))
     else:
         divert(leg, number, context)
     return "+OK\n"

@@ -275,6 +275,7 @@ class Leg:
         if self.process is not None:
             self.process.interrupt()
         else:
+            self.orders.hang_up()
             self.finish()
         if self.twin is not None:
             self.twin.hangup()

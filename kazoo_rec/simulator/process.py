@@ -60,6 +60,10 @@ class Process:
     def __init__(self, clock, steps):
         self._clock, self._stacks, self._turn, self._busy, self._fate = clock, [_Stack(steps)], 0, False, None
 
+    @property
+    def is_over(self) -> bool:
+        return not self._stacks
+
     def start(self):
         self._go(self._stacks[-1].steps.send, None)
 
