@@ -288,7 +288,7 @@ class Leg:
 
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
-        self.cause = "SYSTEM_SHUTDOWN"
+        self.cause, self._is_finished = "SYSTEM_SHUTDOWN", False
         for process in (self.process, self._arming):
             if process is not None:
                 process.drop()

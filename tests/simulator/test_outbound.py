@@ -305,7 +305,19 @@ def test_a_switch_that_is_killed_or_shut_down_ends_its_programs_connections(dial
     call, program = dialled()
     switch.kill()
     program.wait_for_end()
-    assert not call.legs[0].is_parked or call.legs[0].link is None
+    assert call.wait(1)
+
+
+def test_a_leg_that_lingers_when_the_switch_is_killed_does_not_come_back(dialled, switch, clock):
+    call, program = dialled(caller=alice(hangs_up=1))
+    program.ask(told("answer"))
+    program.ask("linger 60")
+    clock.advance(2)
+    switch.kill()
+    program.wait_for_end()
+    switch.start()
+    clock.advance(1)
+    assert switch.api("sofia recover") == "No calls to recover.\n" and call.wait(0)
 
 
 def test_two_hundred_legs_are_controlled_at_once(switch, clock, controller):
