@@ -20,7 +20,7 @@ class Leg:
     `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
     rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
     switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
-    `is_parked` says that it waits for that program's orders. `recordings` are its media bugs, `tapes` what else
+    `parking` is what it waits for while that program orders. `recordings` are its media bugs, `tapes` what else
     writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
     conference.
     """
@@ -39,7 +39,7 @@ class Leg:
         self.recordings, self.recorded, self.files, self.tapes = [], [], {}, []
         self.silent_since, self.is_decoded, self.member = 0.0, False, None
         self._armed, self._arming, self._is_finished = [], None, False
-        self.orders, self.link, self.is_parked, self.eats_digits = Orders(self), None, False, False
+        self.orders, self.link, self.parking, self.eats_digits = Orders(self), None, None, False
         self.created, self.is_lone_user = self.clock.now, False
         self.stamp("Profile-Created", "Channel-Created")
 
@@ -240,11 +240,11 @@ class Leg:
         an extension; any other finds its further way in its own dialplan."""
         number, _, context = [*data.split(), "XML", self.profile.context][:3]
         redirect(self, number, context)
-        if self.is_parked or number in self.switch.extensions:
+        if self.parking is not None or number in self.switch.extensions:
             self.handed_on = lines_to(self.switch, number, context, self.phone.variables)
-        if self.is_parked:
+        if self.parking is not None:
             self.process.reset()
-            self.link.ended.put("transferred")
+            self.parking.put("transferred")
 
     def executing(self, application, data, uuid="") -> str:
         """An application begins. Gives its uuid."""
@@ -299,7 +299,7 @@ class Leg:
         self.cause, self.partner, self.playing_hz, self.is_lone_user = "", None, None, False
         self.process = self._arming = None
         self._armed, self.news, self.digits, self.created = [], Mailbox(), Mailbox(), self.clock.now
-        self.orders, self.link, self.member, self.is_parked, self.is_decoded = Orders(self), None, None, False, False
+        self.orders, self.link, self.member, self.parking, self.is_decoded = Orders(self), None, None, None, False
         self.profile.times |= {"Channel-Created": self.clock.epoch_us(), "Channel-Bridged": 0}
         self.variables["recovered"] = "true"
         self.state, self.answer_state = ("CS_INIT", 2), "answered"

@@ -67,7 +67,7 @@ class Link(Connection):
         leg = self._leg
         leg.link = None
         leg.depart()
-        if leg.is_parked and is_true(leg.variables.get("socket_resume", "")):
+        if leg.parking is not None and is_true(leg.variables.get("socket_resume", "")):
             leg.process.reset()
         self.began.put("over")
         self.ended.put("over")

@@ -62,11 +62,11 @@ def _park(leg, link):
     yield link.began
     yield _LOOKS_S
     leg.publish("CHANNEL_PARK")
-    leg.is_parked = True
+    leg.parking = Mailbox() if link.is_over else link.ended
     try:
-        yield Mailbox() if link.is_over else link.ended
+        yield leg.parking
     finally:
-        leg.is_parked = False
+        leg.parking = None
         leg.publish("CHANNEL_UNPARK")
     yield from leg.orders.all()
 

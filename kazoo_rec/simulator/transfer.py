@@ -46,9 +46,9 @@ def divert(leg, number: str, context: str):
             _forget(leg, leg.partner)
         redirect(leg, number, context)
         leg.handed_on = lines_to(leg.switch, number, context, leg.phone.variables)
-        if leg.is_parked:
+        if leg.parking is not None:
             leg.process.reset()
-            leg.link.ended.put("transferred")
+            leg.parking.put("transferred")
         else:
             leg.process.divert()
     leg.clock.after(FRAME_S, go)

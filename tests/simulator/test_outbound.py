@@ -118,6 +118,17 @@ def test_a_program_that_is_gone_at_once_leaves_the_leg_parked_for_ever(switch, c
     assert call.legs[0].cause == "ORIGINATOR_CANCEL"
 
 
+def test_a_leg_that_is_parked_for_ever_may_still_be_transferred(switch, clock, controller):
+    call = switch.play(Script(alice(), dials="7000", dialplan=(f"socket {controller.address} async full",)))
+    clock.advance(0.02)
+    controller.accept().close()
+    clock.advance(60)
+    switch.extensions["7001"] = ("set came_here=yes", "hangup")
+    switch.api(f"uuid_transfer {call.legs[0].uuid} 7001")
+    clock.advance(0.1)
+    assert call.wait(0) and call.legs[0].variables["came_here"] == "yes"
+
+
 @pytest.mark.parametrize("parked", [True, False])
 def test_one_that_says_nothing_is_left_after_25_seconds(switch, clock, controller, parked):
     call = switch.play(Script(alice(), dials="7000", dialplan=(
