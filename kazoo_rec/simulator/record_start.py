@@ -65,7 +65,7 @@ def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) 
 
 def _break_bypass(leg, path, limit_s, variables):
     """To record a caller at his answer, whose media goes around the switch, brings it there; his partner's can then
-    not be understood, and both are hung up. Of a called leg see Leg._is_stuck."""
+    not be understood, and both are hung up. Of a called leg see Arming.sticks."""
     if not leg.call.bypasses_media or leg.direction == "outbound":
         return False
     leg.media = True
