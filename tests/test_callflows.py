@@ -49,10 +49,10 @@ class Flows(Site):
                     return rows
                 gevent.idle()
 
-    def ask(self, number, *called, caller=CAROL, **more):
+    def ask(self, number, *called, caller=CAROL, sets=()):
         """Plays one call to a number that a callflow has; its recordings, finished, the oldest first."""
         rows = self.play(caller, *called, dials=number, dialplan=(
-            "set socket_resume=true", f"socket 127.0.0.1:{self.port} async full", "hangup UNALLOCATED_NUMBER"), **more)
+            *sets, "set socket_resume=true", f"socket 127.0.0.1:{self.port} async full", "hangup UNALLOCATED_NUMBER"))
         return sorted(rows, key=lambda row: row["created_ms"])
 
 
@@ -153,7 +153,7 @@ def test_reception(flows):
 
 def test_outbound(flows):
     row, = flows.ask(f"9{CARRIER.user}", phone(CARRIER, answers=0.3), caller=phone(ALICE, hangs_up=1.5),
-                     sets={"kazoo_rec_gateway": "carrier"})
+                     sets=["set kazoo_rec_gateway=carrier"])
     assert row["settings"]["channels"] == "dual" and row["settings"]["record_on_bridge"] is True
     assert (row["state"], row["label"]) == ("discarded", "outbound") and "too short" in row["state_reason"]
     assert row["to_uri"].startswith(f"9{CARRIER.user}")

@@ -29,8 +29,8 @@ class Execution:
         self._epoch_ms, self._now_at = epoch_ms, now_at
 
     def begin(self, leg: Leg, plan: Past, account_id: str) -> Recording:
-        """One more recording of `leg`: armed where it rings, else begun, unless it waits: for a bridge, to be announced,
-        for its silence to end."""
+        """One more recording of `leg`: armed where it rings, else begun, unless it waits (for a bridge, to be told of,
+        for its silence to end)."""
         before = len(leg.recordings)
         self._recorder.want(leg, [(plan, account_id, None, True)], leg.identity.network, self._now_at())
         recording = leg.recordings[before]

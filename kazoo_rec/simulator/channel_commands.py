@@ -138,6 +138,14 @@ def _uuid_broadcast(switch, arguments):
     return "+OK Message sent\n"
 
 
+def _uuid_displace(switch, arguments):
+    """Something below what a leg hears; no event tells of it."""
+    words = words_of(arguments)
+    if len(words) < 3:
+        return "-USAGE: <uuid> [start|stop] <path> [<limit>] [mux]\n"
+    return "+OK Success\n" if words[0] in switch.legs else "-ERR Cannot locate session!\n"
+
+
 def words_of(text: str, at: str = " ") -> list[str]:
     """Parted at blanks, or at another character; single quotes and backslashes protect (switch_separate_string)."""
     splitter = shlex.shlex(text, posix=True)
@@ -152,4 +160,5 @@ CHANNEL_COMMANDS = {
     "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump, "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record,
     "uuid_setvar": _uuid_setvar, "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar,
     "uuid_kill": _uuid_kill, "uuid_hold": _uuid_hold, "uuid_broadcast": _uuid_broadcast,
+    "uuid_displace": _uuid_displace,
 }

@@ -242,11 +242,11 @@ class Leg:
             "Application": application, **({"Application-Data": data} if data else {}),
             "Application-Response": response, "Application-UUID": uuid or new_uuid()})
 
-    def playback_started(self, path):
-        self.publish("PLAYBACK_START", after=_playback(path))
+    def playback_started(self, path, told):
+        self.publish("PLAYBACK_START", after={**_playback(path), **told})
 
-    def playback_stopped(self, path, status):
-        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status})
+    def playback_stopped(self, path, status, told):
+        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status, **told})
 
     # How it goes
 

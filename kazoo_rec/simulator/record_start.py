@@ -80,3 +80,12 @@ def _ruin(leg):
     leg.pre_answer()
     leg.clock.after(4 * FRAME_S, lambda: leg.hangup("INCOMPATIBLE_DESTINATION"))
     return False
+
+
+def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
+    """The variables in brackets at the beginning of a dial string or a path, and what comes behind them."""
+    variables = {}
+    while text.startswith(opens):
+        inside, _, text = text[1:].partition(closes)
+        variables |= parse_variables("{" + inside + "}")
+    return variables, text
