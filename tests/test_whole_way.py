@@ -47,16 +47,20 @@ class Site:
 
     def start(self, **settings):
         """Records whatever `settings` enable, of the account acme."""
-        host, port = self.simulator.address
         account = {"realm": "acme.example", "country": "US", "numbers": ["+15550001001"], "call_recording": settings}
         for name, document in (("account", account), ("devices/a", {"sip": {"username": "1000"}}),
                                ("devices/b", {"sip": {"username": "1001"}})):
             file = self.place / "documents" / "acme" / f"{name}.json"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(document))
+        return self.run()
+
+    def run(self, **more):
+        """With the documents that there are; `more` is of the configuration."""
+        host, port = self.simulator.address
         (self.place / "kazoo_rec.yaml").write_text(json.dumps({
             "node": "fs1", "database": f"sqlite:///{self.place}/kazoo_rec.db", "documents": "documents",
-            "recordings_dir": str(self.place / "recordings"),
+            "recordings_dir": str(self.place / "recordings"), **more,
             "switches": [{"host": host, "port": port, "password": "ClueCon", "command_connections": 2}]}))
         config = load(self.place / "kazoo_rec.yaml")
         migrate(config.database)

@@ -40,10 +40,12 @@ class Server:
       host, port: where it listens; port 0 is any.
       whose: `whose(uuid)` is the leg's Owner, None for a leg not heard of.
       directory: the documents as they are now.
+      say: hears each step of each call; the log of level debug, where it is not there.
     """
 
-    def __init__(self, host: str, port: int, whose: Callable[[str], Owner | None], directory: Callable[[], Directory]):
-        self._whose, self._directory = whose, directory
+    def __init__(self, host: str, port: int, whose: Callable[[str], Owner | None], directory: Callable[[], Directory],
+                 say: Callable[[str], object] | None = None):
+        self._whose, self._directory, self._say = whose, directory, say
         self._strangers = BoundedSemaphore(MOST_STRANGERS)
         self._server = StreamServer((host, port), self._serve, backlog=BACKLOG)
         self._sessions: set[Session] = set()
@@ -100,7 +102,7 @@ class Server:
             say.info("a call is left to its dialplan: its number has no callflow", account=account_id)
             return None
         return Flow(session, channel, owner, directory, *found,
-                    lambda step: say.debug("callflow", step=step), say.bind(account=account_id))
+                    self._say or (lambda step: say.debug("callflow", step=step)), say.bind(account=account_id))
 
     def _known(self, uuid):
         with gevent.Timeout(KNOWN_WITHIN_S, False):

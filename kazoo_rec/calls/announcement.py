@@ -13,7 +13,7 @@ import structlog
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S
-from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
 from kazoo_rec.switch import commands
 
 #: What has to be heard of where something is announced, or may be declined.
@@ -68,16 +68,20 @@ class Announcer:
     def __init__(self, send, listen, spawn, outcome):
         self._send, self._listen, self._spawn, self._outcome = send, listen, spawn, outcome
         self._waiting = {}  # recordings, in order
+        self._deaf, self._prepare_at = False, 0
 
     def expect(self, recording):
         """It is planned, or taken up from an engine before."""
         if _sound(recording) and not recording.announced and not recording.running:
             self._waiting[recording] = None
         if _sound(recording) or recording.announce.get("opt_out_digit"):
-            self._spawn(self._prepare, recording)
+            self._spawn(self._prepare)
 
     def tick(self, now_at):
         """Plays what is due, and says which recordings all have heard of."""
+        if self._deaf and self._prepare_at <= now_at:
+            self._prepare_at = now_at + RETRY_MS
+            self._spawn(self._prepare)
         for recording in list(self._waiting):
             if recording.id not in self._outcome or recording.over:
                 del self._waiting[recording]
@@ -152,7 +156,7 @@ class Announcer:
                     and one.id in self._outcome and leg in _asked(one)}
         leg.declined |= accounts
         for one in recordings:
-            if one.account_id in accounts:
+            if one.account_id in accounts and not one.is_message:
                 self._outcome.decline(one, event.time_us // 1000, now_at)
 
     def _play(self, leg, recording, now_at):
@@ -163,23 +167,34 @@ class Announcer:
         return hearing
 
     def _do(self, leg, hearing, sound, now_at):
+        if not self._prepare():
+            hearing.attempts -= 1
+            hearing.again(now_at + RETRY_MS, "")
+            return
         try:
-            self._listen(EVENTS)
             self._send(commands.announce(leg.uuid, sound, hearing.id), COMMAND_WITHIN_S)
         except CommandRefused as refused:
             hearing.fault = str(refused)
         except CommandFailed as refused:
             log.info("a leg that something was to be announced to is gone", call_id=leg.uuid, reply=refused.reply)
-        except (CommandTimeout, NotConnected) as unheard:
+        except NotConnected as unheard:
             log.warning("the switch was not told to announce", call_id=leg.uuid, reason=str(unheard))
+            hearing.attempts -= 1
             hearing.again(now_at + RETRY_MS, str(unheard))
+        except CommandTimeout as unheard:
+            log.warning("the switch did not hear a command", call_id=leg.uuid, reason=str(unheard))
+            hearing.again(now_at + RETRY_MS, "the switch did not answer")
 
-    def _prepare(self, recording):
-        """Who may decline is listened to, and nothing of a sound is missed as the switch was asked for it too late."""
+    def _prepare(self) -> bool:
+        """Whether EVENTS are listened to. If not now, then later; with the first recording that needs it, so that no
+        sound has to wait for that."""
         try:
             self._listen(EVENTS)
-        except (CommandFailed, CommandTimeout, NotConnected) as unheard:
-            log.warning("the switch was not asked for digits", recording_id=recording.id, reason=str(unheard))
+            self._deaf = False
+        except SwitchError as unheard:
+            self._deaf = True
+            log.warning("the switch was not asked for playbacks and digits", reason=str(unheard))
+        return not self._deaf
 
 
 def _sound(recording):

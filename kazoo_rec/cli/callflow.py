@@ -13,7 +13,7 @@ from kazoo_rec.documents.schema import check as check_document
 
 @click.group()
 def callflow():
-    """Check callflow documents."""
+    """Check callflows, and try them."""
 
 
 @callflow.command()
@@ -27,7 +27,7 @@ def check(files: tuple[Path, ...]):
     """
     rows, faulty = [], False
     for file in files:
-        body, faults = _read(file)
+        body, faults = read(file)
         for path, message in faults:
             click.echo(f"{file}: {path + ': ' if path else ''}{message}")
         faulty |= bool(faults)
@@ -39,15 +39,15 @@ def check(files: tuple[Path, ...]):
         row, rival = clash["row"], clash["rival"]
         click.echo(f"{row['source']}: {clash['field']}: {clash['message']} is {rival['source']}'s already")
     for row in rows:
-        others = sorted({module for module in _modules(row["body"]["flow"]) if module not in ACTIONS})
+        others = sorted({one["module"] for one in actions(row["body"]["flow"])} - ACTIONS.keys())
         click.echo(f"{row['source']}: {_summary(row['body'])}"
                    + (f"; left to the dialplan: {', '.join(map(ascii, others))}" if others else ""))
     if faulty:
         sys.exit(2)
 
 
-def _read(file):
-    """The document and its (path, message)s."""
+def read(file):
+    """A document, and its faults as (path, message)."""
     try:
         body = parse(file.read_bytes(), file.suffix == ".json")
     except ValueError as broken:
@@ -58,13 +58,13 @@ def _read(file):
     return body, [(fault["path"], fault["message"]) for fault in faults]
 
 
-def _modules(action):
-    """Of an action and all below it; a document that was checked is not too deep for this."""
-    yield action["module"]
+def actions(action):
+    """It and all below it; a document that was checked is not too deep for this."""
+    yield action
     for child in (action.get("children") or {}).values():
-        yield from _modules(child)
+        yield from actions(child)
 
 
 def _summary(body):
     numbers, patterns = len(body.get("numbers") or ()), len(body.get("patterns") or ())
-    return f"{numbers} number(s), {patterns} pattern(s), {sum(1 for _ in _modules(body['flow']))} action(s)"
+    return f"{numbers} number(s), {patterns} pattern(s), {sum(1 for _ in actions(body['flow']))} action(s)"

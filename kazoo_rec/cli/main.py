@@ -5,7 +5,7 @@ import sys
 import click
 
 from kazoo_rec import __version__
-from kazoo_rec.cli.callflow import callflow
+from kazoo_rec.cli.callflow_run import callflow
 from kazoo_rec.cli.decide import decide
 from kazoo_rec.cli.demo import demo
 from kazoo_rec.cli.docs import docs

@@ -12,8 +12,9 @@ from kazoo_rec.calls.identity import IdentityRules
 from kazoo_rec.config import Switch
 from kazoo_rec.doctor import dialplan, tree, users
 from kazoo_rec.doctor.finding import Finding, failed, ok, several, shown, warning, wrong
+from kazoo_rec.doctor.preprocess import VARIABLE
 from kazoo_rec.doctor.switch import FOR_THE_TEST, NEEDED, SHIPPED_PASSWORD, bypassing, recorders
-from kazoo_rec.doctor.tree import VARIABLE, Tree
+from kazoo_rec.doctor.tree import Tree
 from kazoo_rec.errors import ConfigError
 
 #: What a configuration must load besides.
@@ -44,14 +45,14 @@ def examine(directory: Path, rules: IdentityRules, switches: Sequence[Switch] = 
     except ConfigError as error:
         return [failed(name, error)]
     found = [ok(name, f"{directory} is read as FreeSWITCH reads it")]
-    if read.unread:
-        found.append(warning(name, f"not looked at: {_some(read.unread)}",
+    if read.text.unread:
+        found.append(warning(name, f"not looked at: {_some(read.text.unread)}",
                              "what is included from there is not in any of these findings"))
-    if read.open_to_all:
-        found.append(warning(name, f"everybody on this host may read passwords in {_some(read.open_to_all)}",
+    if read.text.open_to_all:
+        found.append(warning(name, f"everybody on this host may read passwords in {_some(read.text.open_to_all)}",
                              f"`chmod -R o-rwx {directory}`, and FreeSWITCH's group as theirs"))
     return [*found, *_event_socket(read, switches), *_modules(read), *_profiles(read), *users.examine(read, rules),
-            *dialplan.examine(read), *recorders(read.variables)]
+            *dialplan.examine(read), *recorders(read.text.variables)]
 
 
 def _event_socket(read, switches):
@@ -78,7 +79,7 @@ def _event_socket(read, switches):
 
 def _password(name, read, password, switches):
     choose = "set event_socket_password in kazoo_rec.xml to one of 12 characters or more, and ESL_PASSWORD to the same"
-    made_by = read.made_by(password)
+    made_by = read.text.made_by(password)
     if made_by is not None and users.RANDOM in made_by:
         return [wrong(name, "no password has been chosen: it is random, and nobody gets in", choose)]
     if made_by is not None:
@@ -118,7 +119,7 @@ def _profiles(read):
         return [wrong(name, "there is no SIP profile", "autoload_configs/sofia.conf.xml, sip_profiles/*.xml")]
     said = [(profile.get("name", ""), key, value) for profile in profiles
             for key, value in params(profile.find("settings"))]
-    found = bypassing(read.variables, said)
+    found = bypassing(read.text.variables, said)
     domains = [one.get("name", "") for one in read.section("directory").iter("domain")]
     for profile, key, value in said:
         others = [domain for domain in domains if domain != value]

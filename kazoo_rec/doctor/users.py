@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from kazoo_rec.calls.identity import ID, IdentityRules
 from kazoo_rec.doctor.finding import Finding, ok, several, shown, warning, wrong
-from kazoo_rec.doctor.tree import VARIABLE, Tree
+from kazoo_rec.doctor.preprocess import VARIABLE
+from kazoo_rec.doctor.tree import Tree
 
 #: Where a command takes a password from that nobody knows.
 RANDOM = "/dev/urandom"
@@ -76,7 +77,7 @@ def _password(user, read):
     said = user.params.get("password", "")
     if "a1-hash" in user.params or user.params.get("allow-empty-password") == "false":
         return
-    made_by = read.made_by(said)
+    made_by = read.text.made_by(said)
     if made_by is not None:
         if RANDOM in made_by:
             yield (wrong, "no password has been chosen: it is random, and no phone can register",

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections.abc import Callable
 from functools import partial
 
 import gevent
@@ -64,10 +65,11 @@ def monotonic_ms() -> int:
 
 
 class Engine:
-    """Role `engine`. `observe` decides and logs, commands nothing and writes nothing."""
+    """Role `engine`. `observe` decides and logs, commands nothing and writes nothing; `say(step)` hears each step of
+    each callflow."""
 
-    def __init__(self, config: Config, observe: bool = False):
-        self._config, self._observe = config, observe
+    def __init__(self, config: Config, observe: bool = False, say: Callable[[str], object] | None = None):
+        self._config, self._observe, self._say = config, observe, say
         self._threads = Threads(FILE_THREADS)
         self.directory = Directory()
         self._greenlets: list = []
@@ -135,7 +137,7 @@ class Engine:
         listen = self._config.callflow
         if listen is None or self._observe:
             return
-        self._callflow = CallflowServer(listen.host, listen.port, self._whose, lambda: self.directory)
+        self._callflow = CallflowServer(listen.host, listen.port, self._whose, lambda: self.directory, self._say)
         try:
             self._callflow.start()
         except OSError as refused:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.process import HungUp
-from kazoo_rec.simulator.record_start import parse_variables
+from kazoo_rec.simulator.record_start import in_front
 from kazoo_rec.simulator.recording import is_true
 from kazoo_rec.simulator.sound import RINGBACK_HZ
 
@@ -26,15 +26,6 @@ def bridge(leg, data):
     leg.variables |= {"originate_disposition": cause, "originate_failed_cause": cause}
     if not _goes_on(leg, cause):
         leg.hangup(cause)
-
-
-def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
-    """The variables in brackets at the beginning of a dial string, and what comes behind them."""
-    variables = {}
-    while text.startswith(opens):
-        inside, _, text = text[1:].partition(closes)
-        variables |= parse_variables("{" + inside + "}")
-    return variables, text
 
 
 def _goes_on(leg, cause) -> bool:
@@ -71,15 +62,18 @@ def _reach(leg, legs, variables):
     clock, ringing, alone, cause = leg.clock, set(legs), len(legs) == 1, "NO_ANSWER"
     seconds = next((variables[name] for name in ("originate_timeout", "leg_timeout") if name in variables),
                    leg.variables.get("call_timeout", "60"))
-    gives_up = clock.whole_seconds(int(seconds))
+    gives_up = {each: clock.whole_seconds(int(each.phone.leg_variables.get("leg_timeout", seconds))) for each in legs}
     waits_for_answer = is_true(variables.get("ignore_early_media", "")) or "ignore_early_media" in leg.variables
     heard = leg.answered or leg.early
     while ringing:
-        news, other = (yield leg.news, max(0.0, gives_up - clock.now)) or ("time", None)
+        next_s = min(gives_up[each] for each in ringing) - clock.now
+        news, other = (yield leg.news, max(0.0, next_s)) or ("time", None)
         if news == "time":
-            for each in tuple(ringing):
-                each.hangup("NO_ANSWER")
-            return None, "NO_ANSWER"
+            late = [each for each in ringing if gives_up[each] <= clock.now]
+            ringing -= set(late)
+            cause = "NO_ANSWER"
+            for each in late:
+                each.hangup(cause)
         if other not in ringing:
             continue
         if news == "gone":

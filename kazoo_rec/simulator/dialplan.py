@@ -143,9 +143,9 @@ _NEED_MEDIA = {"playback", "play_and_get_digits", "echo", "record"}
 _EAT_DIGITS = {"bridge", "conference", "echo", "park", "socket"}
 
 APPLICATIONS = {
-    "set": _set, "unset": _unset, "export": _export, "respond": _respond, "transfer": _transfer, "ring_ready": _ring_ready, "pre_answer": _pre_answer,
-    "answer": _answer, "sleep": _sleep, "playback": playback, "play_and_get_digits": play_and_get_digits,
-    "bridge": bridge, "echo": _echo, "park": _park, "hangup": _hangup, "record_session": _record_session,
-    "stop_record_session": _stop_record_session, "conference": conference, "event": _event, "record": record,
-    "socket": outbound.dial,
+    "set": _set, "unset": _unset, "export": _export, "respond": _respond, "transfer": _transfer,
+    "ring_ready": _ring_ready, "pre_answer": _pre_answer, "answer": _answer, "sleep": _sleep, "playback": playback,
+    "play_and_get_digits": play_and_get_digits, "bridge": bridge, "echo": _echo, "park": _park, "hangup": _hangup,
+    "record_session": _record_session, "stop_record_session": _stop_record_session, "conference": conference,
+    "event": _event, "record": record, "socket": outbound.dial,
 }

@@ -49,6 +49,7 @@ class Link:
         self._last: Event | None = None
         self._preparing: Connection | None = None
         self._gap_said = False
+        self._subscribed: tuple[Connection | None, frozenset[str]] = (None, frozenset())
         self._redial = Redial(make_connection, "events", self._prepare, self._serve, **redial)
         self.start, self.stop = self._redial.start, self._redial.stop
 
@@ -66,19 +67,23 @@ class Link:
         return check(connection.send(command, timeout_s))
 
     def listen(self, names: Iterable[str]):
-        """Have these events sent too, from now on. Raises NotConnected, CommandTimeout or CommandFailed."""
-        more = [name for name in names if name not in self._names]
-        if not more:
-            return
-        connection = self.connection
+        """Have these events sent too, from now on, and behind connections to come. Raises NotConnected, CommandTimeout
+        or CommandFailed: then they may not come before the next connection."""
+        self._names = list(dict.fromkeys([*self._names, *names]))
+        connection = self.connection or self._preparing
         if connection is None:
             raise NotConnected("there is no connection to FreeSWITCH")
-        connection.subscribe([*self._names, *more], self._subclasses)
-        self._names = list(dict.fromkeys([*self._names, *more]))
+        if self._subscribed[0] is not connection or not self._subscribed[1].issuperset(names):
+            self._subscribe(connection)
+
+    def _subscribe(self, connection):
+        names = frozenset(self._names)
+        connection.subscribe(self._names, self._subclasses)
+        self._subscribed = connection, names
 
     def _prepare(self, connection: Connection):
         connection.on_lost, self._gap_said, self._preparing = self._lost, False, connection
-        connection.subscribe(self._names, self._subclasses)
+        self._subscribe(connection)
         try:
             check(connection.send(commands.log_critical()))
         except CommandFailed as refusal:

@@ -5,7 +5,7 @@ import re
 import pytest
 from structlog.testing import capture_logs
 
-from kazoo_rec.errors import CommandFailed, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 
 from .fakes import CODEC, Scene
 
@@ -162,16 +162,43 @@ def test_what_the_switch_never_plays_is_a_failure():
     assert (one.row()["state"], one.row()["state_reason"]) == ("discarded", "never answered: NO_ANSWER")
 
 
-def test_who_cannot_be_told_to_play_is_told_later():
+@pytest.mark.parametrize("deaf", [NotConnected("gone"), CommandFailed("refused", "-ERR"), CommandTimeout("late")])
+def test_nothing_is_played_of_which_the_end_would_not_be_heard(deaf):
     one = Told(required=True)
-    one.deaf = NotConnected("gone")
+    one.deaf = deaf
     one.ivr()
     assert not one.switch.of("uuid_broadcast")
+    for _ in range(5):
+        one.after(1000)
+    assert one.row()["state"] == "armed"
     one.deaf = None
-    one.after(500)
-    assert not one.switch.of("uuid_broadcast")
-    one.after(500).hears("a")
+    one.after(1000).hears("a")
     assert len(one.switch.of("uuid_record a start")) == 1
+
+
+@pytest.mark.parametrize(("fault", "asked"), [(NotConnected("gone"), 6), (CommandTimeout("late"), 3)])
+def test_who_cannot_be_told_to_play_is_told_later(fault, asked):
+    one = Told(required=True)
+    one.switch.replies = {"uuid_broadcast": fault}
+    one.ivr()
+    for _ in range(5):
+        one.after(1000)
+    assert len(one.asked("a")) == asked
+    one.switch.replies = {}
+    one.after(1000)
+    assert one.row()["state"] == ("failed" if asked == 3 else "armed") and not one.switch.of("uuid_record")
+
+
+def test_who_cannot_be_listened_to_is_listened_to_later():
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {"account": {"any": {"any": {
+        "enabled": True, "announce": {"opt_out_digit": "9"}}}}}})])
+    one.deaf = NotConnected("gone")
+    one.phone_calls("a", "1000").answer("a").after(50)
+    one.deaf = None
+    one.after(1000)
+    assert "DTMF" in one.listened and not one.switch.of("uuid_broadcast")
+    one.event("DTMF", "a", **{"DTMF-Digit": "9"})
+    assert len(one.switch.of("uuid_record a stop")) == 1
 
 
 def test_what_may_have_been_missed_is_played_again():

@@ -297,6 +297,19 @@ def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
     assert (site.rows()["a"]["state"], site.rows()["b"]["state"]) == ("recording", "stopped")
 
 
+def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
+    one = site.scene
+    one.phone_calls("a", "1000").rings("b", "a", "1001")
+    ids = list(one.rows.by_id)
+    after = Scene(DOCUMENTS)
+    recovery = Recovery("fs1", after.tracker, after.recorder, after.registrations, one.rows,
+                        Files(ROOT, ROOT, lambda function, args: False), lambda: one.epoch_ms, lambda: one.now,
+                        webhook=lambda row, state: f"{row['id']} {state}")
+    recovery.sweep(site.answer, True)
+    assert {row["state"] for row in one.rows.by_id.values()} == {"discarded"}
+    assert one.rows.told == [(id, f"{id} discarded") for id in ids] and ids
+
+
 def test_recovered_legs_are_recorded_again_and_the_gap_is_told(site):
     site.talk().sweep()
     site.started()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from kazoo_rec.calls.identity import IdentityRules
-from kazoo_rec.config import Switch
-from kazoo_rec.doctor import conf
+from kazoo_rec.config import Switch, load
+from kazoo_rec.doctor import conf, documents, tree, users
+from kazoo_rec.documents.directory import Directory
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "freeswitch-conf"
@@ -53,6 +54,18 @@ def faults(directory, switches=()):
 def test_what_is_shipped_is_well(directory):
     assert faults(directory) == {}
     assert faults(directory, [Switch("fs1", password=PASSWORD), Switch("far", "192.0.2.9", 8022, "another")]) == {}
+
+
+def test_the_engine_s_part_belongs_to_it(directory):
+    """The documents know every user of the directory by what is dialled, and as the ids that the directory says."""
+    config = load(SHIPPED / "kazoo_rec" / "kazoo_rec.yaml", {"ESL_PASSWORD": PASSWORD})
+    assert faults(directory, config.switches) == {}
+    rows, found = documents.read(config.documents)
+    assert [one.state for one in found] == ["ok"]
+    known = Directory().apply([{**row, "deleted": False, "seq": 0} for row in rows])
+    ids = [f"kazoo_rec_{kind}_id" for kind in ("account", "user", "device")]
+    for user in users.users(tree.read(directory)):
+        assert known.by_sip(*user.name.split("@")) == tuple(user.variables[name] for name in ids)
 
 
 def test_what_the_operator_has_to_choose_is_missed(directory):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kazoo_rec.doctor import tree
+from kazoo_rec.doctor import preprocess, tree
 from kazoo_rec.errors import ConfigError
 
 
@@ -48,7 +48,7 @@ def test_files_are_put_together_in_order_with_their_variables(conf):
                                            param("$${a}"), "</include>"]),
                           more__b=param("b"), more__a="\n".join([param("$${a}$${unknown}"), command("set", "a=2")])))
     assert values(read) == ["1", "1$${unknown}", "b", "2"]
-    assert read.variables == {"a": "2"} and read.unread == []
+    assert read.text.variables == {"a": "2"} and read.text.unread == []
 
 
 def test_a_command_in_a_comment_is_obeyed_and_the_rest_of_its_line_dropped(conf):
@@ -62,8 +62,9 @@ def test_no_command_is_run_and_nobody_is_asked(conf, tmp_path):
         command("set", "b=1"), command("exec-set", f"a=touch {tmp_path}/run"), command("env-set", "b=$HOME"),
         command("stun-set", "c=stun:stun.example"), command("exec", f"touch {tmp_path}/run"), param("$${a}$${b}")])))
     assert values(read) == ["$${a}$${b}"]
-    assert set(read.made) == {"a", "b", "c"} and read.made_by("x$${b}") == "$HOME" and read.made_by("1234") is None
-    assert read.unread == ["first.xml:5 (what a command says)"] and not (tmp_path / "run").exists()
+    assert set(read.text.made) == {"a", "b", "c"}
+    assert read.text.made_by("x$${b}") == "$HOME" and read.text.made_by("1234") is None
+    assert read.text.unread == ["first.xml:5 (what a command says)"] and not (tmp_path / "run").exists()
 
 
 def test_nothing_outside_of_the_directory_is_read(conf, tmp_path):
@@ -74,7 +75,14 @@ def test_nothing_outside_of_the_directory_is_read(conf, tmp_path):
     (directory / "link.xml").symlink_to(tmp_path / "secret.xml")
     (directory / "below").symlink_to(tmp_path)
     read = tree.read(directory)
-    assert values(read) == ["mine"] and len(read.unread) == 6
+    assert values(read) == ["mine"] and len(read.text.unread) == 6
+
+
+def test_a_configuration_that_is_elsewhere_is_not_read(conf, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "freeswitch.xml").symlink_to(conf(first="") / "freeswitch.xml")
+    with pytest.raises(ConfigError, match="leads out of"):
+        tree.read(tmp_path / "elsewhere")
 
 
 def test_a_link_within_the_directory_is_followed(conf):
@@ -87,7 +95,7 @@ def test_a_link_within_the_directory_is_followed(conf):
 def test_a_pipe_holds_nobody_up(conf):
     directory = conf(first=include("pipe.xml") + "\n" + include("missing.xml"))
     os.mkfifo(directory / "pipe.xml")
-    assert tree.read(directory).unread == ["pipe.xml (it is no file)"]
+    assert tree.read(directory).text.unread == ["pipe.xml (it is no file)"]
 
 
 @pytest.mark.parametrize("said", [
@@ -112,7 +120,7 @@ def test_a_fault_is_told_with_file_and_line(conf):
 
 
 def test_more_than_a_configuration_is_not_read_to_its_end(conf, monkeypatch):
-    monkeypatch.setattr(tree, "BYTES", 1000)
+    monkeypatch.setattr(preprocess, "BYTES", 1000)
     with pytest.raises(ConfigError, match="more than a configuration"):
         tree.read(conf(first=param("x" * 900)))
 

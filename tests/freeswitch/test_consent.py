@@ -1,13 +1,14 @@
 """Announced, declined, beeped, told: on a real switch."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
 from gevent.pywsgi import WSGIServer
 from pytest import approx
 
-from tests.freeswitch.product import until
+from tests.freeswitch.product import FINAL, until
 from tests.freeswitch.talk import LENGTH_MS, assert_whole
 
 TONE_HZ, TONE_MS = 1500, 1500
@@ -85,6 +86,23 @@ def test_a_caller_who_is_transferred_in_the_announcement_hears_it_again(lab, swi
     ended(call, other, 1000)
     recording = lab.recordings()["acme caller.outbound A 1000"]
     assert recording.wav().right.tones() == [730]
+
+
+def test_what_an_engine_was_killed_in_is_announced_again_before_anything_is_recorded(lab, switch, alice, bob):
+    lab.obey(record(lab, announce={"tone": TONE, "required": True}))
+    call, called, (leg, _) = in_talk(switch, alice, bob)
+    call.hear(600)
+    lab.halt(signal.SIGKILL)
+    lab.run()
+    assert lab.recorded_by_the_switch(leg) == []
+    until(lambda: "recording" in [row["state"] for row in lab.rows()])
+    ended(call, called, 1000)
+    until(lambda: all(row["state"] in FINAL for row in lab.rows()))
+    first, second = lab.rows()
+    assert (first["state"], second["state"]) == ("discarded", "recorded")
+    assert second["started_ms"] - second["answered_ms"] > 600 + TONE_MS
+    (told,) = [one for one in second["spans"] if one["kind"] == "announced"]
+    assert told["to_ms"] <= second["started_ms"]
 
 
 def test_a_sound_that_is_not_there_keeps_what_must_be_announced_from_being_recorded(lab, switch, alice, bob):

@@ -80,9 +80,17 @@ def test_what_is_listened_to_later_comes_too_and_behind_a_new_connection_as_well
     assert switch.commands[7] == "event json N DTMF HEARTBEAT CUSTOM kazoo_rec::record_call"
 
 
-def test_without_a_connection_nothing_more_is_listened_to(dial, diary):
+def test_what_is_to_be_listened_to_without_a_connection_comes_with_the_first(switch, dial, diary):
+    one = Link(dial, ["N"], **diary.handlers())
     with pytest.raises(NotConnected):
-        Link(dial, ["N"], **diary.handlers()).listen(["DTMF"])
+        one.listen(["DTMF"])
+    one.start()
+    try:
+        assert diary.next() == ("up", "core-1") and switch.commands[0] == "event json N DTMF HEARTBEAT"
+        one.listen(["DTMF"])
+        assert sum("DTMF" in command for command in switch.commands) == 1
+    finally:
+        one.stop()
 
 
 def test_no_event_comes_before_it_is_up(link, switch, diary):
