@@ -13,11 +13,11 @@ _NOT_SETTINGS = ("id", "moderator", "profile", "record", "skip_module")
 
 
 def run(flow: Flow, data):
-    """The room is `<account>-<id>`: no account gets into another's. Without an id, or without mod_conference, the
+    """The room is `<account>.<id>`, and ids have no dot: no account gets into another's. Without an id, or without mod_conference, the
     dialplan does it."""
     if "id" not in data or not replies.exists(flow.session.ask(commands.module_exists("mod_conference"))):
         return LEAVE
-    room = f"{flow.account_id}-{data['id']}"
+    room = f"{flow.account_id}.{data['id']}"
     application = commands.conference(room, data.get("profile", PROFILE), moderator=data.get("moderator", False))
     if "record" in data:
         _record(flow, room, data)
