@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import wave
 from pathlib import Path
 
@@ -50,10 +49,10 @@ class Flows(Site):
                     return rows
                 gevent.idle()
 
-    def ask(self, number, *called, caller=CAROL, **more):
+    def ask(self, number, *called, caller=CAROL, sets=()):
         """Plays one call to a number that a callflow has; its recordings, finished, the oldest first."""
         rows = self.play(caller, *called, dials=number, dialplan=(
-            "set socket_resume=true", f"socket 127.0.0.1:{self.port} async full", "hangup UNALLOCATED_NUMBER"), **more)
+            *sets, "set socket_resume=true", f"socket 127.0.0.1:{self.port} async full", "hangup UNALLOCATED_NUMBER"))
         return sorted(rows, key=lambda row: row["created_ms"])
 
 
@@ -132,8 +131,9 @@ def test_agent_only(flows):
 def test_conference(flows):
     dialplan = ("set socket_resume=true", f"socket 127.0.0.1:{flows.port} async full", "hangup UNALLOCATED_NUMBER")
     number = number_of("conference")
-    first, second = (flows.simulator.play(Script(phone(who, hangs_up=leaves), dials=number, dialplan=dialplan, at=begins))
-                     for who, begins, leaves in ((ALICE, 0.0, 1.5), (BOB, 0.3, 2.5)))
+    first, second = (
+        flows.simulator.play(Script(phone(who, hangs_up=leaves), dials=number, dialplan=dialplan, at=begins))
+        for who, begins, leaves in ((ALICE, 0.0, 1.5), (BOB, 0.3, 2.5)))
     assert first.wait(20) and second.wait(20)
     rows = flows.finished(3)
     assert sorted(row["leg"] for row in rows) == ["A", "A", "room"]
@@ -153,7 +153,7 @@ def test_reception(flows):
 
 def test_outbound(flows):
     row, = flows.ask(f"9{CARRIER.user}", phone(CARRIER, answers=0.3), caller=phone(ALICE, hangs_up=1.5),
-                     sets={"kazoo_rec_gateway": "carrier"})
+                     sets=["set kazoo_rec_gateway=carrier"])
     assert row["settings"]["channels"] == "dual" and row["settings"]["record_on_bridge"] is True
     assert (row["state"], row["label"]) == ("discarded", "outbound") and "too short" in row["state_reason"]
     assert row["to_uri"].startswith(f"9{CARRIER.user}")
@@ -163,7 +163,7 @@ def test_two_copies(flows):
     listening, archive = flows.ask(number_of("two-copies"), phone(ALICE, answers=0.3, hangs_up=1.4))
     assert flows.arrived(listening)[0] == 0xFF
     assert heard(flows.arrived(archive)) == [{CAROL.says}, {ALICE.says}]
-    assert [file.name for file in flows.receiver.files if file.recording_id == archive["id"]] == ["archive.wav"]
+    assert [file.file for file in flows.receiver.files if file.recording_id == archive["id"]] == ["archive.wav"]
 
 
 def test_dictation(flows):

@@ -156,7 +156,7 @@ class Announcer:
                     and one.id in self._outcome and leg in _asked(one)}
         leg.declined |= accounts
         for one in recordings:
-            if one.account_id in accounts:
+            if one.account_id in accounts and not one.is_message:
                 self._outcome.decline(one, event.time_us // 1000, now_at)
 
     def _play(self, leg, recording, now_at):

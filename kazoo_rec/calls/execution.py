@@ -29,13 +29,14 @@ class Execution:
         self._epoch_ms, self._now_at = epoch_ms, now_at
 
     def begin(self, leg: Leg, plan: Past, account_id: str) -> Recording:
-        """One more recording of `leg`: armed where it rings, else begun, unless it waits for a bridge or for its
-        silence to end."""
+        """One more recording of `leg`: armed where it rings, else begun, unless it waits (for a bridge, to be told of,
+        for its silence to end)."""
         before = len(leg.recordings)
         self._recorder.want(leg, [(plan, account_id, None, True)], leg.identity.network, self._now_at())
         recording = leg.recordings[before]
         observed = recording.id not in self._recorder and not recording.ended.is_set()
-        if observed or leg.answered_ms is None or recording.silenced or recording.awaits_bridge:
+        waits = recording.silenced or recording.awaits_bridge or recording.unannounced
+        if observed or leg.answered_ms is None or waits:
             return recording
         if not recording.begun.wait(COMMAND_WITHIN_S):
             raise CommandTimeout("the recording has not begun yet")

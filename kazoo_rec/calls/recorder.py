@@ -132,7 +132,7 @@ class Recorder:
         self._by_id[recording.id] = recording
         recording.row = self._rows.insert(recording.new_row(self._node, self._epoch_ms()))
         recording.row.rawlink(_row_refused)
-        if leg.call.declines(recording.account_id):
+        if leg.call.declines(recording.account_id) and not recording.is_message:
             self._end(recording, "discarded", DECLINED, cause=CALLED_OFF)
             return False
         self._announcer.expect(recording)

@@ -5,12 +5,14 @@ from dataclasses import replace
 import orjson
 
 from kazoo_rec.simulator.channel_commands import CHANNEL_COMMANDS, words_of
+from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.conference_commands import conference
 from kazoo_rec.simulator.events import date, new_uuid
 from kazoo_rec.simulator.headers import channel_headers
 from kazoo_rec.simulator.record_start import parse_variables
 from kazoo_rec.simulator.recover import recover
 from kazoo_rec.simulator.script import Script
+from kazoo_rec.simulator.transfer import divert, transfer
 
 VERSION = "1.10.12-release"
 
@@ -149,6 +151,25 @@ def uptime(seconds: float) -> str:
     return ", ".join(f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in parts)
 
 
+def _uuid_transfer(switch, arguments):
+    """`<uuid> [-bleg] <number> [<dialplan> [<context>]]`."""
+    words = words_of(arguments)
+    if not 2 <= len(words) <= 5:
+        return "-USAGE: <uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]\n"
+    leg = switch.legs.get(words.pop(0))
+    if leg is None:
+        return "-ERR No such channel!\n"
+    other = words[0].lower() == "-bleg" and bool(words.pop(0))
+    number, context = words[0], words[2] if len(words) > 2 else leg.profile.context
+    if leg.partner is not None and (other or leg.process is None):
+        # Of two legs the one that goes on is the other's partner.
+        leaving = leg if other else leg.partner
+        switch.clock.after(FRAME_S, lambda: transfer(leaving, number))
+    else:
+        divert(leg, number, context)
+    return "+OK\n"
+
+
 def _sofia(switch, arguments):
     if arguments != "recover":
         return "-USAGE: recover\n"
@@ -159,5 +180,5 @@ def _sofia(switch, arguments):
 _COMMANDS = {
     "status": _status, "version": _version, "uptime": _uptime, "module_exists": _module_exists, "hostname": _hostname,
     "global_getvar": _global_getvar, "create_uuid": _create_uuid, "show": _show, "originate": _originate,
-    "sofia": _sofia, "conference": conference, **CHANNEL_COMMANDS,
+    "sofia": _sofia, "conference": conference, "uuid_transfer": _uuid_transfer, **CHANNEL_COMMANDS,
 }

@@ -121,6 +121,31 @@ def _uuid_hold(switch, arguments):
     return "+OK Success\n"
 
 
+def _uuid_broadcast(switch, arguments):
+    """Plays something, or `application::data`, to a leg, its partner or both, in the midst of what they execute."""
+    words = words_of(arguments)
+    if len(words) < 2:
+        return "-USAGE: <uuid> <path> [aleg|bleg|holdb|both]\n"
+    leg, whom = switch.legs.get(words[0]), words[2].lower() if len(words) > 2 else "aleg"
+    if leg is None:
+        return "-ERR invalid uuid\n"
+    name, colons, data = words[1].partition("::")
+    order = {"call-command": "execute", "execute-app-name": name if colons else "playback",
+             "execute-app-arg": data if colons else words[1], "event-lock": "true"}
+    for each, ends in ((leg.partner, ("bleg", "both")), (leg, ("aleg", "both"))):
+        if each is not None and whom in ends:
+            each.orders.put(order)
+    return "+OK Message sent\n"
+
+
+def _uuid_displace(switch, arguments):
+    """Something below what a leg hears; no event tells of it."""
+    words = words_of(arguments)
+    if len(words) < 3:
+        return "-USAGE: <uuid> [start|stop] <path> [<limit>] [mux]\n"
+    return "+OK Success\n" if words[0] in switch.legs else "-ERR Cannot locate session!\n"
+
+
 def words_of(text: str, at: str = " ") -> list[str]:
     """Parted at blanks, or at another character; single quotes and backslashes protect (switch_separate_string)."""
     splitter = shlex.shlex(text, posix=True)
@@ -134,5 +159,6 @@ def words_of(text: str, at: str = " ") -> list[str]:
 CHANNEL_COMMANDS = {
     "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump, "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record,
     "uuid_setvar": _uuid_setvar, "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar,
-    "uuid_kill": _uuid_kill, "uuid_hold": _uuid_hold,
+    "uuid_kill": _uuid_kill, "uuid_hold": _uuid_hold, "uuid_broadcast": _uuid_broadcast,
+    "uuid_displace": _uuid_displace,
 }

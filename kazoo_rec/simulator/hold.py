@@ -27,7 +27,7 @@ def unhold(leg):
     partner = leg.partner
     if partner is not None and partner.playing_hz == MUSIC_HZ:
         partner.playing_hz = None
-        partner.playback_stopped(_MUSIC, "break")
+        partner.playback_stopped(_MUSIC, "break", {})
         partner.executed("playback", _MUSIC, "FILE PLAYED")
     leg.publish("CHANNEL_UNHOLD")
     leg.call_state = "ACTIVE"
@@ -40,4 +40,4 @@ def _entertain(leg):
         leg.call.settle()
         leg.partner.playing_hz = MUSIC_HZ
         leg.partner.variables |= {"current_application_data": _MUSIC, "current_application": "playback"}
-        leg.partner.playback_started(_MUSIC)
+        leg.partner.playback_started(_MUSIC, {})

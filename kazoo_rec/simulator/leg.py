@@ -1,17 +1,12 @@
 """One channel: how it comes, rings, answers, is bridged, held and hung up, and what it says and hears."""
 
-import gevent
-
-from kazoo_rec.simulator import dialplan, sip
-from kazoo_rec.simulator.clock import FRAME_S
+from kazoo_rec.simulator import sip
+from kazoo_rec.simulator.arming import Arming
 from kazoo_rec.simulator.events import new_uuid
 from kazoo_rec.simulator.headers import accounts, channel_headers
 from kazoo_rec.simulator.orders import Orders
-from kazoo_rec.simulator.process import Mailbox, Process
+from kazoo_rec.simulator.process import Mailbox
 from kazoo_rec.simulator.route import lines_to, redirect
-
-#: From the bridge to what execute_on_pre_bridge names, as measured.
-_PRE_BRIDGE_S = 0.2
 
 
 class Leg:
@@ -20,7 +15,7 @@ class Leg:
     `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
     rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
     switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
-    `is_parked` says that it waits for that program's orders. `recordings` are its media bugs, `tapes` what else
+    `parking` is what it waits for while that program orders. `recordings` are its media bugs, `tapes` what else
     writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
     conference.
     """
@@ -38,8 +33,8 @@ class Leg:
         self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
         self.recordings, self.recorded, self.files, self.tapes = [], [], {}, []
         self.silent_since, self.is_decoded, self.member = 0.0, False, None
-        self._armed, self._arming, self._is_finished = [], None, False
-        self.orders, self.link, self.is_parked, self.eats_digits = Orders(self), None, False, False
+        self._arming, self._is_finished = Arming(self), False
+        self.orders, self.link, self.parking, self.eats_digits = Orders(self), None, None, False
         self.created, self.is_lone_user = self.clock.now, False
         self.stamp("Profile-Created", "Channel-Created")
 
@@ -153,28 +148,18 @@ class Leg:
         self.stamp("Channel-Answered")
         # Built before execute_on_answer runs (switch_channel.c): what is in this event is in time, all else too late.
         self.publish("CHANNEL_ANSWER")
-        self._armed = [*(() if self.early else self._told("execute_on_media")), *self._told("execute_on_answer")]
+        self._arming.take()
         self.variables["endpoint_disposition"] = "ANSWER"
         self.call_state = "ACTIVE"
-        if self._is_stuck():
+        if self._arming.sticks:
             return
         if self.direction == "outbound":
-            self._arming = Process(self.clock, self.armed())
             self._arming.start()
         self._tell("answers")
 
     def armed(self):
-        """Executes what execute_on_answer* names, in order of setting, a frame apart; on a called leg a frame late.
-        The command of api_on_answer comes first; then execute_on_media*, where the answer brought the media."""
-        if command := self.variables.get("api_on_answer"):
-            gevent.spawn(self.switch.api, command)
-            yield FRAME_S
-        if self._armed and self.direction == "outbound":
-            yield FRAME_S
-        while self._armed and not self.cause:
-            yield from dialplan.execute(self, self._armed.pop(0))
-            if self._armed:
-                yield FRAME_S
+        """Executes what was armed for its answer; for its process."""
+        return self._arming.run()
 
     def enrol(self):
         """The `user` endpoint is done with its only target: CHANNEL_OUTGOING again, and the directory's variables."""
@@ -188,8 +173,7 @@ class Leg:
         self.other = (self.other[0] if self.other else "originatee", other.profile.copied())
         self.stamp("Channel-Bridged")
         self.variables["signal_bond"] = other.uuid
-        for line in self._told("execute_on_pre_bridge"):
-            Process(self.clock, self._later(_PRE_BRIDGE_S, line)).start()
+        self._arming.bridge()
         if self.originator is not None and self.process is None:
             self.state = ("CS_EXCHANGE_MEDIA", 5)
 
@@ -240,11 +224,11 @@ class Leg:
         an extension; any other finds its further way in its own dialplan."""
         number, _, context = [*data.split(), "XML", self.profile.context][:3]
         redirect(self, number, context)
-        if self.is_parked or number in self.switch.extensions:
+        if self.parking is not None or number in self.switch.extensions:
             self.handed_on = lines_to(self.switch, number, context, self.phone.variables)
-        if self.is_parked:
+        if self.parking is not None:
             self.process.reset()
-            self.link.ended.put("transferred")
+            self.parking.put("transferred")
 
     def executing(self, application, data, uuid="") -> str:
         """An application begins. Gives its uuid."""
@@ -258,11 +242,11 @@ class Leg:
             "Application": application, **({"Application-Data": data} if data else {}),
             "Application-Response": response, "Application-UUID": uuid or new_uuid()})
 
-    def playback_started(self, path):
-        self.publish("PLAYBACK_START", after=_playback(path))
+    def playback_started(self, path, told):
+        self.publish("PLAYBACK_START", after={**_playback(path), **told})
 
-    def playback_stopped(self, path, status):
-        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status})
+    def playback_stopped(self, path, status, told):
+        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status, **told})
 
     # How it goes
 
@@ -275,6 +259,7 @@ class Leg:
         if self.process is not None:
             self.process.interrupt()
         else:
+            self.orders.hang_up()
             self.finish()
         if self.twin is not None:
             self.twin.hangup()
@@ -287,18 +272,18 @@ class Leg:
 
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
-        self.cause = "SYSTEM_SHUTDOWN"
-        for process in (self.process, self._arming):
-            if process is not None:
-                process.drop()
+        self.cause, self._is_finished = "SYSTEM_SHUTDOWN", False
+        if self.process is not None:
+            self.process.drop()
+        self._arming.drop()
         self.call.leave(self)
 
     def rise(self):
         """It is recovered after `vanish`: its CHANNEL_CREATE is that of a leg that is answered."""
         self.cause, self.partner, self.playing_hz, self.is_lone_user = "", None, None, False
-        self.process = self._arming = None
-        self._armed, self.news, self.digits, self.created = [], Mailbox(), Mailbox(), self.clock.now
-        self.orders, self.link, self.member, self.is_parked, self.is_decoded = Orders(self), None, None, False, False
+        self.process, self._arming = None, Arming(self)
+        self.news, self.digits, self.created = Mailbox(), Mailbox(), self.clock.now
+        self.orders, self.link, self.member, self.parking, self.is_decoded = Orders(self), None, None, None, False
         self.profile.times |= {"Channel-Created": self.clock.epoch_us(), "Channel-Bridged": 0}
         self.variables["recovered"] = "true"
         self.state, self.answer_state = ("CS_INIT", 2), "answered"
@@ -321,8 +306,7 @@ class Leg:
         self.publish("CHANNEL_STATE", variables=False)
         self.stamp("Channel-Hangup")
         self.variables.pop("bridge_to", None)
-        if self._arming is not None:
-            self._arming.drop()
+        self._arming.drop()
         self.stop_recordings("success-silence")
         self.variables |= accounts(self)
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"
@@ -343,20 +327,6 @@ class Leg:
             self.variables["call_uuid"] = self.uuid
         self.publish("CHANNEL_DESTROY")
         self.call.leave(self)
-
-    def _is_stuck(self):
-        """To record a called leg without media at its answer holds it there for ever: its caller is never answered."""
-        return self.call.bypasses_media and self.direction == "outbound" and any(
-            line.startswith("record_session") for line in self._armed)
-
-    def _told(self, name):
-        """The lines of all variables whose names begin so, in order of setting."""
-        return [line for each, lines in self.variables.items() if each.startswith(name)
-                for line in lines.removeprefix("ARRAY::").split("|:")]
-
-    def _later(self, seconds, line):
-        yield seconds
-        yield from dialplan.execute(self, line)
 
     def _hear_from_phone(self):
         if self.direction == "outbound" and self.twin is None:

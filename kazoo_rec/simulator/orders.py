@@ -16,7 +16,7 @@ class Orders:
     """
 
     def __init__(self, leg):
-        self._leg, self._waiting, self._locks, self._looks = leg, deque(), 0, False
+        self._leg, self._waiting, self._locks, self._looks, self._process = leg, deque(), 0, False, None
 
     def put(self, message: dict[str, str]):
         self._waiting.append(message)
@@ -26,6 +26,11 @@ class Orders:
         """Obeys those that wait; for the process of the leg."""
         while self._waiting and not self._leg.cause:
             yield from self.obey(self._waiting.popleft())
+
+    def hang_up(self):
+        """Ends what a leg without a process of its own executes."""
+        if self._process is not None:
+            self._process.interrupt()
 
     def obey(self, message: dict[str, str]):
         leg, locks = self._leg, is_true(message.get("event-lock", ""))
@@ -63,7 +68,10 @@ class Orders:
         leg = self._leg
         while self._waiting and not self._locks and not leg.cause:
             steps = self.obey(self._waiting.popleft())
-            if leg.process is None:
-                Process(leg.clock, steps).start()
+            process = leg.process or self._process
+            if process is None or process.is_over:
+                # A called leg, which executes nothing of its own.
+                self._process = Process(leg.clock, steps)
+                self._process.start()
             else:
-                leg.process.nest(steps)
+                process.nest(steps)

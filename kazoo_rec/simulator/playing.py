@@ -6,8 +6,10 @@ import wave
 import numpy
 
 from kazoo_rec.simulator.process import HungUp
+from kazoo_rec.simulator.record_start import in_front
 
-_TONES = re.compile(r"tone_stream://%\((\d+),(\d+),(\d+)[^)]*\)(?:;loops=(\d+))?")
+_TONES = re.compile(r"tone_stream://((?:%\(\d+,\d+,\d+[^)]*\))+)(?:;loops=(\d+))?")
+_TONE = re.compile(r"%\((\d+),(\d+),(\d+)")
 _SILENCE = re.compile(r"silence_stream://(\d+)")
 
 
@@ -77,11 +79,13 @@ def _collect(leg, path, most, ends, first_s, further_s):
 
 
 def _play(leg, path, ends):
-    """Plays tones, silence or a WAV file until `ends(digit)`. Whether there was something to play."""
-    parts = _parts(leg, path)
+    """Plays tones, silence or a WAV file until `ends(digit)`. Whether there was something to play. What is in braces
+    before it is in the events of it (switch_ivr_play_say.c, switch_ivr_play_file)."""
+    told, bare = in_front(path, "{", "}")
+    parts = _parts(leg, bare)
     if parts is None:
         return False
-    leg.playback_started(path)
+    leg.playback_started(path, told)
     status = "done"
     try:
         for seconds, heard_hz in parts:
@@ -96,15 +100,15 @@ def _play(leg, path, ends):
     finally:
         leg.call.settle()
         leg.playing_hz = None
-        leg.playback_stopped(path, status)
+        leg.playback_stopped(path, status, told)
     return True
 
 
 def _parts(leg, path):
     """(seconds, Hz) of what is heard one after the other; None for a file that is not there."""
     if found := _TONES.match(path):
-        on, off, hz, loops = (int(part or 1) for part in found.groups())
-        return ((on / 1000, hz), (off / 1000, 0)) * loops
+        tones = [tuple(map(int, each)) for each in _TONE.findall(found[1])]
+        return [part for on, off, hz in tones for part in ((on / 1000, hz), (off / 1000, 0))] * int(found[2] or 1)
     if found := _SILENCE.match(path):
         return ((int(found[1]) / 1000, 0),)
     try:

@@ -12,6 +12,10 @@ class Reset(HungUp):
     """The application ends as with a hang-up, and its leg goes on."""
 
 
+class Diverted(HungUp):
+    """The leg goes on elsewhere in the dialplan."""
+
+
 class Mailbox:
     """What one process waits for, oldest first."""
 
@@ -56,6 +60,10 @@ class Process:
     def __init__(self, clock, steps):
         self._clock, self._stacks, self._turn, self._busy, self._fate = clock, [_Stack(steps)], 0, False, None
 
+    @property
+    def is_over(self) -> bool:
+        return not self._stacks
+
     def start(self):
         self._go(self._stacks[-1].steps.send, None)
 
@@ -73,6 +81,11 @@ class Process:
         if len(self._stacks) > 1:
             self._end(Reset())
 
+    def divert(self):
+        """Ends what it waits for, and all that this was nested in, as with a hang-up; the first of its generators goes
+        on behind it."""
+        self._end(Diverted())
+
     def drop(self):
         """It is never resumed."""
         self._stacks = []
@@ -81,7 +94,13 @@ class Process:
         if self._stacks:
             self._fate = fate
             if not self._busy:
+                self._reach_bottom()
                 self._go(self._stacks[-1].steps.throw, fate)
+
+    def _reach_bottom(self):
+        """The first of the generators outlives being diverted."""
+        if len(self._stacks) == 1 and isinstance(self._fate, Diverted):
+            self._fate = None
 
     def _go(self, how, what):
         self._turn += 1
@@ -115,6 +134,7 @@ class Process:
                 if not self._stacks or self._fate is None:
                     break
                 how, what = self._stacks[-1].steps.throw, self._fate
+                self._reach_bottom()
                 continue
             if self._stacks:
                 stack = self._stacks[-1]

@@ -65,7 +65,7 @@ def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) 
 
 def _break_bypass(leg, path, limit_s, variables):
     """To record a caller at his answer, whose media goes around the switch, brings it there; his partner's can then
-    not be understood, and both are hung up. Of a called leg see Leg._is_stuck."""
+    not be understood, and both are hung up. Of a called leg see Arming.sticks."""
     if not leg.call.bypasses_media or leg.direction == "outbound":
         return False
     leg.media = True
@@ -80,3 +80,12 @@ def _ruin(leg):
     leg.pre_answer()
     leg.clock.after(4 * FRAME_S, lambda: leg.hangup("INCOMPATIBLE_DESTINATION"))
     return False
+
+
+def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
+    """The variables in brackets at the beginning of a dial string or a path, and what comes behind them."""
+    variables = {}
+    while text.startswith(opens):
+        inside, _, text = text[1:].partition(closes)
+        variables |= parse_variables("{" + inside + "}")
+    return variables, text

@@ -19,7 +19,7 @@ class Phone:
     `domain` is empty for a number beyond the carrier. `name` is the display name as it stands in the INVITE, as
     hostile as you like. `says` is a tone in Hz, 0 for silence, or {seconds: Hz}. `rings`, `early_media` and `answers`
     count for a phone that is called, None is never; `refuses` is a cause given at `answers` in place of an answer.
-    `holds` are pairs (from, to), `presses` is {seconds: digit}, `variables` are what the directory has for the user,
+    `holds` are pairs (from, to), `presses` is {seconds: digits}, `variables` are what the directory has for the user,
     `leg_variables` are on its leg from the start, as `[name=value]` before a dialled user sets them.
     """
 

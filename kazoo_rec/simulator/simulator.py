@@ -94,8 +94,9 @@ class Simulator:
         for room in self.rooms.values():
             room.abandon()
         self.rooms.clear()
-        self.fallen = list(self.legs.values())
-        for leg in self.fallen:
+        legs = tuple(self.legs.values())
+        self.fallen = [leg for leg in legs if not leg.cause]
+        for leg in legs:
             for recording in (*leg.recordings, *leg.tapes):
                 recording.abandon()
             leg.vanish()

@@ -16,7 +16,8 @@ from .test_recovery import Site
 #: Every key of the action's table, with what it becomes.
 SAID = {"format": "wav", "label": "sales", "media_name": "monday", "method": "post", "record_min_sec": 3,
         "record_on_answer": True, "record_on_bridge": True, "record_sample_rate": 16000, "time_limit": 600,
-        "url": "https://files.example/a", "channels": "dual", "track": "inbound", "should_follow_transfer": False}
+        "url": "https://files.example/a", "channels": "dual", "track": "inbound", "should_follow_transfer": False,
+        "announce": {"file": "ivr/consent.wav", "to": "party"}, "status_callback": "https://files.example/told"}
 
 
 @pytest.mark.parametrize(("key", "value"), SAID.items(), ids=SAID)
@@ -33,7 +34,7 @@ def test_what_the_action_does_not_say_is_kazoos_default():
     said, origin = one.row()["settings"], one.row()["settings_from"]
     assert (said["format"], said["method"], said["time_limit"], said["should_follow_transfer"]) == (
         "mp3", "put", 3600, True)
-    assert said["url"] is None and set(origin.values()) == {"default"}
+    assert said["url"] is None and said["announce"] is None and set(origin.values()) == {"default"}
     assert keys("record_call") - {"action", "skip_module", "origin"} == SAID.keys()
 
 

@@ -99,7 +99,7 @@ class Controller:
     """A program that `socket` dials: who calls is taken with `accept`."""
 
     def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def accept(self) -> Client:

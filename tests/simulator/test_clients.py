@@ -8,6 +8,8 @@ import gevent
 import greenswitch
 import pytest
 from gevent import subprocess
+from gevent.server import StreamServer
+from greenswitch.esl import OutboundSession
 
 from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.script import Script
@@ -70,3 +72,25 @@ def test_fs_cli_prints_what_the_switch_answers(switch, command, printed):
     done = subprocess.run([FS_CLI, "-H", "127.0.0.1", "-P", port, "-p", "ClueCon", "-x", command],
                           capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stdout.strip()) == (0, printed)
+
+
+def test_stock_greenswitchs_outbound_session_controls_a_leg(switch):
+    taken = gevent.event.AsyncResult()
+
+    def control(sock, address):
+        session = OutboundSession(address, sock)
+        session.connect()
+        session.myevents()
+        session.linger(5)
+        session.call_command("answer", block=True, response_timeout=5)
+        session.call_command("set", "a=b", block=True, response_timeout=5)
+        taken.set(session.uuid)
+        session.stop()
+
+    program = StreamServer(("127.0.0.1", 0), control)
+    program.start()
+    call = switch.play(Script(alice(), dials="7000", dialplan=(
+        f"socket 127.0.0.1:{program.server_port} async full", "set came_behind=yes")))
+    assert taken.get(timeout=5) == call.legs[0].uuid and call.wait(5)
+    assert call.legs[0].answered and {"a": "b", "came_behind": "yes"}.items() <= call.legs[0].variables.items()
+    program.stop()
