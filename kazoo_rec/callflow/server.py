@@ -20,6 +20,8 @@ MOST_STRANGERS = 256
 BACKLOG = 256
 #: The event of a new leg and its socket come on two connections: so long may the event be behind.
 KNOWN_WITHIN_S, LOOK_EVERY_S = 1.0, 0.02
+#: Seconds for a switch to take in that we leave; it hears of the sockets' end in any case.
+GOODBYE_WITHIN_S = 2.0
 
 log = structlog.get_logger()
 
@@ -65,8 +67,7 @@ class Server:
     def stop(self):
         """Calls go on without us."""
         self._server.stop(timeout=0)
-        for session in list(self._sessions):
-            session.close()
+        gevent.joinall([gevent.spawn(session.close) for session in self._sessions], timeout=GOODBYE_WITHIN_S)
 
     def _serve(self, sock, _address):
         session = Session(sock)

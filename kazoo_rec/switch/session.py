@@ -46,7 +46,7 @@ class Session(Protocol, OutboundSession):
         self._parked = self._kept = False
 
     def connect(self, timeout_s: float = REPLY_WITHIN_S) -> Event:
-        """All about the leg. Raises NotConnected, or ProtocolBroken where the socket is not `async full`."""
+        """All about the leg. Raises NotConnected, LegGone, or ProtocolBroken where the socket is not `async full`."""
         silence = NotConnected("FreeSWITCH does not say whose call it is", f"{timeout_s:g} s")
         try:
             with gevent.Timeout(timeout_s, silence):
@@ -67,7 +67,7 @@ class Session(Protocol, OutboundSession):
         self.connected = True
         self.answered = self.session_data.get("Answer-State") == "answered"
         self._receive_events_greenlet = gevent.spawn(self.receive_events)
-        replies.check(self.send(commands.myevents()))
+        self._order(commands.myevents())
         return self.session_data
 
     def execute(self, application: str, argument: str = "", timeout_s: float | None = None) -> Event:

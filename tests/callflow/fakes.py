@@ -76,14 +76,14 @@ class FakeLeg:
 
     `executed` has "application argument" of each sendmsg, in order. An application in `slow` is done when `done` says
     so, all others at once, with what `answers` has for them (variables of their CHANNEL_EXECUTE_COMPLETE, None: the leg
-    hangs up meanwhile). `modules` is its answer to `module_exists`. `hung_up` is the cause once the leg has, `ended`
-    whether our side closed the socket.
+    hangs up meanwhile). `modules` is its answer to `module_exists`; a command that it `refuses` ends the socket.
+    `hung_up` is the cause once the leg has, `ended` whether our side closed the socket.
     """
 
     def __init__(self, sock, *, slow=(), answers=None, modules="true", **changed):
         self.uuid = changed.get("Unique_ID", CHANNEL["Unique-ID"])
         self.executed, self.commands, self.ended = [], [], AsyncResult()
-        self.hung_up, self.modules = AsyncResult(), modules
+        self.hung_up, self.modules, self.refuses = AsyncResult(), modules, None
         self.slow, self.answers = set(slow), dict(answers or {})
         self.connect_reply = connect_reply(**changed)
         self._waiting = Queue()
@@ -137,6 +137,8 @@ class FakeLeg:
     def _obey(self, block):
         if block == ["connect"]:
             self.send(self.connect_reply)
+        elif block == [self.refuses]:
+            self.close()
         elif block[0] == "sendmsg":
             self._sendmsg(dict(line.split(": ", 1) for line in block[1:]))
         elif block[0].startswith("api "):

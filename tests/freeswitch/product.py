@@ -97,6 +97,8 @@ class Product:
         self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
         self._seen: set[str] = set()
         self._obeyed = 0
+        #: Callflows of acme's from the next `obey` on: {number: flow}.
+        self.callflows: dict[str, dict] = {}
         self.recordings_dir.mkdir()
 
     def record(self, **settings) -> dict:
@@ -108,7 +110,8 @@ class Product:
         config = self._directory / "kazoo_rec.yaml"
         config.write_text(yaml.safe_dump({
             "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self.documents),
-            "recordings_dir": str(self.recordings_dir), "delivery": {"remove_after_delivery": False},
+            "recordings_dir": str(self.recordings_dir), "callflow": {"port": 8086},
+            "delivery": {"remove_after_delivery": False},
             "switches": [{"host": host, "port": port, "password": self._switch.password,
                           "command_connections": 8}]}))
         self._write({}, {})
@@ -210,7 +213,9 @@ class Product:
         assert rules.keys() <= DOCUMENTS.keys()
         self._obeyed += 1
         shutil.rmtree(self.documents, ignore_errors=True)
-        for name, document in DOCUMENTS.items():
+        flows = {f"acme/callflows/to-{number}": {"numbers": [number], "flow": flow}
+                 for number, flow in self.callflows.items()}
+        for name, document in (DOCUMENTS | flows).items():
             file = self.documents / f"{name}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)
             said = {"call_recording": rules[name]} if name in rules else {}

@@ -188,6 +188,13 @@ def test_a_socket_that_ends_instead_of_an_answer_is_told(met):
         session.connect()
 
 
+def test_a_leg_that_goes_while_it_is_met_is_gone(met):
+    session, leg = met()
+    leg.refuses = "myevents json"
+    with pytest.raises(LegGone):
+        session.connect()
+
+
 def test_every_application_of_commands_is_one_that_is_sent():
     made = [commands.answer(), commands.variable("a", "b"), commands.variable("a", "b", export=True),
             commands.forget("a"), commands.play("a.wav"), commands.play_recording("/r/a.wav"), commands.wait(1),
