@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.process import HungUp
-from kazoo_rec.simulator.record_start import parse_variables
+from kazoo_rec.simulator.record_start import in_front
 from kazoo_rec.simulator.recording import is_true
 from kazoo_rec.simulator.sound import RINGBACK_HZ
 
@@ -26,15 +26,6 @@ def bridge(leg, data):
     leg.variables |= {"originate_disposition": cause, "originate_failed_cause": cause}
     if not _goes_on(leg, cause):
         leg.hangup(cause)
-
-
-def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
-    """The variables in brackets at the beginning of a dial string, and what comes behind them."""
-    variables = {}
-    while text.startswith(opens):
-        inside, _, text = text[1:].partition(closes)
-        variables |= parse_variables("{" + inside + "}")
-    return variables, text
 
 
 def _goes_on(leg, cause) -> bool:

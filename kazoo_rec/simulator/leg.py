@@ -242,11 +242,11 @@ class Leg:
             "Application": application, **({"Application-Data": data} if data else {}),
             "Application-Response": response, "Application-UUID": uuid or new_uuid()})
 
-    def playback_started(self, path):
-        self.publish("PLAYBACK_START", after=_playback(path))
+    def playback_started(self, path, more=()):
+        self.publish("PLAYBACK_START", after={**_playback(path), **dict(more)})
 
-    def playback_stopped(self, path, status):
-        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status})
+    def playback_stopped(self, path, status, more=()):
+        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status, **dict(more)})
 
     # How it goes
 
@@ -344,4 +344,6 @@ class Leg:
 
 
 def _playback(path):
-    return {"Playback-File-Type": path.partition("://")[0], "Playback-File-Path": path}
+    kind = path.partition(":")[0]
+    return {**({"Playback-File-Type": kind} if kind in ("tone_stream", "local_stream") else {}),
+            "Playback-File-Path": path}

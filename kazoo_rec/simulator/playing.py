@@ -6,6 +6,7 @@ import wave
 import numpy
 
 from kazoo_rec.simulator.process import HungUp
+from kazoo_rec.simulator.record_start import in_front
 
 _TONES = re.compile(r"tone_stream://%\((\d+),(\d+),(\d+)[^)]*\)(?:;loops=(\d+))?")
 _SILENCE = re.compile(r"silence_stream://(\d+)")
@@ -77,11 +78,13 @@ def _collect(leg, path, most, ends, first_s, further_s):
 
 
 def _play(leg, path, ends):
-    """Plays tones, silence or a WAV file until `ends(digit)`. Whether there was something to play."""
-    parts = _parts(leg, path)
+    """Plays tones, silence or a WAV file until `ends(digit)`; its events say the `{variables}` before its path. Whether
+    there was something to play."""
+    variables, plain = in_front(path, "{", "}")
+    parts = parts_of(leg, plain)
     if parts is None:
         return False
-    leg.playback_started(path)
+    leg.playback_started(path, variables)
     status = "done"
     try:
         for seconds, heard_hz in parts:
@@ -96,11 +99,11 @@ def _play(leg, path, ends):
     finally:
         leg.call.settle()
         leg.playing_hz = None
-        leg.playback_stopped(path, status)
+        leg.playback_stopped(path, status, variables)
     return True
 
 
-def _parts(leg, path):
+def parts_of(leg, path):
     """(seconds, Hz) of what is heard one after the other; None for a file that is not there."""
     if found := _TONES.match(path):
         on, off, hz, loops = (int(part or 1) for part in found.groups())

@@ -104,3 +104,9 @@ def test_a_broadcast_may_be_any_application(switch, talk, clock):
     switch.api(f"uuid_broadcast {talk.legs[0].uuid} set::a=b")
     clock.advance(0.1)
     assert talk.legs[0].variables["a"] == "b"
+
+
+def test_the_events_of_a_file_say_the_variables_before_its_path(execute, listener, prompt):
+    execute(f"playback {{mark=7}}{prompt}", "playback {mark=8}tone_stream://%(100,0,440)")
+    said = [(event["mark"], event["Playback-File-Path"]) for event in listener.heard("PLAYBACK_START", "PLAYBACK_STOP")]
+    assert said[:2] == [("7", f"{{mark=7}}{prompt}")] * 2 and [mark for mark, _ in said[2:]] == ["8", "8"]
