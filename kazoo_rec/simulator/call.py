@@ -6,13 +6,13 @@ from dataclasses import replace
 from gevent.event import AsyncResult, Event
 
 from kazoo_rec.simulator import habits, sip
-from kazoo_rec.simulator.bridge import in_front
 from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.dialplan import run
 from kazoo_rec.simulator.events import new_uuid
 from kazoo_rec.simulator.faults import strike
 from kazoo_rec.simulator.leg import Leg
 from kazoo_rec.simulator.process import HungUp, Process
+from kazoo_rec.simulator.record_start import in_front
 from kazoo_rec.simulator.route import account_dialplan, usual_dialplan
 from kazoo_rec.simulator.script import Phone, Script
 

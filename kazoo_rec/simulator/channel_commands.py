@@ -3,6 +3,7 @@
 import shlex
 
 from kazoo_rec.simulator import wire
+from kazoo_rec.simulator.displace import displace
 from kazoo_rec.simulator.headers import channel_headers
 from kazoo_rec.simulator.hold import hold, unhold
 from kazoo_rec.simulator.record_start import THREAD_START_S, parse_variables, start_recording
@@ -34,8 +35,11 @@ def _uuid_buglist(switch, uuid):
         return "-USAGE: <uuid>\n"
     if uuid not in switch.legs:
         return ""
-    bugs = "".join(f" <media-bug>\n  <function>session_record</function>\n  <target>{recording.path}</target>\n"
-                   "  <thread-locked>0</thread-locked>\n </media-bug>\n" for recording in switch.legs[uuid].recordings)
+    leg = switch.legs[uuid]
+    found = [*(("session_record", recording.path) for recording in leg.recordings),
+             *(("displace", path) for path in leg.displaced)]
+    bugs = "".join(f" <media-bug>\n  <function>{function}</function>\n  <target>{target}</target>\n"
+                   "  <thread-locked>0</thread-locked>\n </media-bug>\n" for function, target in found)
     return f"<media-bugs>\n{bugs}</media-bugs>\n"
 
 
@@ -139,11 +143,28 @@ def _uuid_broadcast(switch, arguments):
 
 
 def _uuid_displace(switch, arguments):
-    """Something below what a leg hears; no event tells of it."""
-    words = words_of(arguments)
-    if len(words) < 3:
+    words = [*words_of(arguments), "", ""]
+    if len(words) < 5 or words[1].lower() not in ("start", "stop"):
         return "-USAGE: <uuid> [start|stop] <path> [<limit>] [mux]\n"
-    return "+OK Success\n" if words[0] in switch.legs else "-ERR Cannot locate session!\n"
+    leg, path = switch.legs.get(words[0]), words[2]
+    if leg is None:
+        return "-ERR Cannot locate session!\n"
+    if words[1].lower() == "start":
+        return "+OK Success\n" if displace(leg, path, words[4]) else "-ERR Cannot displace session!\n"
+    if path not in leg.displaced:
+        return "-ERR Cannot stop displace session!\n"
+    leg.displaced[path].end()
+    return "+OK Success\n"
+
+
+def _uuid_recv_dtmf(switch, arguments):
+    words = words_of(arguments)
+    if len(words) < 2:
+        return "-USAGE: <uuid> <dtmf_data>\n"
+    if words[0] not in switch.legs:
+        return "-ERR Cannot locate session!\n"
+    switch.legs[words[0]].press(words[1])
+    return f"+OK {words[0]} received DTMF {words[1]}.\n"
 
 
 def words_of(text: str, at: str = " ") -> list[str]:
@@ -160,5 +181,5 @@ CHANNEL_COMMANDS = {
     "uuid_exists": _uuid_exists, "uuid_dump": _uuid_dump, "uuid_buglist": _uuid_buglist, "uuid_record": _uuid_record,
     "uuid_setvar": _uuid_setvar, "uuid_setvar_multi": _uuid_setvar_multi, "uuid_getvar": _uuid_getvar,
     "uuid_kill": _uuid_kill, "uuid_hold": _uuid_hold, "uuid_broadcast": _uuid_broadcast,
-    "uuid_displace": _uuid_displace,
+    "uuid_displace": _uuid_displace, "uuid_recv_dtmf": _uuid_recv_dtmf,
 }

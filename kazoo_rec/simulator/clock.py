@@ -120,5 +120,5 @@ class HandClock(Clock):
             if not self._due or self._due[0][0] > self.now:
                 gevent.idle()
             while self._under_way:
-                self._under_way.pop().join()
+                self._under_way.pop().join(timeout=5)
         self.now = max(self.now, end)

@@ -85,7 +85,13 @@ def _answer_waits(call, who, seconds):
 
 
 def _transfers(call, who, number, seconds, along):
-    _later(call, seconds, lambda: [transfer(leg, number, bool(along)) for leg in _legs(call, who)])
+    def refer():
+        for leg in _legs(call, who):
+            if leg.partner is not None and not leg.cause:
+                leg.variables["transfer_disposition"] = "recv_replace"
+                transfer(leg, number, bool(along))
+
+    _later(call, seconds, refer)
 
 
 def _later(call, seconds, what):

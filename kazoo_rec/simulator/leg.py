@@ -17,7 +17,7 @@ class Leg:
     switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
     `parking` is what it waits for while that program orders. `recordings` are its media bugs, `tapes` what else
     writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
-    conference.
+    conference, `displaced` are the sounds in what it hears, by path.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
@@ -32,7 +32,7 @@ class Leg:
         self.cause, self.other, self.partner, self.twin, self.process = "", None, None, None, None
         self.tone_hz, self.playing_hz, self.handed_on = 0, None, []
         self.recordings, self.recorded, self.files, self.tapes = [], [], {}, []
-        self.silent_since, self.is_decoded, self.member = 0.0, False, None
+        self.silent_since, self.is_decoded, self.member, self.displaced = 0.0, False, None, {}
         self._arming, self._is_finished = Arming(self), False
         self.orders, self.link, self.parking, self.eats_digits = Orders(self), None, None, False
         self.created, self.is_lone_user = self.clock.now, False
@@ -57,9 +57,12 @@ class Leg:
     @property
     def hears(self) -> tuple[int, ...]:
         """All tones that it hears at once, Hz."""
+        heard = (self.hears_hz,)
         if self.member is not None and self.playing_hz is None:
-            return self.member.room.heard_by(self)
-        return (self.hears_hz,)
+            heard = self.member.room.heard_by(self)
+        if any(not each.is_besides for each in self.displaced.values()):
+            heard = ()
+        return (*heard, *(each.hz for each in self.displaced.values()))
 
     @property
     def is_unheard(self) -> bool:
@@ -242,11 +245,11 @@ class Leg:
             "Application": application, **({"Application-Data": data} if data else {}),
             "Application-Response": response, "Application-UUID": uuid or new_uuid()})
 
-    def playback_started(self, path, told):
-        self.publish("PLAYBACK_START", after={**_playback(path), **told})
+    def playback_started(self, path, more=()):
+        self.publish("PLAYBACK_START", after={**_playback(path), **dict(more)})
 
-    def playback_stopped(self, path, status, told):
-        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status, **told})
+    def playback_stopped(self, path, status, more=()):
+        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status, **dict(more)})
 
     # How it goes
 
@@ -273,6 +276,7 @@ class Leg:
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
         self.cause, self._is_finished = "SYSTEM_SHUTDOWN", False
+        self.displaced.clear()
         if self.process is not None:
             self.process.drop()
         self._arming.drop()
@@ -307,6 +311,8 @@ class Leg:
         self.stamp("Channel-Hangup")
         self.variables.pop("bridge_to", None)
         self._arming.drop()
+        for each in tuple(self.displaced.values()):
+            each.end()
         self.stop_recordings("success-silence")
         self.variables |= accounts(self)
         self.state, self.call_state = ("CS_REPORTING", 11), "HANGUP"
@@ -344,4 +350,6 @@ class Leg:
 
 
 def _playback(path):
-    return {"Playback-File-Type": path.partition("://")[0], "Playback-File-Path": path}
+    kind = path.partition(":")[0]
+    return {**({"Playback-File-Type": kind} if kind in ("tone_stream", "local_stream") else {}),
+            "Playback-File-Path": path}

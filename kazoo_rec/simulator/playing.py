@@ -79,13 +79,13 @@ def _collect(leg, path, most, ends, first_s, further_s):
 
 
 def _play(leg, path, ends):
-    """Plays tones, silence or a WAV file until `ends(digit)`. Whether there was something to play. What is in braces
-    before it is in the events of it (switch_ivr_play_say.c, switch_ivr_play_file)."""
-    told, bare = in_front(path, "{", "}")
-    parts = _parts(leg, bare)
+    """Plays tones, silence or a WAV file until `ends(digit)`; its events say the `{variables}` before its path. Whether
+    there was something to play."""
+    variables, plain = in_front(path, "{", "}")
+    parts = parts_of(leg, plain)
     if parts is None:
         return False
-    leg.playback_started(path, told)
+    leg.playback_started(path, variables)
     status = "done"
     try:
         for seconds, heard_hz in parts:
@@ -100,11 +100,11 @@ def _play(leg, path, ends):
     finally:
         leg.call.settle()
         leg.playing_hz = None
-        leg.playback_stopped(path, status, told)
+        leg.playback_stopped(path, status, variables)
     return True
 
 
-def _parts(leg, path):
+def parts_of(leg, path):
     """(seconds, Hz) of what is heard one after the other; None for a file that is not there."""
     if found := _TONES.match(path):
         tones = [tuple(map(int, each)) for each in _TONE.findall(found[1])]

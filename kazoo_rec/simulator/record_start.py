@@ -32,6 +32,15 @@ def parse_variables(text: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split(separator) if "=" in part)
 
 
+def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
+    """The variables in brackets at the beginning of a dial string or a path, and what comes behind them."""
+    variables = {}
+    while text.startswith(opens):
+        inside, _, text = text[1:].partition(closes)
+        variables |= parse_variables("{" + inside + "}")
+    return variables, text
+
+
 def start_recording(leg, path: str, limit_s: int, variables: dict, armed: bool) -> bool:
     """Whether the switch says that it went well, which it also does where the path is being recorded already."""
     if not path or leg.cause:
@@ -80,12 +89,3 @@ def _ruin(leg):
     leg.pre_answer()
     leg.clock.after(4 * FRAME_S, lambda: leg.hangup("INCOMPATIBLE_DESTINATION"))
     return False
-
-
-def in_front(text: str, opens: str, closes: str) -> tuple[dict[str, str], str]:
-    """The variables in brackets at the beginning of a dial string or a path, and what comes behind them."""
-    variables = {}
-    while text.startswith(opens):
-        inside, _, text = text[1:].partition(closes)
-        variables |= parse_variables("{" + inside + "}")
-    return variables, text

@@ -1,5 +1,7 @@
 """What a usual dialplan executes for a call that brings none of its own, and for one that is handed on."""
 
+from kazoo_rec.simulator.events import new_uuid
+
 
 def usual_dialplan(script) -> list[str]:
     """Lines `application data`; `bridge` stands for the phones that the script calls."""
@@ -44,7 +46,7 @@ def lines_to(switch, number, domain, account):
 
 def redirect(leg, number, context):
     """The leg has another destination: its profile says so, and whose it was before."""
-    source = f"{leg.clock.epoch_us() // 1_000_000}:{leg.uuid}:bl_xfer:{number}/{context}/XML"
+    source = f"{leg.clock.epoch_us() // 1_000_000}:{new_uuid()}:bl_xfer:{number}/{context}/XML"
     leg.profile = leg.profile.copied(destination=number, context=context, rdnis=leg.profile.destination,
                                      transfer_source=source, index=leg.profile.index + 1)
     leg.variables |= {"max_forwards": str(int(leg.variables.get("max_forwards", "70")) - 1),

@@ -255,8 +255,8 @@ class TestMenu:
 
 class TestConference:
     @pytest.mark.parametrize(("data", "place"), [
-        ({"id": "team"}, "acme-team@default"), ({"id": "team", "profile": "wide"}, "acme-team@wide"),
-        ({"id": "team", "moderator": True}, "acme-team@default+flags{moderator}")])
+        ({"id": "team"}, "acme.team@default"), ({"id": "team", "profile": "wide"}, "acme.team@wide"),
+        ({"id": "team", "moderator": True}, "acme.team@default+flags{moderator}")])
     def test_takes_part_in_a_room_of_the_account_and_goes_on_behind_it(self, engine, data, place):
         assert walked(engine, step("conference", data, _=tone(1))) == [
             f"conference {place}", "playback tone_stream://%(1,0,440)"]
@@ -264,13 +264,13 @@ class TestConference:
     @pytest.mark.parametrize(("said", "what"), [("all", "room"), ("participant", "members"), ("both", "both")])
     def test_is_recorded_from_its_beginning(self, engine, said, what):
         data = {"id": "team", "record": said, "format": "wav", "label": "weekly"}
-        assert walked(engine, step("conference", data)) == ["conference acme-team@default"]
-        assert engine.rooms.told == [("record", "acme", "acme-team", what, {"format": "wav", "label": "weekly"},
+        assert walked(engine, step("conference", data)) == ["conference acme.team@default"]
+        assert engine.rooms.told == [("record", "acme", "acme.team", what, {"format": "wav", "label": "weekly"},
                                       "callflow cf", LEG, {})]
 
     def test_that_is_not_recorded_is_one_to_talk_in(self, engine):
         engine.rooms.faults["record"] = WrongState("the switch refused")
-        assert walked(engine, step("conference", {"id": "team", "record": "all"})) == ["conference acme-team@default"]
+        assert walked(engine, step("conference", {"id": "team", "record": "all"})) == ["conference acme.team@default"]
 
     def test_is_the_dialplan_s_where_it_names_no_room(self, engine):
         assert walked(engine, step("conference"), hung_up=None) == ["set kazoo_rec_unhandled=conference"]

@@ -104,3 +104,40 @@ def test_a_broadcast_may_be_any_application(switch, talk, clock):
     switch.api(f"uuid_broadcast {talk.legs[0].uuid} set::a=b")
     clock.advance(0.1)
     assert talk.legs[0].variables["a"] == "b"
+
+
+def test_the_events_of_a_file_say_the_variables_before_its_path(execute, listener, prompt):
+    execute(f"playback {{mark=7}}{prompt}", "playback {mark=8}tone_stream://%(100,0,440)")
+    said = [(event["mark"], event["Playback-File-Path"]) for event in listener.heard("PLAYBACK_START", "PLAYBACK_STOP")]
+    assert said[:2] == [("7", f"{{mark=7}}{prompt}")] * 2 and [mark for mark, _ in said[2:]] == ["8", "8"]
+
+
+@pytest.mark.parametrize(("how", "heard"), [("0 mux", [440, 1400]), ("", [1400])])
+def test_a_sound_goes_below_what_a_leg_hears_or_in_its_place(switch, listener, talk, clock, tmp_path, how, heard):
+    leg, master, beep = talk.legs[0], tmp_path / "a.wav", "tone_stream://%(200,0,1400)"
+    switch.api(f"uuid_record {leg.uuid} start {master} 0 {{RECORD_STEREO=true,RECORD_PRE_BUFFER_FRAMES=0}}")
+    clock.advance(1)
+    assert switch.api(f"uuid_displace {leg.uuid} start {beep} {how}") == "+OK Success\n"
+    assert "<function>displace</function>" in switch.api(f"uuid_buglist {leg.uuid}")
+    assert switch.api(f"uuid_displace {leg.uuid} start {beep}") == "-ERR Cannot displace session!\n"
+    clock.advance(1)
+    assert switch.api(f"uuid_displace {leg.uuid} stop {beep}") == "-ERR Cannot stop displace session!\n"
+    switch.api(f"uuid_record {leg.uuid} stop {master}")
+    assert tones(master, 1, 1.04, 1.16) == heard and tones(master, 1, 1.3) == [440] == tones(master, 1, 0, 0.9)
+    functions = [event["Media-Bug-Function"] for event in listener.heard("MEDIA_BUG_START", "MEDIA_BUG_STOP")]
+    assert functions == ["session_record", "displace", "displace", "session_record"]
+
+
+def test_a_displaced_leg_that_is_hung_up_lets_go(switch, talk, clock):
+    leg = talk.legs[0]
+    switch.api(f"uuid_displace {leg.uuid} start silence_stream://9000 0 mux")
+    clock.advance(0.1)
+    switch.api(f"uuid_kill {leg.uuid}")
+    assert not leg.displaced and talk.wait(0)
+
+
+def test_digits_may_be_pressed_by_command(switch, listener, talk):
+    leg = talk.legs[1]
+    assert switch.api(f"uuid_recv_dtmf {leg.uuid} 12") == f"+OK {leg.uuid} received DTMF 12.\n"
+    assert [event["DTMF-Digit"] for event in listener.heard("DTMF")] == ["1", "2"]
+    assert switch.api("uuid_recv_dtmf nobody 1") == "-ERR Cannot locate session!\n"

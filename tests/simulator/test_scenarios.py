@@ -27,7 +27,6 @@ UNLIKE = {
     "api show calls": "not simulated", "api show bridged_calls": "not simulated",
     "api show detailed_calls": "not simulated", "api json": "not simulated", "api sofia": "not simulated",
     "api conference 3500-acme.example xml_list": "not simulated; json_list says the same",
-    "api uuid_displace": "not simulated",
 }
 
 

@@ -56,7 +56,7 @@ class Traced:
                              for line in lines if "event" in line)
         self.real, real_others = self._legs(events)
         self.others = real_others, []
-        self.replies, self.introductions = [], []
+        self.replies, self.introductions, self._dialled = [], [], {}
         self.farewells = [line["message"] | {"body": line.get("body", "")} for line in lines if "message" in line], []
         for each in scenario.get("directories", ()):
             (directory / each).mkdir(parents=True)
@@ -73,7 +73,7 @@ class Traced:
             others += _rooms([event for leg in (*legs, self.others[side]) for event in leg])
             for place, other in enumerate(others):
                 self._places.setdefault(other, f"other leg {place}")
-        self._places |= {_RECORDINGS: "", str(directory): ""}
+        self._places |= self._dialled | {_RECORDINGS: "", str(directory): ""}
 
     def seconds(self, event) -> float:
         """When it happened, in seconds of the trace."""
@@ -92,6 +92,9 @@ class Traced:
         scripts = scripts_of({"phones": DOCUMENT["phones"], "calls": scenario["calls"]})
         if "controller" in scenario:
             return self._control(scenario, switch, lines, scripts, directory)
+        here = {_RECORDINGS: str(directory)}
+        scripts = [replace(script, dialplan=tuple(_translated(each, here) for each in script.dialplan))
+                   for script in scripts]
         calls = [switch.play(replace(script, at=self.seconds(create)))
                  for script, create in zip(scripts, callers, strict=True)]
         for name, habits in scenario.get("registered", {}).items():
@@ -128,6 +131,7 @@ class Traced:
         for name, habits in scenario.get("registered", {}).items():
             switch.phones.add(Phone(**DOCUMENT["phones"][name] | habits))
         dialled = {scenario["controller"]: program.address}
+        self._dialled = {program.address: scenario["controller"]}
         calls = [switch.play(replace(script, dialplan=tuple(_translated(each, dialled) for each in script.dialplan)))
                  for script in scripts]
         sent = scenario.get("sent", {})

@@ -13,8 +13,8 @@ _NOT_SETTINGS = ("id", "moderator", "profile", "record", "skip_module")
 
 
 def run(flow: Flow, data):
-    """The room is `<account>.<id>`, and ids have no dot: no account gets into another's. Without an id, or without mod_conference, the
-    dialplan does it."""
+    """The room is `<account>.<id>`, and ids have no dot: no account gets into another's. Without an id, or without
+    mod_conference, the dialplan does it."""
     if "id" not in data or not replies.exists(flow.session.ask(commands.module_exists("mod_conference"))):
         return LEAVE
     room = f"{flow.account_id}.{data['id']}"
