@@ -84,6 +84,7 @@ class Flows(Switch):
         try:
             self._send(leg, traffic.CREATED[A])
             with socket.create_connection(("127.0.0.1", self.flow_port)) as client:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as FreeSWITCH does
                 self._converse(client, leg)
         finally:
             for _, told in leg.running:

@@ -191,6 +191,8 @@ class Switch:
         name, _, arguments = words.partition(b" ")
         uuid, _, rest = arguments.partition(b" ")
         leg = self.legs.get(uuid)
+        if name == b"conference":
+            return b"-ERR conference Command not found!\n"
         if name == b"global_getvar":
             return CORE.encode()
         if name == b"show":

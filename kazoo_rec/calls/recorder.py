@@ -179,6 +179,7 @@ class Recorder:
         self._announcer.doubt(leg)
         for recording in self.live(leg):
             if recording.state == "recording" and listed.isdisjoint(recording.running):
+                self._carried.update(recording.running)  # its end may be on its way
                 recording.close_spans(self._epoch_ms())
                 self._end(recording, "stopped", "its end was not heard", stopped_ms=self._epoch_ms(),
                           spans=recording.spans, partial=bool(missed(recording.spans)))

@@ -6,6 +6,7 @@ from functools import partial
 
 import gevent
 import pytest
+from structlog.testing import capture_logs
 
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
@@ -358,3 +359,14 @@ def test_two_thousand_legs_are_asked_about_a_few_at_a_time(site):
         site.leg(f"leg-{number}", ago_ms=1000)
     site.recovery.sweep(slow, True)
     assert len(site.scene.tracker) == 2000 and most <= 4
+
+
+def test_an_end_that_was_on_its_way_while_the_switch_was_asked_is_no_error(site):
+    site.talk().sweep()
+    running = site.started()
+    site.sweep()  # the switch lists nothing any more
+    with capture_logs() as said:
+        for uuid, row in site.rows().items():
+            site.scene.record_stop(uuid, row["id"], running[uuid][0])
+        gevent.idle()
+    assert not said and {row["state_reason"] for row in site.rows().values()} == {"its end was not heard"}
