@@ -261,6 +261,8 @@ def _pointed(value, name):
         return [_pointed(inner, name) for inner in value]
     if not isinstance(value, dict):
         return value
+    if "module" in value.get("properties", ()) and "allOf" in value:
+        value = _by_module(value)
     result = {key: inner if key == "if" else _pointed(inner, name) for key, inner in value.items()}
     if value.get("type") in ("integer", "boolean"):
         result["type"] = [value["type"], "string"]
@@ -273,6 +275,16 @@ def _pointed(value, name):
         file, _, place = value["$ref"].partition("#")
         result["$ref"] = f"#/components/schemas/{(file or name).removesuffix('.json')}{_reached(place)}"
     return result
+
+
+def _by_module(action):
+    """An action of a callflow as a choice of actions, which those who make requests from schemas understand; a list of
+    conditions is what can be said of a wrong one."""
+    modules = [one["if"]["properties"]["module"] for one in action["allOf"]]
+    choices = [{**one["then"], "properties": {"module": module, **one["then"]["properties"]}}
+               for module, one in zip(modules, action["allOf"], strict=True)]
+    others = {"properties": {"module": {"not": {"anyOf": modules}}}}
+    return {**{key: inner for key, inner in action.items() if key != "allOf"}, "anyOf": [*choices, others]}
 
 
 def _reached(place):
