@@ -3,6 +3,7 @@
 A test plays the person at it: nothing is answered, rejected or ended by itself.
 """
 
+import re
 import time
 from collections.abc import Callable
 
@@ -217,6 +218,10 @@ class Call:
         kept = self._media.kept = []
         return lambda: Channel(linear(b"".join(kept)), RATE_HZ)
 
+    def say(self, tone_hz: int):
+        """Another tone than the phone's from now on."""
+        self._media.say(tone_hz)
+
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard."""
         self._media.hear(duration_ms)
@@ -245,6 +250,11 @@ class Call:
         """Waits for the end."""
         assert self._ended.wait(PATIENCE_S), "the call goes on"
         return self
+
+    @property
+    def number(self) -> str:
+        """Of a call to this phone: whom the INVITE is for."""
+        return re.match(r"INVITE sip:([^@;>]+)", self._invite.first)[1]
 
     @property
     def talk_ms(self) -> float:

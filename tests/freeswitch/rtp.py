@@ -55,6 +55,10 @@ class Stream:
         if not speaking:
             gevent.spawn(self._speak)
 
+    def say(self, tone_hz: int):
+        """Another tone from the next packet on."""
+        self._tone = tone(tone_hz)
+
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard. Raises gevent.Timeout if it takes more than 5 s longer."""
         wanted = self._heard + duration_ms // PACKET_MS
