@@ -47,16 +47,6 @@ def comes(examples, carrier):
     return comes
 
 
-@pytest.fixture
-def press(switch):
-    def press(call, key, leg=0):
-        """`leg`: 0 is the caller's, 1 of the phone that was called."""
-        legs = switch.legs(switch.sessions)
-        switch.api(f"uuid_recv_dtmf {legs[leg]['uuid']} {key}")
-
-    return press
-
-
 def hears(heard, *tones):
     """Waits until the last of what is heard is this."""
     until(lambda: tuple(heard().tones()[-len(tones):]) == tones)
@@ -86,7 +76,7 @@ def test_sales_is_recorded_from_the_moment_somebody_answers(lab, comes, alice, b
     assert recording.row["origin"] == "callflow : sales"
 
 
-def test_a_card_s_number_is_in_no_file(lab, comes, press, alice):
+def test_a_card_s_number_is_in_no_file(lab, comes, alice):
     card, prompt = 1010, 500
     call = comes("card-number").answered()
     heard = call.listen()
@@ -95,7 +85,7 @@ def test_a_card_s_number_is_in_no_file(lab, comes, press, alice):
     call.hear(1500)
     call.say(CUSTOMER)
     call.hear(300)
-    press(call, "5")
+    call.press("5")
     called = alice.rings().ring().answer()
     talk(call, called, 2000)
 
@@ -131,14 +121,14 @@ def test_who_was_told_is_recorded_from_the_end_of_the_announcement_on(lab, comes
 
 @pytest.mark.parametrize("who", ["customer", "alice"])
 @pytest.mark.parametrize("when", ["armed", "recording"])
-def test_of_who_declines_nothing_is_left(lab, comes, press, alice, who, when):
+def test_of_who_declines_nothing_is_left(lab, comes, alice, who, when):
     call = comes("announced")
     called = alice.rings().ring().answer()
     heard = call.answered().listen()
     if when == "armed":
         hears(heard, 700)
     lab.until_rows(lambda row: row["state"] == when)
-    press(call, "9", leg=("customer", "alice").index(who))
+    {"customer": call, "alice": called}[who].press("9")
     lab.until_rows(lambda row: row["state"] == "discarded")
     talk(call, called, 1000)
     (recording,) = lab.finished()  # which sees that there is no file, and nothing sent
@@ -165,10 +155,10 @@ class TestVoicemail:
         assert in_part(caller, CUSTOMER, ALICE, 600, BEEP, 900, DIALPLAN) == {CUSTOMER}
         assert recording.path.startswith("/calls/messages/") and recording.path.endswith(".mp3")
 
-    def test_a_key_ends_the_message(self, lab, comes, press, alice):
+    def test_a_key_ends_the_message(self, lab, comes, alice):
         call, heard = self.leaves_a_message(lab, comes, alice)
         call.hear(1500)
-        press(call, "0")
+        call.press("0")
         call.ended()
         assert heard().tones()[:2] == [600, BEEP] and heard().has_ms(900) and DIALPLAN not in heard().tones()
         (recording,) = lab.finished()
@@ -188,9 +178,11 @@ class TestVoicemail:
         (recording,) = lab.finished()
         self.is_the_message(recording, 1200)
 
-    @pytest.mark.parametrize("comes_back", ["during the message", "after it", "after the call"])
+    @pytest.mark.parametrize(("comes_back", "ends"), [
+        ("during the message", "by a key"), ("during the message", "with the call"), ("after it", "by a key"),
+        ("after the call", "by a key"), ("after the call", "with the call")])
     def test_an_engine_that_is_killed_costs_neither_the_call_nor_the_message(
-            self, lab, comes, press, kill, alice, comes_back):
+            self, lab, comes, kill, alice, comes_back, ends):
         call, heard = self.leaves_a_message(lab, comes, alice)
         begun = len(heard().samples)
         call.hear(1000)
@@ -200,12 +192,15 @@ class TestVoicemail:
             lab.run()
         call.hear(500)
         message_ms = (len(heard().samples) - begun) / 8
-        press(call, "0")
-        hears(heard, DIALPLAN)
+        if ends == "by a key":
+            call.press("0")
+            hears(heard, DIALPLAN)
+        else:
+            call.hang_up()
         if comes_back == "after it":
             lab.run()
         call.ended()
-        assert heard().tones() == [600, BEEP, DIALPLAN]
+        assert heard().tones() == [600, BEEP, *([DIALPLAN] if ends == "by a key" else [])]
         if comes_back == "after the call":
             lab.run()
         (recording,) = lab.finished()
@@ -247,10 +242,10 @@ def test_a_conference_is_recorded_as_a_whole_and_each_who_takes_part(lab, comes,
 
 
 @pytest.mark.parametrize(("key", "recorded"), [("1", True), ("2", False)])
-def test_reception_records_for_sales_and_not_for_the_works_council(lab, comes, press, alice, bob, key, recorded):
+def test_reception_records_for_sales_and_not_for_the_works_council(lab, comes, alice, bob, key, recorded):
     call = comes("reception").answered()
     hears(call.listen(), 450)
-    press(call, key)
+    call.press(key)
     called = (alice if recorded else bob).rings().ring().answer()
     talk(call, called, 1500)
     found = lab.finished()
@@ -294,7 +289,7 @@ def test_one_call_has_two_files_each_in_its_place(lab, comes, alice):
         assert recording.row["duration_ms"] == approx(call.talk_ms, abs=2 * LENGTH_MS)
 
 
-def test_a_letter_is_heard_again_and_each_attempt_delivered(lab, comes, press):
+def test_a_letter_is_heard_again_and_each_attempt_delivered(lab, comes):
     another, menu, kept = 430, 500, 900
     call = comes("dictation").answered()
     heard = call.listen()
@@ -302,9 +297,9 @@ def test_a_letter_is_heard_again_and_each_attempt_delivered(lab, comes, press):
         until(lambda: [row["state"] for row in lab.rows()][attempt - 1:] == ["recording"])  # noqa: B023
         call.say(tone)
         call.hear(1500)
-        press(call, "#")
+        call.press("#")
         hears(heard, tone, menu)
-        press(call, choice)
+        call.press(choice)
     call.ended()
     assert heard().tones()[:6] == [BEEP, CUSTOMER, menu, BEEP, another, menu] and heard().has_ms(kept)
     first, second = lab.finished()
