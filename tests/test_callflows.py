@@ -101,9 +101,11 @@ def test_announced(flows):
     assert row["state"] == "recorded" and row["started_ms"] >= announced["to_ms"] and flows.arrived(row)
 
 
-def test_announced_and_declined(flows):
-    row, = flows.ask(number_of("announced"), phone(ALICE, answers=0.2, hangs_up=2.5),
-                     caller=phone(CAROL, presses={1.8: "9"}))
+@pytest.mark.parametrize("who", ["caller", "called"])
+def test_announced_and_declined(flows, who):
+    presses = {"caller": {}, "called": {}, who: {1.8: "9"}}
+    row, = flows.ask(number_of("announced"), phone(ALICE, answers=0.2, hangs_up=2.5, presses=presses["called"]),
+                     caller=phone(CAROL, presses=presses["caller"]))
     assert row["state"] == "discarded" and "declined" in row["state_reason"]
     assert not flows.receiver.files and not list(flows.place.glob("recordings/**/*.wav"))
 
@@ -160,7 +162,8 @@ def test_outbound(flows):
 
 
 def test_two_copies(flows):
-    listening, archive = flows.ask(number_of("two-copies"), phone(ALICE, answers=0.3, hangs_up=1.4))
+    both = {row["label"]: row for row in flows.ask(number_of("two-copies"), phone(ALICE, answers=0.3, hangs_up=1.4))}
+    listening, archive = both["listening"], both["archive"]
     assert flows.arrived(listening)[0] == 0xFF
     assert heard(flows.arrived(archive)) == [{CAROL.says}, {ALICE.says}]
     assert [file.file for file in flows.receiver.files if file.recording_id == archive["id"]] == ["archive.wav"]

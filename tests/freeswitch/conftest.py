@@ -6,6 +6,7 @@ KAZOO_REC_FREESWITCH=host:port:password names its event socket; without it, thes
 import json
 import os
 import re
+import signal
 
 import greenswitch
 import pytest
@@ -64,6 +65,14 @@ def lab(switch, tmp_path_factory):
     product.start()
     yield product
     product.stop()
+
+
+@pytest.fixture
+def kill(lab):
+    """Kills the engine, as nothing that it could prepare for; it is there again for the next test."""
+    yield lambda: lab.halt(signal.SIGKILL)
+    if not lab.running:
+        lab.run()
 
 
 @pytest.fixture(scope="session")

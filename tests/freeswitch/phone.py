@@ -3,6 +3,7 @@
 A test plays the person at it: nothing is answered, rejected or ended by itself.
 """
 
+import re
 import time
 from collections.abc import Callable
 
@@ -217,6 +218,13 @@ class Call:
         kept = self._media.kept = []
         return lambda: Channel(linear(b"".join(kept)), RATE_HZ)
 
+    def say(self, tone_hz: int):
+        """Another tone than the phone's from now on."""
+        self._media.say(tone_hz)
+
+    def press(self, key: str):
+        self._media.press(key)
+
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard."""
         self._media.hear(duration_ms)
@@ -245,6 +253,11 @@ class Call:
         """Waits for the end."""
         assert self._ended.wait(PATIENCE_S), "the call goes on"
         return self
+
+    @property
+    def number(self) -> str:
+        """Of a call to this phone: whom the INVITE is for."""
+        return re.match(r"INVITE sip:([^@;>]+)", self._invite.first)[1]
 
     @property
     def talk_ms(self) -> float:
@@ -286,5 +299,6 @@ class Call:
     def _sdp(self):
         return "\r\n".join([
             "v=0", f"o=phone 1 {int(time.monotonic() * 1000)} IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0",
-            f"m=audio {self._media.port} RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:20", f"a={self._direction}", "",
+            f"m=audio {self._media.port} RTP/AVP 0 101", "a=rtpmap:0 PCMU/8000",
+            "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-16", "a=ptime:20", f"a={self._direction}", "",
         ]).encode()

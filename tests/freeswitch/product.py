@@ -18,12 +18,13 @@ from gevent.pywsgi import WSGIServer
 
 from kazoo_rec.control.client import Engines
 from kazoo_rec.store import Store
-from tests.freeswitch.sound import Wav
+from tests.freeswitch.sound import Channel, Wav, channels
 
 #: The lab's accounts, with the documents of its phones; see conf/directory.xml.
 DOCUMENTS = {
     "acme/account": {"name": "Acme", "realm": "acme.example", "country": "US", "numbers": [
-        "+15550001000", "+15550001001", "+15550001002", "+15550001999", "+15550003200"]},
+        "+15550001000", "+15550001001", "+15550001002", "+15550001999", "+15550003200",
+        *(f"+1555000200{last}" for last in range(1, 10))]},
     "globex/account": {"name": "Globex", "realm": "globex.example", "country": "US", "numbers": ["+15550002000"]},
     **{f"{account}/users/usr-{account}-{number}": {}
        for account, number in (("acme", 1000), ("acme", 1001), ("acme", 1002), ("globex", 2000))},
@@ -47,10 +48,11 @@ def until(condition, within_s: float = 10):
 
 @dataclass(frozen=True)
 class Recording:
-    """A row, and the body that was delivered for it (None where there was none)."""
+    """A row, and the body that was delivered for it, and to which path (None where there was none)."""
 
     row: dict
     body: bytes | None
+    path: str | None = None
 
     @property
     def state(self) -> str:
@@ -59,12 +61,16 @@ class Recording:
     def wav(self) -> Wav:
         return Wav.read(self.body)
 
+    def channels(self) -> list[Channel]:
+        return channels(self.body)
+
 
 class Receiver:
-    """Keeps every body that is sent, by recording id."""
+    """Keeps every body that is sent, and the path that the last of them was sent to, by recording id."""
 
     def __init__(self):
         self.bodies: dict[str, list[bytes]] = {}
+        self.paths: dict[str, str] = {}
         self._server = WSGIServer(("127.0.0.1", 0), self._take, log=None)
         self._server.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/calls"
@@ -73,8 +79,9 @@ class Receiver:
         self._server.stop(timeout=1)
 
     def _take(self, environ, start_response):
-        recording_id = re.search(r"call_recording_([\w-]+)\.", environ["PATH_INFO"])[1]
+        recording_id = environ["HTTP_IDEMPOTENCY_KEY"]
         body = environ["wsgi.input"].read()
+        self.paths[recording_id] = environ["PATH_INFO"]
         self.bodies.setdefault(recording_id, []).append(body)
         start_response("201 Created", [("Content-Length", "0")])
         return [b""]
@@ -97,7 +104,7 @@ class Product:
         self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
         self._seen: set[str] = set()
         self._obeyed = 0
-        #: Callflows of acme's from the next `obey` on: {number: flow}.
+        #: Callflows of acme's from the next `obey` on: {id: document}.
         self.callflows: dict[str, dict] = {}
         self.recordings_dir.mkdir()
 
@@ -130,6 +137,10 @@ class Product:
                 [sys.executable, "-m", "kazoo_rec", "run", "--config", str(self._directory / "kazoo_rec.yaml"),
                  "--role", "engine,delivery"], stderr=log)
         self._until_logged("switch connected", since)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def halt(self, signal_number=signal.SIGTERM):
         self._process.send_signal(signal_number)
@@ -172,15 +183,22 @@ class Product:
         return re.findall(rf"<target>{self.recordings_dir}/(.+?)</target>", listed)
 
     def recordings(self) -> dict[str, Recording]:
-        """Waits until the switch has no call, and the product nothing left to do; then every recording by whose it is:
-        "<account> <rule> <leg> <number of its phone, if it has one>", such as "acme callee.inbound B 1001"."""
+        """As `finished`, by whose it is: "<account> <rule> <leg> <number of its phone, if it has one>", such as
+        "acme callee.inbound B 1001"."""
+        finished = self.finished()
+        found = {self._whose(recording.row): recording for recording in finished}
+        assert len(found) == len(finished), "one rule recorded one leg twice"
+        return found
+
+    def finished(self) -> list[Recording]:
+        """Waits until the switch has no call, and the product nothing left to do; then every recording, the oldest
+        first."""
         until(lambda: not self._switch.sessions)
         until(lambda: all(row["state"] in FINAL for row in self.rows()))
         rows, bodies = self.rows(), self.receiver.bodies
         until(lambda: all(row["id"] in bodies for row in rows if row["state"] == "recorded"))
-        found = {self._whose(row): Recording(row, bodies.get(row["id"], [None])[-1]) for row in rows}
-        assert len(found) == len(rows), "one rule recorded one leg twice"
-        for recording in found.values():
+        found = [Recording(row, bodies.get(row["id"], [None])[-1], self.receiver.paths.get(row["id"])) for row in rows]
+        for recording in found:
             self._check(recording)
         return found
 
@@ -213,8 +231,7 @@ class Product:
         assert rules.keys() <= DOCUMENTS.keys()
         self._obeyed += 1
         shutil.rmtree(self.documents, ignore_errors=True)
-        flows = {f"acme/callflows/to-{number}": {"numbers": [number], "flow": flow}
-                 for number, flow in self.callflows.items()}
+        flows = {f"acme/callflows/{id}": document for id, document in self.callflows.items()}
         for name, document in (DOCUMENTS | flows).items():
             file = self.documents / f"{name}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""RTP (RFC 3550) with PCMU: one side of a conversation, which says a tone of its own."""
+"""RTP (RFC 3550) with PCMU: one side of a conversation, which says a tone of its own, and its keys (RFC 4733)."""
 
 import struct
 import time
@@ -12,6 +12,9 @@ from gevent.event import Event
 RATE_HZ = 8000
 PACKET_MS = 20
 PACKET_SAMPLES = RATE_HZ * PACKET_MS // 1000
+
+#: Payload type of keys, their codes, and for how long one is held, in samples.
+KEY_TYPE, KEYS, KEY_SAMPLES = 101, "0123456789*#", 5 * PACKET_SAMPLES
 
 #: Below the ports of the switch (40000 to 59998) and those that the kernel gives away.
 _PORTS = range(20000, 32000, 2)
@@ -48,12 +51,21 @@ class Stream:
         self._listening = gevent.spawn(self._listen)
         self.remote: tuple[str, int] | None = None
         self.silent, self.kept = False, None
+        self._key: int | None = None
 
     def start(self, remote: tuple[str, int]):
         """Says to `remote` from now on; another call changes only where to."""
         speaking, self.remote = self.remote is not None, remote
         if not speaking:
             gevent.spawn(self._speak)
+
+    def say(self, tone_hz: int):
+        """Another tone from the next packet on."""
+        self._tone = tone(tone_hz)
+
+    def press(self, key: str):
+        """Held from the next packet on, in the place of the tone."""
+        self._key = KEYS.index(key)
 
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard. Raises gevent.Timeout if it takes more than 5 s longer."""
@@ -71,22 +83,34 @@ class Stream:
     def _listen(self):
         while True:
             packet = self._socket.recv(2048)
+            if packet[1] & 127 == KEY_TYPE:
+                continue
             self._heard += 1
             if self.kept is not None:
                 self.kept.append(packet[12:])
             self._arrived.set()
 
     def _speak(self):
-        begun = time.monotonic()
+        begun, pressed = time.monotonic(), None
         for number in count():
             timestamp = number * PACKET_SAMPLES
-            if not self.silent:
-                header = struct.pack("!BBHII", 0x80, 0, number & 0xFFFF, timestamp & 0xFFFFFFFF, self.port)
+            if self._key is not None:
+                marker, pressed = (0, pressed) if pressed is not None else (128, timestamp)
+                held = timestamp + PACKET_SAMPLES - pressed
+                self._send(number, pressed, marker | KEY_TYPE,
+                           struct.pack("!BBH", self._key, 128 * (held >= KEY_SAMPLES) + 10, held))
+                if held >= KEY_SAMPLES:
+                    self._key = pressed = None
+            elif not self.silent:
                 at = timestamp % len(self._tone)
-                self._socket.sendto(header + self._tone[at:at + PACKET_SAMPLES], self.remote)
+                self._send(number, timestamp, 0, self._tone[at:at + PACKET_SAMPLES])
             due = begun + (number + 1) * PACKET_MS / 1000
             if self._closed.wait(max(0, due - time.monotonic())):
                 return
+
+    def _send(self, number, timestamp, kind, payload):
+        header = struct.pack("!BBHII", 0x80, kind, number & 0xFFFF, timestamp & 0xFFFFFFFF, self.port)
+        self._socket.sendto(header + payload, self.remote)
 
 
 def _bound():
