@@ -268,6 +268,11 @@ class TestConference:
         assert engine.rooms.told == [("record", "acme", "acme.team", what, {"format": "wav", "label": "weekly"},
                                       "callflow cf", LEG, {})]
 
+    def test_what_is_no_setting_does_not_become_one(self, engine):
+        data = {"id": "team", "record": "all", "format": "wav", "enabled": False, "config": {"x": 1}}
+        walked(engine, step("conference", data))
+        assert engine.rooms.told[0][4] == {"format": "wav"}
+
     def test_that_is_not_recorded_is_one_to_talk_in(self, engine):
         engine.rooms.faults["record"] = WrongState("the switch refused")
         assert walked(engine, step("conference", {"id": "team", "record": "all"})) == ["conference acme.team@default"]
