@@ -29,20 +29,22 @@ class Execution:
         self._epoch_ms, self._now_at = epoch_ms, now_at
 
     def begin(self, leg: Leg, plan: Past, account_id: str) -> Recording:
-        """One more recording of `leg`: armed where it rings, else begun, unless it waits (for a bridge, to be told of,
-        for its silence to end)."""
+        """One more recording of `leg`, which is to begin; does not wait."""
         before = len(leg.recordings)
         self._recorder.want(leg, [(plan, account_id, None, True)], leg.identity.network, self._now_at())
-        recording = leg.recordings[before]
+        return leg.recordings[before]
+
+    def begun(self, leg: Leg, recording: Recording):
+        """Armed where `leg` rings, else begun, unless it waits (for a bridge, to be told of, for its silence to end).
+        After CommandTimeout it may begin yet."""
         observed = recording.id not in self._recorder and not recording.ended.is_set()
         waits = recording.silenced or recording.awaits_bridge or recording.unannounced
         if observed or leg.answered_ms is None or waits:
-            return recording
+            return
         if not recording.begun.wait(COMMAND_WITHIN_S):
             raise CommandTimeout("the recording has not begun yet")
         if recording.ended.is_set():
             raise WrongState("the recording did not begin", recording.reason or "")
-        return recording
 
     def stop(self, leg: Leg, recordings: Iterable[Recording], why: str):
         """`why` is for those that had not begun."""

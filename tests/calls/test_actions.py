@@ -197,14 +197,22 @@ def test_a_leg_without_media_is_a_wrong_state():
     assert not one.rows.by_id
 
 
-@pytest.mark.parametrize(("reply", "raised"), [(CommandFailed("refused", "-ERR Cannot record session!"), WrongState),
-                                               (CommandTimeout("no reply"), CommandTimeout)])
-def test_what_the_switch_did_not_do_is_told(monkeypatch, reply, raised):
+def test_what_the_switch_did_not_do_is_told():
+    one = Flows().talks()
+    one.switch.replies = {" start ": CommandFailed("refused", "-ERR Cannot record session!")}
+    with pytest.raises(WrongState):
+        one.begin()
+
+
+def test_one_that_begins_late_is_known_to_who_began_it_and_can_be_ended(monkeypatch):
     monkeypatch.setattr("kazoo_rec.calls.execution.COMMAND_WITHIN_S", 0.01)
     one = Flows().talks()
-    one.switch.replies = {" start ": reply}
-    with pytest.raises(raised):
-        one.begin()
+    one.switch.replies = {" start ": CommandTimeout("no reply")}
+    told = one.begin()
+    assert told["state"] == "armed"
+    one.end(ids=[told["id"]])
+    one.record_start("a", told["id"], f"{ROOT}/{one.row()['master'].replace('.wav', '.f.wav')}")
+    assert len(one.switch.of(" stop ")) == 1 and one.states() == ["discarded"]
 
 
 def test_one_that_a_transfer_takes_along_is_the_flows_all_the_same_when_it_goes_on():
