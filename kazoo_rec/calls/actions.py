@@ -68,8 +68,7 @@ class Actions:
         with one_at_a_time(leg):
             ours = self.of(leg, account_id, ids, label)
             if action in SILENCES:
-                for one in ours:
-                    self._execution.silence([one], action, one.plan.rule)
+                self._execution.silence(ours, action, own=True)
             else:
                 kind = "mask" if action == "unmask" else "pause"
                 self._execution.end_silence(

@@ -29,6 +29,9 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
+#: Milliseconds before a mask or pause is said again.
+SILENCE_AGAIN_MS = 1000
+
 #: The cause in the row of what was stopped before it began.
 CALLED_OFF = "called off"
 
@@ -369,6 +372,11 @@ class Recorder:
         self.drop(recording, reason, now_at)
         self._save(recording, state="discarded", state_reason=reason, cause=CALLED_OFF)
 
+    def ends(self, recording, now_at):
+        """It is being told to stop: from STOP_WITHIN_MS on, until it has, it is told again."""
+        recording.ending, recording.stop_at = True, now_at + STOP_WITHIN_MS
+        self._watched.add(recording)
+
     def silence(self, recording, kind, by=None) -> bool:
         """Says in the row that it is silent from now on, by the action `by` or, without, for all; False where the row
         says so already."""
@@ -428,6 +436,10 @@ class Recorder:
                 self._stop_soon(recording, now_at)
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
+            if recording.silence_at is not None and recording.silence_at <= now_at:
+                recording.silence_at = None
+                for path in recording.running:
+                    self._orders.silence(recording, path)
 
         for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
             del self._bereft[recording]
@@ -447,6 +459,12 @@ class Recorder:
         if recording.id in self._by_id and not recording.running:
             self._end(recording, "failed", reason, cause=cause)
 
+    def unheard(self, recording):
+        """A mask or pause did not reach the switch: it is said again."""
+        if recording.id in self._by_id:
+            recording.silence_at = self._now_at + SILENCE_AGAIN_MS
+            self._watched.add(recording)
+
     def announced(self, recording, from_ms, to_ms, now_at):
         """All whom it is to be announced to have heard it, from and to these times of the switch."""
         recording.announced, recording.wanted_at = True, now_at
@@ -457,7 +475,7 @@ class Recorder:
 
     def renew(self, recording, now_at):
         """Somebody is on the line now whom it was not announced to: it ends, and another waits until it was."""
-        recording.superseded = True
+        self.ends(recording, now_at)
         self._stop_soon(recording, now_at)
         another = Recording(new_id(), recording.leg, recording.plan, recording.account_id, recording.destination,
                             recording.settled, directory_of(recording.account_id), recording.source, now_at,
@@ -508,7 +526,7 @@ class Recorder:
             if started_ms - leg.answered_ms > START_WITHIN_MS:
                 recording.missed = leg.answered_ms, "the switch began late"
         recording.note_missed()
-        if recording.limit_at is None and recording.stop_at is None:
+        if recording.limit_at is None and recording.stop_at is None and recording.silence_at is None:
             self._watched.discard(recording)
         if recording.leg.held_ms is not None:
             recording.hold(started_ms)

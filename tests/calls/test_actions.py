@@ -258,3 +258,64 @@ def test_of_one_that_was_armed_before_a_restart_there_is_still_one(monkeypatch):
     site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
              **{f"execute_on_answer_{id}": "record_session"}).sweep()
     assert one.states() == ["armed"] and id in site.recorder
+
+
+UNHEARD = [CommandTimeout("no reply"), NotConnected("there is no connection")]
+
+
+@pytest.mark.parametrize("unheard", UNHEARD)
+def test_a_stop_that_the_switch_did_not_hear_is_said_again_as_the_flow_goes_on(unheard):
+    one = Flows().talks()
+    for label in "xx":
+        one.begin(label=label)
+    one.switch.replies = {" stop ": unheard}
+    with pytest.raises(type(unheard)):
+        one.end(label="x")
+    one.switch.replies = {}
+    assert one.states() == ["recording"] * 2
+    one.after(1000)
+    assert one.states() == ["stopped"] * 2
+
+
+@pytest.mark.parametrize("unheard", UNHEARD)
+def test_a_stop_before_the_answer_holds_though_the_switch_did_not_hear_it(unheard):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin()["id"]
+    path = one.armed("a")[id]
+    one.switch.replies = {"uuid_setvar_multi": unheard}
+    with pytest.raises(type(unheard)):
+        one.end(ids=[id])
+    one.switch.replies = {}
+    one.answer_unarmed("a").record_start("a", id, path)
+    assert one.states() == ["discarded"] and len(one.switch.of(" stop ")) == 1
+
+
+@pytest.mark.parametrize("unheard", UNHEARD)
+@pytest.mark.parametrize("action", ["mask", "pause"])
+def test_a_silence_that_the_switch_did_not_hear_is_said_again_until_it_has(action, unheard):
+    one = Flows().talks()
+    for label in "xx":
+        one.begin(label=label)
+    one.switch.replies = {f" {action} ": unheard}
+    with pytest.raises(type(unheard)):
+        one.change(action, label="x")
+    one.after(1000)
+    one.switch.replies, one.switch.commands = {}, []
+    one.after(1000)
+    paths = {f"{ROOT}/{row['master']}" for row in one.rows.by_id.values()}
+    assert {command.split()[-1] for command in one.switch.of(f" {action} ")} == paths
+    one.switch.commands = []
+    one.after(1000)
+    assert one.switch.of(f" {action} ") == []
+
+
+def test_a_silence_that_was_not_heard_and_has_ended_is_not_said_again():
+    one = Flows().talks()
+    one.begin(label="x")
+    one.switch.replies = {" mask ": CommandTimeout("no reply")}
+    with pytest.raises(CommandTimeout):
+        one.change("mask", label="x")
+    one.change("unmask", label="x")
+    one.switch.replies, one.switch.commands = {}, []
+    one.after(1000)
+    assert one.switch.commands == []
