@@ -154,7 +154,8 @@ class Recorder:
                 leg.recordings.append(recording)
             return
         waits = row["state"] == "armed" and bool(recording.silenced)
-        if not paths and not (armed and leg.answered_ms is None) and not waits:
+        unannounced = row["state"] == "armed" and recording.unannounced
+        if not paths and not (armed and leg.answered_ms is None) and not waits and not unannounced:
             return
         leg.recordings.append(recording)
         self._by_id[recording.id] = recording

@@ -319,3 +319,20 @@ def test_a_silence_that_was_not_heard_and_has_ended_is_not_said_again():
     one.switch.replies, one.switch.commands = {}, []
     one.after(1000)
     assert one.switch.commands == []
+
+
+def test_one_that_waits_for_its_announcement_is_announced_and_recorded_by_an_engine_after_this_one(monkeypatch):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin(announce={"file": "ivr/consent.wav", "required": True})["id"]
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.recorder._announcer._send = site.answer
+    site.leg("a", ago_ms=500, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
+    assert one.states() == ["armed"] and id in site.recorder
+    site.scene.after(250)
+    (announced,) = site.scene.switch.of("uuid_broadcast a ")
+    assert not site.scene.switch.of(" start ")
+    named = {"kazoo_rec_announce": re.search("[0-9a-f]{32}", announced)[0], "Channel-State-Number": "4"}
+    site.scene.event("PLAYBACK_START", "a", **named)
+    site.scene.event("PLAYBACK_STOP", "a", **named, **{"Playback-Status": "done"})
+    assert len(site.scene.switch.of(f" start {ROOT}/")) == 1
