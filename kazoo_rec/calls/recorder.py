@@ -154,8 +154,9 @@ class Recorder:
                 leg.recordings.append(recording)
             return
         waits = row["state"] == "armed" and bool(recording.silenced)
-        unannounced = row["state"] == "armed" and recording.unannounced
-        if not paths and not (armed and leg.answered_ms is None) and not waits and not unannounced:
+        unannounced, armed = row["state"] == "armed" and recording.unannounced, armed and leg.answered_ms is None
+        untold = row["state"] == "armed" and not paths and not armed and self._is_untold(recording)
+        if not paths and not (armed or waits or unannounced or untold):
             return
         leg.recordings.append(recording)
         self._by_id[recording.id] = recording
@@ -165,6 +166,11 @@ class Recorder:
         if not paths:
             if waits:
                 self._watch(recording, now_at + START_WITHIN_MS)
+            elif untold:
+                if leg.answered_ms is not None:
+                    recording.missed = max(row["armed_ms"], leg.answered_ms), "the engine was not connected"
+                self._save(recording, answered_ms=leg.answered_ms)
+                self._order(leg, [recording], now_at)
             return
         if recording.unwanted:
             self._stop_soon(recording, now_at)
@@ -176,6 +182,12 @@ class Recorder:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
             self._watched.add(recording)
+
+    def _is_untold(self, recording):
+        """Of one that was armed, whether its engine died before it told the switch. Rules are asked anew; nobody asks
+        an action again."""
+        paths = recording.armed_path, recording.fallback_path
+        return recording.by_action and not any(map(self._files.exists, paths))
 
     def refresh(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it

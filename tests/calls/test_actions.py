@@ -336,3 +336,28 @@ def test_one_that_waits_for_its_announcement_is_announced_and_recorded_by_an_eng
     site.scene.event("PLAYBACK_START", "a", **named)
     site.scene.event("PLAYBACK_STOP", "a", **named, **{"Playback-Status": "done"})
     assert len(site.scene.switch.of(f" start {ROOT}/")) == 1
+
+
+@pytest.mark.parametrize("answered", [None, 3000])
+def test_one_of_which_the_switch_was_not_told_before_its_engine_died_is_begun_by_the_next(monkeypatch, answered):
+    one = Flows().phone_calls("a", "1000")
+    with one.slow_switch():
+        id = one.begin()["id"]
+        row = dict(one.row())
+    one.rows.by_id = {id: row}
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.leg("a", ago_ms=answered, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.sweep()
+    assert id in site.recorder and len(site.scene.switch.of(" start " if answered else f"execute_on_answer_{id}")) == 1
+
+
+def test_one_that_has_a_file_and_does_not_run_is_not_begun_again(monkeypatch):
+    one = Flows().talks()
+    id = one.begin()["id"]
+    one.rows.by_id[id]["state"] = "armed"
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.recorder._files = site.files
+    site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
+    assert not site.scene.switch.of(" start ")
