@@ -161,6 +161,13 @@ class TestCalling:
         action["children"]["_"] = tone(1)
         assert walked(engine, action) == ["playback tone_stream://%(1,0,440)"]
 
+    @pytest.mark.parametrize("theirs", ["globex.example", "home.example"])
+    def test_another_account_s_phone_is_not_called_whatever_a_device_says(self, engine, theirs):
+        engine.take({("account", "globex"): {"realm": "globex.example"},
+                     ("device", "x"): {"sip": {"username": "2000", "realm": theirs}}}, account="globex")
+        engine.take({("device", "x"): {"sip": {"username": "2000", "realm": theirs}}})
+        assert walked(engine, step("device", {"id": "x"}, _=tone(1))) == ["playback tone_stream://%(1,0,440)"]
+
     def test_who_is_not_connected_goes_on_by_the_cause(self, engine):
         for key in ("USER_BUSY", "_"):
             assert walked(engine, step("user", {"id": "bob"}, **{key: tone(1), "NO_ANSWER": tone(2)}), answers=BUSY
