@@ -160,7 +160,8 @@ def test_outbound(flows):
 
 
 def test_two_copies(flows):
-    listening, archive = flows.ask(number_of("two-copies"), phone(ALICE, answers=0.3, hangs_up=1.4))
+    rows = flows.ask(number_of("two-copies"), phone(ALICE, answers=0.3, hangs_up=1.4))
+    archive, listening = sorted(rows, key=lambda row: row["label"])  # both may be of one millisecond
     assert flows.arrived(listening)[0] == 0xFF
     assert heard(flows.arrived(archive)) == [{CAROL.says}, {ALICE.says}]
     assert [file.file for file in flows.receiver.files if file.recording_id == archive["id"]] == ["archive.wav"]
