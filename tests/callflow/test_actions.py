@@ -1,6 +1,7 @@
 """What each action has its leg do, and where it goes on."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from kazoo_rec.errors import WrongState
 from tests.callflow.fakes import CHANNEL
@@ -252,6 +253,11 @@ class TestMenu:
 
     def test_who_presses_nothing_goes_on_where_there_is_a_child_for_that(self, engine):
         assert self.asked(engine, None, timeout=tone(5)) == [*self.AGAIN, "playback tone_stream://%(5,0,440)"]
+
+    def test_what_is_no_choice_is_told_to_nobody_as_it_may_be_of_a_card(self, engine):
+        with capture_logs() as lines:
+            self.asked(engine, "4711", "12")
+        assert "12 pressed" in str(lines) and "4711" not in str(lines)
 
     def test_a_key_is_no_other_child(self, engine):
         assert self.asked(engine, "timeout", "12")[-1] == "playback tone_stream://%(12,0,440)"
