@@ -74,11 +74,7 @@ class CommandFailed(SwitchError):
 
 
 class LegGone(SwitchError):
-    """The leg hung up, or its socket ended, before it had done what it was told; `event` is its CHANNEL_HANGUP."""
-
-    def __init__(self, message: str, detail: str = "", event=None):
-        super().__init__(message, detail)
-        self.event = event
+    """The leg hung up, or its socket ended, before it had done what it was told."""
 
 
 class WrongState(KazooRecError):

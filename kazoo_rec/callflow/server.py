@@ -1,5 +1,6 @@
 """Where the dialplan's `socket 127.0.0.1:8084 async full` arrives: one greenlet a call."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from kazoo_rec.callflow import runner
 from kazoo_rec.callflow.flow import Flow, called_number
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import LegGone, SwitchError
+from kazoo_rec.switch.protocol import SLICE_S, TURN_S
 from kazoo_rec.switch.session import Session
 
 #: Connections that have not told yet whose call they are; the next are closed, and their dialplans go on.
@@ -98,7 +100,7 @@ class Server:
             say.warning("a call is left to its dialplan: it is no account's that is known")
             return None
         account_id, directory = owner.account_id, self._directory()
-        found = directory.callflows(account_id).match(called_number(channel))
+        found = directory.callflows(account_id).match(called_number(channel), _taking_turns())
         if found is None:
             say.info("a call is left to its dialplan: its number has no callflow", account=account_id)
             return None
@@ -111,3 +113,16 @@ class Server:
                 gevent.sleep(LOOK_EVERY_S)
             return found
         return None
+
+
+def _taking_turns() -> Callable[[], None]:
+    """Lets others run where who calls it has kept them waiting."""
+    since = time.monotonic()
+
+    def take_turns():
+        nonlocal since
+        if time.monotonic() - since > SLICE_S:
+            gevent.sleep(TURN_S)
+            since = time.monotonic()
+
+    return take_turns

@@ -5,11 +5,12 @@ a person or another flow began is stopped or masked by an action, nor does any r
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from kazoo_rec.calls.execution import SILENCES, Execution, one_at_a_time
 from kazoo_rec.calls.leg import Leg, text
 from kazoo_rec.calls.recording import Past, Recording, told
-from kazoo_rec.errors import NotConnected, WrongState
+from kazoo_rec.errors import CommandTimeout, NotConnected, WrongState
 from kazoo_rec.policy.settings import DEFAULTS
 
 #: What the actions record_call and record_caller have otherwise than a document's settings (Kazoo's user guide, "Call
@@ -45,7 +46,10 @@ class Actions:
         with one_at_a_time(leg):
             if not leg.alive or leg.bypassed:
                 raise WrongState("the leg has no media here" if leg.alive else "the leg has hung up")
-            return told(self._execution.begin(leg, plan, account_id))
+            recording = self._execution.begin(leg, plan, account_id)
+            with suppress(CommandTimeout):  # it may begin yet: who began it has to be able to end it
+                self._execution.begun(leg, recording)
+            return told(recording)
 
     def end(self, account_id: str, uuid: str, *, ids: Iterable[str] | None = None, label: str | None = None,
             who: str) -> list[dict]:
@@ -64,8 +68,7 @@ class Actions:
         with one_at_a_time(leg):
             ours = self.of(leg, account_id, ids, label)
             if action in SILENCES:
-                for one in ours:
-                    self._execution.silence([one], action, one.plan.rule)
+                self._execution.silence(ours, action, own=True)
             else:
                 kind = "mask" if action == "unmask" else "pause"
                 self._execution.end_silence(

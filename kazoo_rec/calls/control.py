@@ -94,7 +94,7 @@ class Control:
         plan = Past("api", "B" if leg.called else "A", {**DEFAULTS, **settings, "enabled": True},
                     {name: "api" if name in settings else "default" for name in DEFAULTS},
                     f"{who} had it recorded, by the API.")
-        self._execution.begin(leg, plan, account_id)
+        self._execution.begun(leg, self._execution.begin(leg, plan, account_id))
 
     def _stop(self, leg, account_id, ours, why):
         if not ours and not any(one.account_id == account_id for one in leg.recordings):

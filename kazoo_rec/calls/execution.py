@@ -9,7 +9,7 @@ from gevent.lock import Semaphore
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
 from kazoo_rec.calls.recording import Past, Recording
-from kazoo_rec.errors import CommandFailed, CommandTimeout, WrongState
+from kazoo_rec.errors import CommandFailed, CommandTimeout, SwitchError, WrongState
 from kazoo_rec.switch import commands
 
 #: What an order does to a recording: the kind of its span, and the command.
@@ -29,54 +29,71 @@ class Execution:
         self._epoch_ms, self._now_at = epoch_ms, now_at
 
     def begin(self, leg: Leg, plan: Past, account_id: str) -> Recording:
-        """One more recording of `leg`: armed where it rings, else begun, unless it waits (for a bridge, to be told of,
-        for its silence to end)."""
+        """One more recording of `leg`, which is to begin; does not wait."""
         before = len(leg.recordings)
         self._recorder.want(leg, [(plan, account_id, None, True)], leg.identity.network, self._now_at())
-        recording = leg.recordings[before]
+        return leg.recordings[before]
+
+    def begun(self, leg: Leg, recording: Recording):
+        """Armed where `leg` rings, else begun, unless it waits (for a bridge, to be told of, for its silence to end).
+        After CommandTimeout it may begin yet."""
         observed = recording.id not in self._recorder and not recording.ended.is_set()
         waits = recording.silenced or recording.awaits_bridge or recording.unannounced
         if observed or leg.answered_ms is None or waits:
-            return recording
+            return
         if not recording.begun.wait(COMMAND_WITHIN_S):
             raise CommandTimeout("the recording has not begun yet")
         if recording.ended.is_set():
             raise WrongState("the recording did not begin", recording.reason or "")
-        return recording
 
     def stop(self, leg: Leg, recordings: Iterable[Recording], why: str):
-        """`why` is for those that had not begun."""
-        for one in recordings:
-            if not one.running:
+        """`why` is for those that had not begun. What the switch did not hear is said again (`Recorder.ends`)."""
+        def end(one):
+            if one.running:
+                self._recorder.ends(one, self._now_at())
+                self._tell(one, commands.stop)
+                if not one.ended.wait(EVENT_WITHIN_S):
+                    raise CommandTimeout("the recording has not ended yet")
+                return
+            try:
                 if leg.answered_ms is None:
                     self._send(commands.disarm(leg.uuid, [one.id]), COMMAND_WITHIN_S)
+            finally:
                 self._recorder.call_off(one, why, self._now_at())
-                continue
-            self._tell(one, commands.stop)
-            if not one.ended.wait(EVENT_WITHIN_S):
-                raise CommandTimeout("the recording has not ended yet")
 
-    def silence(self, recordings: Iterable[Recording], action: str, by: str | None = None):
-        """`by` as `Recording.silence` has it."""
+        _each(recordings, end)
+
+    def silence(self, recordings: Iterable[Recording], action: str, *, own: bool = False):
+        """`own`: by the action that began it, as `by` of `Recording.silence`; else for all of the leg. One that the
+        switch did not hear of is said again (`Recorder.unheard`)."""
         kind, command = SILENCES[action]
-        changed = [one for one in recordings if self._recorder.silence(one, kind, by)]
+        changed = [one for one in recordings if self._recorder.silence(one, kind, one.plan.rule if own else None)]
         with gevent.Timeout(ROW_WITHIN_S, False):
             for one in changed:
                 one.row.wait()
-        for one in recordings:
+
+        def silence(one):
             try:
                 self._tell(one, command)
             except WrongState:
                 if one in changed:
                     self._recorder.unsilence(one, kind, 0)  # a span of no length
                 raise
+            except SwitchError:
+                self._recorder.unheard(one)
+                raise
+
+        _each(recordings, silence)
 
     def end_silence(self, recordings: Iterable[Recording], action: str):
         kind, command = ENDS_SILENCE[action]
-        for one in recordings:
+
+        def end(one):
             until_ms = self._epoch_ms()
             self._tell(one, command)
             self._recorder.unsilence(one, kind, until_ms)
+
+        _each(recordings, end)
 
     def _tell(self, recording, command):
         """Every file that is being written of it, should it be two."""
@@ -86,6 +103,18 @@ class Execution:
             except CommandFailed as refused:
                 if path in recording.running and not recording.ended.is_set():
                     raise WrongState("the switch refused", refused.reply.strip()) from refused
+
+
+def _each(recordings, order):
+    """Every one, whatever becomes of those before it; then what the first raised."""
+    faults = []
+    for one in recordings:
+        try:
+            order(one)
+        except (WrongState, SwitchError) as fault:
+            faults.append(fault)
+    if faults:
+        raise faults[0]
 
 
 @contextmanager

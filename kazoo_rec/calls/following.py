@@ -51,9 +51,8 @@ class Following:
 
 def _is_to_follow(recording):
     """Where its leg's end has ended it, or will: not an order, nor its limit."""
-    return (recording.by_action and recording.plan.settings["should_follow_transfer"] and not recording.dropped
-            and not recording.declined
-            and (recording.cut_short or (recording.state == "recording" and not recording.at_limit)))
+    return (recording.by_action and recording.plan.settings["should_follow_transfer"] and not recording.over
+            and (recording.cut_short or recording.state == "recording"))
 
 
 def _transferred_ms(event):

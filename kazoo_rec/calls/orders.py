@@ -12,6 +12,9 @@ ROW_WITHIN_S = 0.01
 #: How long a command may go unanswered; the switch takes 11 ms to start a recording.
 COMMAND_WITHIN_S = 5.0
 
+#: What begins a silence of a kind, and what ends it.
+SILENCES = {"mask": (commands.mask, commands.unmask), "pause": (commands.pause, commands.resume)}
+
 #: In the reply where the leg has hung up and its events are on their way (mod_commands.c, session_record_function).
 LEG_IS_GONE = "Cannot locate session"
 
@@ -21,14 +24,14 @@ log = structlog.get_logger()
 class Orders:
     """Commands about recordings, and what the switch answered.
 
-    Nothing is repeated here when the switch does not hear: what was not armed shows at the answer, what did not start
-    or stop is found by the recorder's tick.
+    Nothing is repeated here when the switch does not hear: what was not armed shows at the answer, what did not start,
+    stop or fall silent is found by the recorder's tick.
 
     Parameters:
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
       files: `calls.files.Files`.
       spawn: runs a function in a greenlet.
-      outcome: is told `found(recording, path)` and `failed(recording, reason, cause)`.
+      outcome: is told `found(recording, path)`, `failed(recording, reason, cause)` and `unheard(recording)`.
     """
 
     def __init__(self, send, files, spawn, outcome):
@@ -53,10 +56,9 @@ class Orders:
         self._spawn(self._tell, recording, commands.stop(recording.leg.uuid, self._files.on_switch(path)))
 
     def silence(self, recording, path):
-        """What has begun though it should be silent."""
+        """What runs though it should be silent."""
         for kind in recording.silenced:
-            order = commands.mask if kind == "mask" else commands.pause
-            self._spawn(self._tell, recording, order(recording.leg.uuid, self._files.on_switch(path)))
+            self._spawn(self._silence, recording, path, kind)
 
     def remove(self, recording, path):
         """Remove a file, once the row that says why is durable."""
@@ -118,7 +120,17 @@ class Orders:
                 return
         self._start(recording)
 
-    def _tell(self, recording, command):
+    def _silence(self, recording, path, kind):
+        """Of one whose silence has ended meanwhile the end is said again: the two may have changed places."""
+        begin, end = SILENCES[kind]
+        leg, path = recording.leg, self._files.on_switch(path)
+        if not self._tell(recording, begin(leg.uuid, path)):
+            self._outcome.unheard(recording)
+        elif kind not in recording.silenced and not recording.ended.is_set():
+            self._tell(recording, end(leg.uuid, path))
+
+    def _tell(self, recording, command) -> bool:
+        """Whether the switch heard it."""
         try:
             self._send(command, COMMAND_WITHIN_S)
         except CommandFailed as refused:
@@ -127,6 +139,8 @@ class Orders:
                             reply=refused.reply)
         except (CommandTimeout, NotConnected) as unheard:
             _unheard(recording, unheard)
+            return False
+        return True
 
     def _remove(self, recording, path):
         recording.row.wait()

@@ -29,6 +29,9 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
+#: Milliseconds before a mask or pause is said again.
+SILENCE_AGAIN_MS = 1000
+
 #: The cause in the row of what was stopped before it began.
 CALLED_OFF = "called off"
 
@@ -151,7 +154,9 @@ class Recorder:
                 leg.recordings.append(recording)
             return
         waits = row["state"] == "armed" and bool(recording.silenced)
-        if not paths and not (armed and leg.answered_ms is None) and not waits:
+        unannounced, armed = row["state"] == "armed" and recording.unannounced, armed and leg.answered_ms is None
+        untold = row["state"] == "armed" and not paths and not armed and self._is_untold(recording)
+        if not paths and not (armed or waits or unannounced or untold):
             return
         leg.recordings.append(recording)
         self._by_id[recording.id] = recording
@@ -161,6 +166,11 @@ class Recorder:
         if not paths:
             if waits:
                 self._watch(recording, now_at + START_WITHIN_MS)
+            elif untold:
+                if leg.answered_ms is not None:
+                    recording.missed = max(row["armed_ms"], leg.answered_ms), "the engine was not connected"
+                self._save(recording, answered_ms=leg.answered_ms)
+                self._order(leg, [recording], now_at)
             return
         if recording.unwanted:
             self._stop_soon(recording, now_at)
@@ -172,6 +182,12 @@ class Recorder:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
             self._watched.add(recording)
+
+    def _is_untold(self, recording):
+        """Of one that was armed, whether its engine died before it told the switch. Rules are asked anew; nobody asks
+        an action again."""
+        paths = recording.armed_path, recording.fallback_path
+        return recording.by_action and not any(map(self._files.exists, paths))
 
     def refresh(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it
@@ -370,6 +386,11 @@ class Recorder:
         self.drop(recording, reason, now_at)
         self._save(recording, state="discarded", state_reason=reason, cause=CALLED_OFF)
 
+    def ends(self, recording, now_at):
+        """It is being told to stop: from STOP_WITHIN_MS on, until it has, it is told again."""
+        recording.ending, recording.stop_at = True, now_at + STOP_WITHIN_MS
+        self._watched.add(recording)
+
     def silence(self, recording, kind, by=None) -> bool:
         """Says in the row that it is silent from now on, by the action `by` or, without, for all; False where the row
         says so already."""
@@ -429,6 +450,10 @@ class Recorder:
                 self._stop_soon(recording, now_at)
             elif recording.stop_at is not None and recording.stop_at <= now_at:
                 self._stop_soon(recording, now_at)
+            if recording.silence_at is not None and recording.silence_at <= now_at:
+                recording.silence_at = None
+                for path in recording.running:
+                    self._orders.silence(recording, path)
 
         for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
             del self._bereft[recording]
@@ -448,6 +473,12 @@ class Recorder:
         if recording.id in self._by_id and not recording.running:
             self._end(recording, "failed", reason, cause=cause)
 
+    def unheard(self, recording):
+        """A mask or pause did not reach the switch: it is said again."""
+        if recording.id in self._by_id:
+            recording.silence_at = self._now_at + SILENCE_AGAIN_MS
+            self._watched.add(recording)
+
     def announced(self, recording, from_ms, to_ms, now_at):
         """All whom it is to be announced to have heard it, from and to these times of the switch."""
         recording.announced, recording.wanted_at = True, now_at
@@ -458,7 +489,7 @@ class Recorder:
 
     def renew(self, recording, now_at):
         """Somebody is on the line now whom it was not announced to: it ends, and another waits until it was."""
-        recording.superseded = True
+        self.ends(recording, now_at)
         self._stop_soon(recording, now_at)
         another = Recording(new_id(), recording.leg, recording.plan, recording.account_id, recording.destination,
                             recording.settled, directory_of(recording.account_id), recording.source, now_at,
@@ -509,7 +540,7 @@ class Recorder:
             if started_ms - leg.answered_ms > START_WITHIN_MS:
                 recording.missed = leg.answered_ms, "the switch began late"
         recording.note_missed()
-        if recording.limit_at is None and recording.stop_at is None:
+        if recording.limit_at is None and recording.stop_at is None and recording.silence_at is None:
             self._watched.discard(recording)
         if recording.leg.held_ms is not None:
             recording.hold(started_ms)

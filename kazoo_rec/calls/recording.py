@@ -69,8 +69,9 @@ class Recording:
     begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
     `cut_short` is one that its leg's end, or what took it along, has ended; `silent_at_end` is what it was silenced by
     then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
-    its `interaction_id`. `announced` once all whom it must be announced to have heard it. `superseded` is one that ends
-    as another goes on for it. `begun` and `ended` are for who waits.
+    its `interaction_id`. `announced` once all whom it must be announced to have heard it. `ending` is one that was told
+    to stop, and is told until it has; `silence_at` is when a mask or pause that the switch did not hear of is said
+    again. `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Recording:
     check_at: int | None = None
     limit_at: int | None = None
     stop_at: int | None = None
+    silence_at: int | None = None
     started_ms: int | None = None
     hold_from_ms: int | None = None
     spans: list = field(default_factory=list)
@@ -104,7 +106,7 @@ class Recording:
     begun_as: str = ""
     interaction_id: str = ""
     announced: bool = False
-    superseded: bool = False
+    ending: bool = False
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
 
@@ -144,7 +146,7 @@ class Recording:
 
     @property
     def over(self) -> bool:
-        return self.dropped or self.at_limit or self.superseded or self.declined
+        return self.dropped or self.at_limit or self.ending or self.declined
 
     @property
     def unwanted(self) -> list[str]:

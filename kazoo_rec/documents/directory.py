@@ -123,10 +123,12 @@ class Directory:
         return self._callflows[account_id]
 
     def sip(self, account_id: str, device_id: str) -> tuple[str, str] | None:
-        """(user, realm) by which a device is called; None where there is no such device, or it has no SIP user."""
+        """(user, realm) by which a device is called; None where there is no such device, it has no SIP user, or it
+        says a realm of another account's."""
         sip = self._body("device", account_id, device_id).get("sip") or {}
-        realm = sip.get("realm") or self._body("account", account_id, account_id).get("realm") or ""
-        return (sip["username"], realm.lower()) if sip.get("username") else None
+        realm = (sip.get("realm") or self._body("account", account_id, account_id).get("realm") or "").lower()
+        is_ours = self._realms.get(realm, account_id) == account_id
+        return (sip["username"], realm) if sip.get("username") and is_ours else None
 
     def devices(self, account_id: str, user_id: str) -> list[str]:
         """Ids of a user's devices."""

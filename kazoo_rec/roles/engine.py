@@ -35,6 +35,7 @@ from kazoo_rec.store.engines import SEEN_EVERY_MS
 from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.link import Link
 from kazoo_rec.switch.pool import Pool
+from kazoo_rec.switch.redial import place
 from kazoo_rec.threads import Threads
 
 #: Seconds between looks at the documents and at what is late.
@@ -155,7 +156,7 @@ class Engine:
         # Apart from the documents: a database that is locked or gone must not keep a recording from being started.
         while True:
             for watch in self._watches:
-                watch.tracker.tick(monotonic_ms())
+                watch.tick()
             gevent.sleep(TICK_S)
 
     def _collect(self):
@@ -220,7 +221,7 @@ class _Watch:
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
-        self._sweeping, self._doubtful = None, Event()
+        self._sweeping, self._doubtful, self._fault = None, Event(), None
         self._stopping = False
 
     def start(self):
@@ -234,6 +235,18 @@ class _Watch:
         self._sweeping.kill()
         self._link.stop()
         self._pool.stop()
+
+    def tick(self):
+        try:
+            self.tracker.tick(monotonic_ms())
+        except Exception as fault:  # noqa: BLE001  one call's must not be the end of all others
+            self._tell(fault)
+
+    def _tell(self, fault):
+        """Once for each place, as a look follows at once."""
+        if (where := place(fault)) != self._fault:
+            self._fault = where
+            log.error("a look at the calls failed", switch=self.name, fault=where)
 
     @property
     def connected(self) -> bool:
@@ -281,4 +294,7 @@ class _Watch:
                 wait_s = POOL_WITHIN_S
             except (SwitchError, SQLAlchemyError) as unheard:
                 log.warning("legs were not compared with the switch's", switch=self.name, reason=str(unheard))
+                wait_s = SWEEP_RETRY_S
+            except Exception as fault:  # noqa: BLE001  as in `tick`
+                self._tell(fault)
                 wait_s = SWEEP_RETRY_S

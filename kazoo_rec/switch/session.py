@@ -129,8 +129,7 @@ class Session(Protocol, OutboundSession):
         if name == b"CHANNEL_ANSWER":
             self.answered = True
         elif name == b"CHANNEL_HANGUP":
-            event = parse(body)
-            self._leave(LegGone("the leg hung up", event.get("Hangup-Cause"), event))
+            self._leave(LegGone("the leg hung up", parse(body).get("Hangup-Cause")))
         elif name == b"CHANNEL_PARK":
             self._parked = True
         elif name == b"CHANNEL_EXECUTE_COMPLETE" and self._executing:

@@ -1,11 +1,11 @@
 """What each action has its leg do, and where it goes on."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from kazoo_rec.errors import WrongState
 from tests.callflow.fakes import CHANNEL
 from tests.callflow.test_runner import ends, executed, step, tone
-from tests.switch.fakes import PATIENCE_S
 
 LEG = CHANNEL["Unique-ID"]
 KEEP = ["set continue_on_fail=true", "set hangup_after_bridge=true"]
@@ -111,12 +111,13 @@ class TestRecordCaller:
     def test_an_hour_is_its_limit_where_nobody_says(self, engine):
         assert "record /var/lib/fs/acme/20261121/msg-1.wav 3600 200 5" in walked(engine, step("record_caller"))
 
-    def test_the_caller_s_hanging_up_ends_it_and_it_counts(self, engine):
+    def test_the_caller_s_hanging_up_does_not_say_that_the_file_is_closed_which_record_stop_does(self, engine):
         engine.flow(step("record_caller", _=tone(1)))
         leg = engine.call(slow=["record"])
         leg.slow_one()
         leg.hang_up()
-        assert engine.control.ended.get(timeout=PATIENCE_S).name == "CHANNEL_HANGUP"
+        engine.no_more_flows()
+        assert [one[0] for one in engine.control.told] == ["message"]
 
     def test_the_engine_s_end_does_not_end_it(self, engine):
         engine.flow(step("record_caller"))
@@ -160,6 +161,13 @@ class TestCalling:
     def test_where_there_is_nobody_to_call_the_flow_goes_on(self, engine, action):
         action["children"]["_"] = tone(1)
         assert walked(engine, action) == ["playback tone_stream://%(1,0,440)"]
+
+    @pytest.mark.parametrize("theirs", ["globex.example", "home.example"])
+    def test_another_account_s_phone_is_not_called_whatever_a_device_says(self, engine, theirs):
+        engine.take({("account", "globex"): {"realm": "globex.example"},
+                     ("device", "x"): {"sip": {"username": "2000", "realm": theirs}}}, account="globex")
+        engine.take({("device", "x"): {"sip": {"username": "2000", "realm": theirs}}})
+        assert walked(engine, step("device", {"id": "x"}, _=tone(1))) == ["playback tone_stream://%(1,0,440)"]
 
     def test_who_is_not_connected_goes_on_by_the_cause(self, engine):
         for key in ("USER_BUSY", "_"):
@@ -246,6 +254,11 @@ class TestMenu:
     def test_who_presses_nothing_goes_on_where_there_is_a_child_for_that(self, engine):
         assert self.asked(engine, None, timeout=tone(5)) == [*self.AGAIN, "playback tone_stream://%(5,0,440)"]
 
+    def test_what_is_no_choice_is_told_to_nobody_as_it_may_be_of_a_card(self, engine):
+        with capture_logs() as lines:
+            self.asked(engine, "4711", "12")
+        assert "12 pressed" in str(lines) and "4711" not in str(lines)
+
     def test_a_key_is_no_other_child(self, engine):
         assert self.asked(engine, "timeout", "12")[-1] == "playback tone_stream://%(12,0,440)"
 
@@ -267,6 +280,11 @@ class TestConference:
         assert walked(engine, step("conference", data)) == ["conference acme.team@default"]
         assert engine.rooms.told == [("record", "acme", "acme.team", what, {"format": "wav", "label": "weekly"},
                                       "callflow cf", LEG, {})]
+
+    def test_what_is_no_setting_does_not_become_one(self, engine):
+        data = {"id": "team", "record": "all", "format": "wav", "enabled": False, "config": {"x": 1}}
+        walked(engine, step("conference", data))
+        assert engine.rooms.told[0][4] == {"format": "wav"}
 
     def test_that_is_not_recorded_is_one_to_talk_in(self, engine):
         engine.rooms.faults["record"] = WrongState("the switch refused")

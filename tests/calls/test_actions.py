@@ -197,14 +197,22 @@ def test_a_leg_without_media_is_a_wrong_state():
     assert not one.rows.by_id
 
 
-@pytest.mark.parametrize(("reply", "raised"), [(CommandFailed("refused", "-ERR Cannot record session!"), WrongState),
-                                               (CommandTimeout("no reply"), CommandTimeout)])
-def test_what_the_switch_did_not_do_is_told(monkeypatch, reply, raised):
+def test_what_the_switch_did_not_do_is_told():
+    one = Flows().talks()
+    one.switch.replies = {" start ": CommandFailed("refused", "-ERR Cannot record session!")}
+    with pytest.raises(WrongState):
+        one.begin()
+
+
+def test_one_that_begins_late_is_known_to_who_began_it_and_can_be_ended(monkeypatch):
     monkeypatch.setattr("kazoo_rec.calls.execution.COMMAND_WITHIN_S", 0.01)
     one = Flows().talks()
-    one.switch.replies = {" start ": reply}
-    with pytest.raises(raised):
-        one.begin()
+    one.switch.replies = {" start ": CommandTimeout("no reply")}
+    told = one.begin()
+    assert told["state"] == "armed"
+    one.end(ids=[told["id"]])
+    one.record_start("a", told["id"], f"{ROOT}/{one.row()['master'].replace('.wav', '.f.wav')}")
+    assert len(one.switch.of(" stop ")) == 1 and one.states() == ["discarded"]
 
 
 def test_one_that_a_transfer_takes_along_is_the_flows_all_the_same_when_it_goes_on():
@@ -250,3 +258,106 @@ def test_of_one_that_was_armed_before_a_restart_there_is_still_one(monkeypatch):
     site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
              **{f"execute_on_answer_{id}": "record_session"}).sweep()
     assert one.states() == ["armed"] and id in site.recorder
+
+
+UNHEARD = [CommandTimeout("no reply"), NotConnected("there is no connection")]
+
+
+@pytest.mark.parametrize("unheard", UNHEARD)
+def test_a_stop_that_the_switch_did_not_hear_is_said_again_as_the_flow_goes_on(unheard):
+    one = Flows().talks()
+    for label in "xx":
+        one.begin(label=label)
+    one.switch.replies = {" stop ": unheard}
+    with pytest.raises(type(unheard)):
+        one.end(label="x")
+    one.switch.replies = {}
+    assert one.states() == ["recording"] * 2
+    one.after(1000)
+    assert one.states() == ["stopped"] * 2
+
+
+@pytest.mark.parametrize("unheard", UNHEARD)
+def test_a_stop_before_the_answer_holds_though_the_switch_did_not_hear_it(unheard):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin()["id"]
+    path = one.armed("a")[id]
+    one.switch.replies = {"uuid_setvar_multi": unheard}
+    with pytest.raises(type(unheard)):
+        one.end(ids=[id])
+    one.switch.replies = {}
+    one.answer_unarmed("a").record_start("a", id, path)
+    assert one.states() == ["discarded"] and len(one.switch.of(" stop ")) == 1
+
+
+@pytest.mark.parametrize("unheard", UNHEARD)
+@pytest.mark.parametrize("action", ["mask", "pause"])
+def test_a_silence_that_the_switch_did_not_hear_is_said_again_until_it_has(action, unheard):
+    one = Flows().talks()
+    for label in "xx":
+        one.begin(label=label)
+    one.switch.replies = {f" {action} ": unheard}
+    with pytest.raises(type(unheard)):
+        one.change(action, label="x")
+    one.after(1000)
+    one.switch.replies, one.switch.commands = {}, []
+    one.after(1000)
+    paths = {f"{ROOT}/{row['master']}" for row in one.rows.by_id.values()}
+    assert {command.split()[-1] for command in one.switch.of(f" {action} ")} == paths
+    one.switch.commands = []
+    one.after(1000)
+    assert one.switch.of(f" {action} ") == []
+
+
+def test_a_silence_that_was_not_heard_and_has_ended_is_not_said_again():
+    one = Flows().talks()
+    one.begin(label="x")
+    one.switch.replies = {" mask ": CommandTimeout("no reply")}
+    with pytest.raises(CommandTimeout):
+        one.change("mask", label="x")
+    one.change("unmask", label="x")
+    one.switch.replies, one.switch.commands = {}, []
+    one.after(1000)
+    assert one.switch.commands == []
+
+
+def test_one_that_waits_for_its_announcement_is_announced_and_recorded_by_an_engine_after_this_one(monkeypatch):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin(announce={"file": "ivr/consent.wav", "required": True})["id"]
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.recorder._announcer._send = site.answer
+    site.leg("a", ago_ms=500, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
+    assert one.states() == ["armed"] and id in site.recorder
+    site.scene.after(250)
+    (announced,) = site.scene.switch.of("uuid_broadcast a ")
+    assert not site.scene.switch.of(" start ")
+    named = {"kazoo_rec_announce": re.search("[0-9a-f]{32}", announced)[0], "Channel-State-Number": "4"}
+    site.scene.event("PLAYBACK_START", "a", **named)
+    site.scene.event("PLAYBACK_STOP", "a", **named, **{"Playback-Status": "done"})
+    assert len(site.scene.switch.of(f" start {ROOT}/")) == 1
+
+
+@pytest.mark.parametrize("answered", [None, 3000])
+def test_one_of_which_the_switch_was_not_told_before_its_engine_died_is_begun_by_the_next(monkeypatch, answered):
+    one = Flows().phone_calls("a", "1000")
+    with one.slow_switch():
+        id = one.begin()["id"]
+        row = dict(one.row())
+    one.rows.by_id = {id: row}
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.leg("a", ago_ms=answered, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.sweep()
+    assert id in site.recorder and len(site.scene.switch.of(" start " if answered else f"execute_on_answer_{id}")) == 1
+
+
+def test_one_that_has_a_file_and_does_not_run_is_not_begun_again(monkeypatch):
+    one = Flows().talks()
+    id = one.begin()["id"]
+    one.rows.by_id[id]["state"] = "armed"
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site.recorder._files = site.files
+    site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
+    assert not site.scene.switch.of(" start ")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kazoo_rec.callflow.actions import conference
 from kazoo_rec.calls.identity import IdentityRules
 from kazoo_rec.config import Switch, load
 from kazoo_rec.doctor import conf, documents, tree, users
@@ -60,6 +61,10 @@ def test_the_engine_s_part_belongs_to_it(directory):
     """The documents know every user of the directory by what is dialled, and as the ids that the directory says."""
     config = load(SHIPPED / "kazoo_rec" / "kazoo_rec.yaml", {"ESL_PASSWORD": PASSWORD})
     assert faults(directory, config.switches) == {}
+    address = f"{config.callflow.host}:{config.callflow.port} async full"
+    read = tree.read(directory)
+    assert {one.get("data") for one in read.root.iter("action") if one.get("application") == "socket"} == {address}
+    assert conference.PROFILE in {one.get("name") for one in read.configuration("conference.conf").iter("profile")}
     rows, found = documents.read(config.documents)
     assert [one.state for one in found] == ["ok"]
     known = Directory().apply([{**row, "deleted": False, "seq": 0} for row in rows])
@@ -113,7 +118,7 @@ def test_another_password_than_the_engine_has_is_wrong(directory):
     (PUBLIC, "unset socket_resume", "log it", "dialplan", "warning", "'acme.example' in 'public': a talk"),
     (DIALPLAN, 'name="callflow" continue="true"', 'name="callflow"', "dialplan", "wrong", "nothing behind it"),
     (DIALPLAN, "gateway/carrier", "gateway/other", "dialplan", "wrong", "the gateway 'other'"),
-    (DIALPLAN, "@kazoo_rec", "@other", "dialplan", "wrong", "the conference profile 'other'"),
+    (DIALPLAN, "@default", "@other", "dialplan", "wrong", "the conference profile 'other'"),
 ])
 def test_what_is_wrong_is_told_of(directory, file, old, new, name, state, seen):
     change(directory, file, old, new)

@@ -301,3 +301,8 @@ def test_a_number_is_in_a_callflow_once(numbers, path):
     found = faults("callflow", {"numbers": numbers, "flow": {"module": "user"}})
     assert [(fault["path"], fault["message"]) for fault in found] == (
         [(path, "must be a list of at most 10000 items, each once, not ['1', '1']")] if path else [])
+
+
+@pytest.mark.parametrize("said", [{"announce": "x"}, {"announce": {"file": "/x.wav"}}, {"status_callback": ["x"]}])
+def test_what_is_said_of_a_conference_s_recording_is_checked_as_elsewhere(said):
+    assert faults("callflow", {"flow": {"module": "conference", "data": {"id": "x", "record": "participant", **said}}})

@@ -9,7 +9,10 @@ PROFILE = "default"
 
 #: `record` of the action, and what `calls.rooms.Rooms.record` calls it.
 _WHAT = {"all": "room", "participant": "members", "both": "both"}
-_NOT_SETTINGS = ("id", "moderator", "profile", "record", "skip_module")
+
+#: Keys of the recording, as schemas/callflows.conference.json has them: others of Kazoo's may hold anything.
+_SETTINGS = ("announce", "channels", "format", "label", "media_name", "method", "record_min_sec", "record_sample_rate",
+             "status_callback", "time_limit", "track", "url")
 
 
 def run(flow: Flow, data):
@@ -31,7 +34,7 @@ def run(flow: Flow, data):
 def _record(flow, room, data):
     """The whole room, once, whoever comes first; or what this leg says; or both. A room that is not recorded is one to
     talk in all the same."""
-    settings = {key: data[key] for key in data if key not in _NOT_SETTINGS}
+    settings = {key: data[key] for key in data if key in _SETTINGS}
     flow.say(f"conference: records {data['record']}")
     try:
         flow.rooms.record(flow.account_id, room, _WHAT[data["record"]], settings, flow.who, uuid=flow.uuid)

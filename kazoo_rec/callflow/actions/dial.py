@@ -29,9 +29,10 @@ def phones(flow: Flow, user_id: str, data) -> list[commands.User]:
 
 
 def phone_of(flow: Flow, device_id: str, data) -> list[commands.User]:
-    """One, or none where there is no such device, it is the caller's own, or nobody could call it."""
+    """One, or none where there is no such device, it is the caller's own, nobody could call it, or another account
+    says that it is theirs."""
     sip = flow.directory.sip(flow.account_id, device_id)
-    if sip is None or (sip == _caller(flow) and not data.get("can_call_self")):
+    if sip is None or flow.directory.by_sip(*sip) is None or (sip == _caller(flow) and not data.get("can_call_self")):
         return []
     return [commands.User(*sip, data.get("timeout", TIMEOUT_S), data.get("delay", 0))]
 

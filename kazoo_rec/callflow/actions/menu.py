@@ -22,7 +22,7 @@ def run(flow: Flow, data):
     for _ in range(data.get("retries", RETRIES)):
         flow.session.tell(*commands.forget(commands.DIGITS))
         pressed = flow.session.execute(*application).variable(commands.DIGITS)
-        flow.say(f"menu: {pressed or 'nothing'} pressed")
+        flow.say(f"menu: {pressed if pressed in choices else 'no choice' if pressed else 'nothing'} pressed")
         if pressed in choices:
             return pressed
         if not pressed and "timeout" in flow.children:

@@ -3,7 +3,6 @@
 from kazoo_rec.callflow.actions.play import ANY_KEY
 from kazoo_rec.callflow.flow import Flow
 from kazoo_rec.calls.actions import ACTION_DEFAULTS
-from kazoo_rec.errors import LegGone
 from kazoo_rec.switch import commands
 
 BEEP = "tone_stream://%(300,0,1000)"
@@ -20,13 +19,8 @@ def run(flow: Flow, data):
     flow.session.keep()
     flow.have(message.variables)
     flow.session.tell(*commands.end_by(ANY_KEY))
-    try:
-        event = flow.session.execute(*application)
-    except LegGone as gone:
-        if gone.event is not None:  # else only the socket ended: the caller may go on
-            flow.control.message_ended(message.id, gone.event)
-        raise
-    flow.control.message_ended(message.id, event)
+    # Where the leg hangs up meanwhile, the switch closes the file after saying so: RECORD_STOP ends it then.
+    flow.control.message_ended(message.id, flow.session.execute(*application))
     flow.message = message.path
     flow.give_back([*message.variables, "playback_terminators"])
     return "_"
