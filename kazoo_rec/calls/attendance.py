@@ -6,6 +6,7 @@ import gevent
 import structlog
 
 from kazoo_rec.calls.recorder import STOP_WITHIN_MS
+from kazoo_rec.calls.recording import MUTED
 from kazoo_rec.calls.room import ROOM, RULE, Member, Room, Wish, is_live
 from kazoo_rec.errors import SwitchError, WrongState
 
@@ -17,9 +18,6 @@ FOLLOW_AGAIN_MS = 1000
 
 #: Milliseconds between a room's end and that of a recording whose own end was not heard: neighbours arrive swapped.
 NEWS_WITHIN_MS = 1000
-
-#: `by` of a span that is not of an order.
-MUTED = "mute"
 
 log = structlog.get_logger()
 

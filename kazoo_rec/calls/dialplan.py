@@ -15,6 +15,7 @@ from kazoo_rec.calls.actions import Actions
 from kazoo_rec.documents.schema import check, keys
 from kazoo_rec.errors import SwitchError, WrongState
 from kazoo_rec.switch.events import Event
+from kazoo_rec.switch.redial import place
 
 SUBCLASS = "kazoo_rec::record_call"
 
@@ -49,7 +50,10 @@ class Dialplan:
         waiting = self._waiting[uuid]
         try:
             while waiting:
-                self._order(uuid, waiting.popleft())
+                try:
+                    self._order(uuid, waiting.popleft())
+                except Exception as fault:  # noqa: BLE001 - a fault in one must not lose those behind it
+                    log.error("an order of the dialplan failed", call_id=uuid, fault=place(fault))
         finally:
             del self._waiting[uuid]
 

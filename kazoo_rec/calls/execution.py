@@ -16,6 +16,9 @@ from kazoo_rec.switch import commands
 SILENCES = {"mask": ("mask", commands.mask), "pause": ("pause", commands.pause)}
 ENDS_SILENCE = {"unmask": ("mask", commands.unmask), "resume": ("pause", commands.resume)}
 
+#: Longer than an order that nobody answers takes: one that gave up would not have said that it is to be silent.
+ORDER_WITHIN_S = 30.0
+
 #: Seconds within which a recording ends after the switch has said that it will.
 EVENT_WITHIN_S = 2.0
 
@@ -121,7 +124,7 @@ def _each(recordings, order):
 def one_at_a_time(leg: Leg):
     """Who orders about a leg waits for who did before."""
     leg.ordered = leg.ordered or Semaphore()
-    if not leg.ordered.acquire(timeout=COMMAND_WITHIN_S):
+    if not leg.ordered.acquire(timeout=ORDER_WITHIN_S):
         raise CommandTimeout("an order of before is still on its way")
     try:
         yield

@@ -19,7 +19,7 @@ from kazoo_rec.calls.beep import Beeper
 from kazoo_rec.calls.leg import has_media
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
-from kazoo_rec.calls.recording import Recording, directory_of, id_of, new_id
+from kazoo_rec.calls.recording import MUTED, Recording, directory_of, id_of, new_id
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 
@@ -172,6 +172,9 @@ class Recorder:
                 self._save(recording, answered_ms=leg.answered_ms)
                 self._order(leg, [recording], now_at)
             return
+        if all(span.get("by") != MUTED for span in recording.silenced.values()):
+            for path in paths:
+                self._orders.silence(recording, path)  # the switch does not tell whether it is: the row is the truth
         if recording.unwanted:
             self._stop_soon(recording, now_at)
         if recording.state == "armed":
@@ -439,8 +442,6 @@ class Recorder:
         """Finds what is late: what did not start, what is at its limit, what was told to stop and did not; and whom
         something is to be played to."""
         self._now_at = now_at
-        self._announcer.tick(now_at)
-        self._beeper.tick(now_at)
         for recording in list(self._watched):
             if recording.check_at is not None and recording.check_at <= now_at and not recording.busy:
                 recording.check_at = now_at + START_WITHIN_MS
@@ -459,6 +460,8 @@ class Recorder:
             del self._bereft[recording]
             if recording.leg.alive:  # most end with the transfer
                 self._go_on(recording, now_at)
+        self._announcer.tick(now_at)
+        self._beeper.tick(now_at)
 
     # -- what came of orders
 

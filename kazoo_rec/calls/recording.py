@@ -37,6 +37,9 @@ NO_SAMPLES = ("hold", "pause")
 #: Rules of recordings that an action began: of a callflow, or of the dialplan's event `kazoo_rec::record_call`.
 ACTIONS = ("callflow", "event")
 
+#: `by` of a span that is there as its leg is muted in a conference: the room says when it ends.
+MUTED = "mute"
+
 #: The rule of what the application `record` takes down: the action record_caller.
 MESSAGE = "record_caller"
 

@@ -268,7 +268,7 @@ class TestMenu:
 
 class TestConference:
     @pytest.mark.parametrize(("data", "place"), [
-        ({"id": "team"}, "acme.team@default"), ({"id": "team", "profile": "wide"}, "acme.team@wide"),
+        ({"id": "team"}, "acme.team@default"), ({"id": "team", "profile": "wide"}, "acme.team@default"),
         ({"id": "team", "moderator": True}, "acme.team@default+flags{moderator}")])
     def test_takes_part_in_a_room_of_the_account_and_goes_on_behind_it(self, engine, data, place):
         assert walked(engine, step("conference", data, _=tone(1))) == [

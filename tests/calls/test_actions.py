@@ -241,7 +241,9 @@ def test_an_engine_after_this_one_has_them_go_on(monkeypatch, rule):
     site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
     site.running = {"a": [f"{ROOT}/{row['master']}" for row in one.rows.by_id.values()]}
     site.sweep()
-    assert one.states() == ["recording"] * 3 and not site.scene.switch.of("uuid_record")
+    path = f"{ROOT}/{one.rows.by_id[masked]['master']}"
+    assert one.states() == ["recording"] * 3
+    assert site.scene.switch.of("uuid_record") == [f"api uuid_record a mask {path}"]
     control = Control(site.scene.tracker, site.recorder, site.answer, site.files, lambda: site.scene.epoch_ms,
                       lambda: site.scene.now, lambda: True)
     (told,) = control.change("acme", "a", "unmask", label="x", who="The dialplan")

@@ -170,6 +170,18 @@ def test_a_number_is_known_though_the_dialplan_has_transferred_its_call(monkeypa
     assert site.rows()["a"]["rule"] == "account.inbound"
 
 
+def test_what_the_row_says_is_silent_is_silenced_by_an_engine_after_it(site, monkeypatch):
+    site.talk().sweep()
+    site.running = site.started()
+    for row in site.rows().values():
+        site.scene.rows.update(row["id"], spans=[{"kind": "mask", "from_ms": 1, "to_ms": None}])
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, site.running
+    later.sweep()
+    assert {command for command in later.asked if "uuid_record" in command} == {
+        f"api uuid_record {uuid} mask {path}" for uuid, paths in site.running.items() for path in paths}
+
+
 def test_a_recording_that_an_engine_before_began_goes_on_and_is_not_doubled(site, monkeypatch):
     site.talk().sweep()
     site.running = site.started()

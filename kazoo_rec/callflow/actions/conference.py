@@ -4,7 +4,7 @@ from kazoo_rec.callflow.flow import LEAVE, Flow
 from kazoo_rec.errors import KazooRecError, LegGone
 from kazoo_rec.switch import commands, replies
 
-#: Of conference.conf.xml.
+#: Of conference.conf.xml; others are not a tenant's to choose: they may have `auto-record`.
 PROFILE = "default"
 
 #: `record` of the action, and what `calls.rooms.Rooms.record` calls it.
@@ -21,7 +21,7 @@ def run(flow: Flow, data):
     if "id" not in data or not replies.exists(flow.session.ask(commands.module_exists("mod_conference"))):
         return LEAVE
     room = f"{flow.account_id}.{data['id']}"
-    application = commands.conference(room, data.get("profile", PROFILE), moderator=data.get("moderator", False))
+    application = commands.conference(room, PROFILE, moderator=data.get("moderator", False))
     if "record" in data:
         _record(flow, room, data)
     flow.say(f"conference: {data['id']}")
