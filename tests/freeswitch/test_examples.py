@@ -108,13 +108,14 @@ def test_who_was_told_is_recorded_from_the_end_of_the_announcement_on(lab, comes
     lab.until_rows(lambda row: row["state"] == "recording")
     talk(call, called, 2000)
     for heard, other in zip(by_both, (ALICE, CUSTOMER), strict=True):
-        assert heard().has_ms(700) >= 500 and heard().tones()[-1] == other
+        assert 500 <= heard().has_ms(700) <= 800 and heard().tones()[-1] == other  # once
 
     (recording,) = lab.finished()
     (mixed,) = recording.channels()
     assert in_part(mixed, CUSTOMER, ALICE, 700) == {CUSTOMER, ALICE}
     (told,) = [span for span in recording.row["spans"] if span["kind"] == "announced"]
-    assert told["to_ms"] - told["from_ms"] == approx(600, abs=2 * LENGTH_MS)
+    # the switch plays to both at once, or to one after the other where the bridge is just being made
+    assert 600 - LENGTH_MS <= told["to_ms"] - told["from_ms"] <= 2 * 600 + 2 * LATE_MS
     assert 0 <= recording.row["started_ms"] - told["to_ms"] <= LATE_MS
     assert recording.row["duration_ms"] == approx(2000, abs=2 * LATE_MS)
 
