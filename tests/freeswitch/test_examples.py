@@ -114,7 +114,7 @@ def test_who_was_told_is_recorded_from_the_end_of_the_announcement_on(lab, comes
     (mixed,) = recording.channels()
     assert in_part(mixed, CUSTOMER, ALICE, 700) == {CUSTOMER, ALICE}
     (told,) = [span for span in recording.row["spans"] if span["kind"] == "announced"]
-    # the switch plays to both at once, or to one after the other where the bridge is just being made
+    # seen both ways: to both at once, or to one after the other
     assert 600 - LENGTH_MS <= told["to_ms"] - told["from_ms"] <= 2 * 600 + 2 * LATE_MS
     assert 0 <= recording.row["started_ms"] - told["to_ms"] <= LATE_MS
     assert recording.row["duration_ms"] == approx(2000, abs=2 * LATE_MS)
