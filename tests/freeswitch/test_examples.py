@@ -108,13 +108,14 @@ def test_who_was_told_is_recorded_from_the_end_of_the_announcement_on(lab, comes
     lab.until_rows(lambda row: row["state"] == "recording")
     talk(call, called, 2000)
     for heard, other in zip(by_both, (ALICE, CUSTOMER), strict=True):
-        assert heard().has_ms(700) >= 500 and heard().tones()[-1] == other
+        assert 500 <= heard().has_ms(700) <= 800 and heard().tones()[-1] == other  # once
 
     (recording,) = lab.finished()
     (mixed,) = recording.channels()
     assert in_part(mixed, CUSTOMER, ALICE, 700) == {CUSTOMER, ALICE}
     (told,) = [span for span in recording.row["spans"] if span["kind"] == "announced"]
-    assert told["to_ms"] - told["from_ms"] == approx(600, abs=2 * LENGTH_MS)
+    # seen both ways: to both at once, or to one after the other
+    assert 600 - LENGTH_MS <= told["to_ms"] - told["from_ms"] <= 2 * 600 + 2 * LATE_MS
     assert 0 <= recording.row["started_ms"] - told["to_ms"] <= LATE_MS
     assert recording.row["duration_ms"] == approx(2000, abs=2 * LATE_MS)
 
@@ -238,7 +239,8 @@ def test_a_conference_is_recorded_as_a_whole_and_each_who_takes_part(lab, comes,
         assert recording.path.startswith("/calls/meetings/")
     (whole,) = room.channels()
     assert room.row["duration_ms"] > customer.row["duration_ms"] + 900  # it outlives who was there first
-    assert whole.tones()[0] == CUSTOMER and whole.tones()[-1] == ALICE
+    told = [hz for hz in whole.tones() if hz]  # 0 is the room's own noise
+    assert (told[0], told[-1]) == (CUSTOMER, ALICE)
 
 
 @pytest.mark.parametrize(("key", "recorded"), [("1", True), ("2", False)])
