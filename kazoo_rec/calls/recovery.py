@@ -172,8 +172,10 @@ class Recovery:
         mounted."""
         if self._observe:
             return
-        for row in self._rows.open(self._node):
-            if row["id"] in self._recorder or self._in_a_room(row) or self._runs(send, row):
+        for recording_id in self._rows.open_ids(self._node):
+            if recording_id in self._recorder or (row := self._rows.get(recording_id)) is None:
+                continue
+            if row["state"] not in OPEN_STATES or self._in_a_room(row) or self._runs(send, row):
                 continue
             paths = [path for path in _paths(row) if self._files.exists(path)]
             state, reason = "stopped", "its end was not heard"

@@ -118,6 +118,11 @@ class Recordings:
         """What the engine of `node` had armed or running when it was last heard of."""
         return self._many(self._of_state(node, OPEN_STATES))
 
+    def open_ids(self, node: str) -> list[str]:
+        """Of `open`, the ids alone: rows of 10,000 legs take 100 MB, most of which are looked at for nothing."""
+        query = select(recordings.c.id).where(recordings.c.node == node, recordings.c.state.in_(OPEN_STATES))
+        return self._read(lambda connection: list(connection.execute(query).scalars()))
+
     def of_calls(self, node: str, call_ids: list[str]) -> list[dict]:
         """The recordings of these legs, the oldest first: the open ones, and all of calls that one of them began."""
         found = {row["id"]: row for row in self.open(node)}

@@ -60,6 +60,12 @@ class FakeRows:
     def open(self, node):
         return [dict(row) for row in self.by_id.values() if row["state"] in ("armed", "recording", "paused")]
 
+    def open_ids(self, node):
+        return [row["id"] for row in self.open(node)]
+
+    def get(self, recording_id):
+        return self.by_id.get(recording_id)
+
     def of_calls(self, node, call_ids):
         return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids]
 

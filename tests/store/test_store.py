@@ -75,6 +75,13 @@ def test_the_recordings_of_legs_are_those_that_are_open_and_those_of_their_calls
     assert [one["id"] for one in store.recordings.of_calls("fs1", ["a", *legs, "b"])] == ["ended", "open", "b", "last"]
 
 
+def test_what_is_open_on_a_node_is_known_by_its_ids(store):
+    for recording_id, columns in (("open", {"state": "paused"}), ("over", {}), ("elsewhere", {"node": "fs2"})):
+        last = store.recordings.insert(row(recording_id, **{"state": "stopped", **columns}))
+    last.get()
+    assert store.recordings.open_ids("fs1") == ["open"] == [one["id"] for one in store.recordings.open("fs1")]
+
+
 def test_finishing_adds_the_deliveries_once(store):
     store.recordings.insert(row("r1", state="stopped")).get()
     assert store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get() == 1
