@@ -54,9 +54,9 @@ class Phone:
         self._greenlets.append(gevent.spawn(call.invite))
         return call
 
-    def rings(self) -> "Call":
+    def rings(self, within_s=PATIENCE_S) -> "Call":
         """Waits for the next call to this phone. Raises gevent.queue.Empty."""
-        return self._ringing.get(timeout=PATIENCE_S)
+        return self._ringing.get(timeout=within_s)
 
     def forget(self):
         """Knows of no call any more; the switch has ended them."""

@@ -4,6 +4,8 @@ The caller is a customer at the carrier, 270 Hz; Alice of the examples is 1000, 
 """
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -315,3 +317,27 @@ def test_every_example_is_here():
     told = Path(__file__).read_text()
     assert not [file.stem for file in EXAMPLES.glob("*.yaml")
                 if f'comes("{file.stem}")' not in told and file.stem != "outbound"]
+
+
+@pytest.mark.skipif(shutil.which("sipp") is None, reason="there is no sipp (Debian: sip-tester)")
+@pytest.mark.parametrize(("name", "talk_ms", "kept"), [
+    ("sales", 3000, ["sales"]), ("card-number", 13_000, ["after the card", "before the card"]),
+    ("announced", 4000, ["announced"]), ("voicemail", 15_000, ["Message for Alice"]), ("agent-only", 3000, ["agent"]),
+    ("conference", 3000, ["weekly", "weekly"]), ("reception", 16_000, []),
+    ("two-copies", 3000, ["archive", "listening"]), ("dictation", 4000, ["Dictation"])])
+def test_sipp_calls_it(lab, examples, alice, bob, name, talk_ms, kept):
+    number = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["numbers"][0].removeprefix("+")
+    called = {"sales": bob, "agent-only": bob}.get(name, alice)
+    answers = name not in ("voicemail", "conference", "reception", "dictation")
+    caller = subprocess.Popen(
+        ["sipp", "-sn", "uac", "127.0.0.1:5080", "-s", number, "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", "5096",
+         "-m", "1", "-d", str(talk_ms), "-timeout", "40", "-rtp_echo", "-nostdin"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if answers:
+            called.rings(within_s=20).ring().answer()
+        caller.wait(timeout=45)
+    finally:
+        caller.kill()
+        caller.wait()
+    assert sorted(one.row["label"] for one in lab.finished()) == kept
