@@ -77,6 +77,9 @@ class Execution:
 
         def silence(one):
             try:
+                if not one.running and one.leg.answered_ms is None:
+                    # The switch would begin it aloud; it is started by command once it may be heard.
+                    self._send(commands.disarm(one.leg.uuid, [one.id]), COMMAND_WITHIN_S)
                 self._tell(one, command)
             except WrongState:
                 if one in changed:

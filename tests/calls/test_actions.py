@@ -111,12 +111,15 @@ def test_an_action_silences_what_the_flow_began_and_rules_go_on_hearing(begin, e
     assert one.change(begin, label="nobody's") == []
 
 
-def test_what_is_masked_before_it_begins_is_masked_as_it_begins():
+def test_what_is_masked_before_it_begins_begins_with_the_unmasking_and_nothing_of_before_is_heard():
     one = Flows().phone_calls("a", "1000")
     one.begin(label="x")
-    assert [told["masked"] for told in one.change("mask", label="x")] == [True] and not one.switch.of(" mask ")
-    one.answer("a")
-    assert len(one.switch.of(f" mask {ROOT}/{one.row()['master']}")) == 1
+    assert [told["masked"] for told in one.change("mask", label="x")] == [True] and not one.armed("a")
+    one.answer("a").after(1000)
+    assert one.row()["state"] == "armed" and not one.switch.of(" start ")
+    one.change("unmask", label="x")
+    one.after(300)
+    assert len(one.switch.of(" start ")) == 1
 
 
 def test_what_a_rule_begins_while_a_flow_is_masked_is_not_masked():
