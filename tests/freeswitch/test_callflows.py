@@ -36,6 +36,19 @@ def heard_dialplan(call, since_ms=0):
     return call.talk_ms - since_ms == approx(DIALPLAN_MS, abs=2 * LATE_MS)
 
 
+def test_what_is_masked_before_the_answer_has_nothing_of_before_the_unmasking(lab, flow, alice, bob):
+    flow(step("record_call", {"action": "start", "label": "x", "format": "wav", "channels": "dual",
+                              "url": lab.receiver.url},
+              _=step("record_call", {"action": "mask", "label": "x"}, _=step(
+                  "play", {"id": "tone_stream://%(1000,0,750)"}, _=step(
+                      "record_call", {"action": "unmask", "label": "x"}, _=BOB)))))
+    call = alice.call("8100").answered()
+    talk(call, bob.rings().ring().answer(), 1500)
+    (recording,) = lab.finished()
+    left, right = recording.channels()
+    assert not right.has_ms(750) and right.has_ms(610) > 800 and left.has_ms(930) > 800
+
+
 def test_a_call_is_recorded_from_a_step_of_its_flow_on(lab, flow, alice, bob):
     flow(tone(500, _=step("record_call", {
         "action": "start", "label": "sale", "format": "wav", "channels": "dual", "url": lab.receiver.url}, _=BOB)))
