@@ -516,10 +516,14 @@ class Recorder:
     # -- bookkeeping
 
     def _which(self, event):
-        """(id, path) of the recording that an event is of. The application `record` takes no variables along: what it
-        writes is known by its path."""
+        """(id, path) of the recording that an event is of, ("", None) where that is none of ours. It is known by its
+        path: the application `record` takes no variables along, and what is recorded elsewhere under an id of ours is
+        not that recording."""
         path = self._files.relative(event.get("Record-File-Path"))
-        return event.get("Recording-Variable-kazoo_rec_id") or id_of(path), path
+        recording_id = id_of(path)
+        if not recording_id or event.get("Recording-Variable-kazoo_rec_id", recording_id) != recording_id:
+            return "", None
+        return recording_id, path
 
     def _go_on(self, gone, now_at):
         gone.cut_short = False

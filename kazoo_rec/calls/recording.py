@@ -43,7 +43,8 @@ MUTED = "mute"
 #: The rule of what the application `record` takes down: the action record_caller.
 MESSAGE = "record_caller"
 
-_FILE = re.compile(r"(?:.*/)?([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
+#: Below the recordings directory, as `Recording.master` is.
+_FILE = re.compile(r"[A-Za-z0-9_-]{1,64}/[0-9]{8}/([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 
 
 class Past(NamedTuple):
@@ -311,7 +312,7 @@ def told(recording: Recording) -> dict:
 
 
 def id_of(path: str | None) -> str:
-    """The id of the recording that a path of ours is of; "" where it is of none."""
+    """The id of the recording that a path, relative, is of; "" where it is of none."""
     found = _FILE.fullmatch(path or "")
     return found[1] if found else ""
 
