@@ -6,10 +6,25 @@ import sys
 import structlog
 
 
+#: Characters of one value; more is of no use to who reads it.
+LONGEST = 4_000
+
+
 def _harmless(_logger, _method, line: dict) -> dict:
-    """Foreign text cannot forge a line or move a cursor: what is not printable is escaped. None is left out."""
-    return {key: ascii(value)[1:-1] if isinstance(value, str) and not value.isprintable() else value
-            for key, value in line.items() if value is not None}
+    """Foreign text cannot forge a line, move a cursor or fill a disk: what is not printable is escaped, what is long is
+    cut in its middle (what a traceback is of stands at its end). None is left out."""
+    return {key: _shown(value) for key, value in line.items() if value is not None}
+
+
+def _shown(value):
+    if isinstance(value, int | float):
+        return value
+    text = str(value)
+    if not text.isprintable():
+        text = ascii(text)[1:-1]
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST // 2]} [{len(text) - LONGEST} characters] {text[-LONGEST // 2:]}"
 
 
 def configure(verbose: bool = False, role: str | None = None, to=sys.stderr):
@@ -24,6 +39,7 @@ def configure(verbose: bool = False, role: str | None = None, to=sys.stderr):
             of_role,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
             _harmless,
             structlog.processors.LogfmtRenderer(key_order=["time", "level", "role", "event"], drop_missing=True),
         ],
