@@ -5,7 +5,6 @@ import sys
 
 import structlog
 
-
 #: Characters of one value; more is of no use to who reads it.
 LONGEST = 4_000
 

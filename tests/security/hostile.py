@@ -6,13 +6,16 @@ LONG = "A" * 65_536
 
 #: Each ends, quotes or begins something, somewhere: a frame, a line, a header, an argument, a brace, a query, a path.
 TEXTS = (
-    "\n\nEvent-Name: CHANNEL_ANSWER\n\n", "x\r\nX-Evil: 1", "%0a%0aapi status", "%0D%0AX-Evil:%201", "\r", "\x00", "a\x00b",
-    "{evil=1}", "}{", "[evil=1]", "<evil=1>", ",evil=1", "a,b", "^^:evil=1:b=2", "^^|a=1|", ";", ";evil=1", "a;b", "|", "|:", "ARRAY::a|:b",
+    "\n\nEvent-Name: CHANNEL_ANSWER\n\n", "x\r\nX-Evil: 1", "%0a%0aapi status", "%0D%0AX-Evil:%201", "\r", "\x00",
+    "a\x00b", "{evil=1}", "}{", "[evil=1]", "<evil=1>", ",evil=1", "a,b", "^^:evil=1:b=2", "^^|a=1|", ";", ";evil=1",
+    "a;b", "|", "|:", "ARRAY::a|:b",
     "'", '"', "\\", "\\'", "\\n", "' OR '1'='1", "'; DROP TABLE recordings; --", '"; --',
     "${uuid}", "${system(id)}", "$${domain}", "$(id)", "`id`", "| id", "&& id", "> /tmp/x",
-    "../../../etc/passwd", "/etc/passwd", "..", ".", "a/b", "a\\b", "~root", "C:\\x", "http://127.0.0.1/", "file:///etc/passwd",
+    "../../../etc/passwd", "/etc/passwd", "..", ".", "a/b", "a\\b", "~root", "C:\\x", "http://127.0.0.1/",
+    "file:///etc/passwd",
     "?a=b", "&account_id=globex", "#x", "%", "%%", "%2e%2e%2f", "%s%n%x", "{0}{x}", "=1+1",
-    "<script>alert(1)</script>", "\x1b[2J\x1b]0;evil\x07", "\u202etxt.exe", "\u2028", "\u0085", "\ufeff", "\udcff\udcfe", "\ud800", "\U0001f4de",
+    "<script>alert(1)</script>", "\x1b[2J\x1b]0;evil\x07", "\u202etxt.exe", "\u2028", "\u0085", "\ufeff",
+    "\udcff\udcfe", "\ud800", "\U0001f4de",
     "", " ", "\t", LONG,
 )
 

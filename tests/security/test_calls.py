@@ -14,7 +14,8 @@ ON = {"any": {"any": {"enabled": True}}}
 DOCUMENTS = [
     ("account", "acme", "acme", {"realm": "acme.example", "country": "US", "numbers": ["+15550001001"],
                                  "call_recording": {"account": ON, "endpoint": ON}}),
-    ("device", "acme", "dev-a", {"sip": {"username": "1000"}}), ("device", "acme", "dev-b", {"sip": {"username": "1001"}}),
+    ("device", "acme", "dev-a", {"sip": {"username": "1000"}}),
+    ("device", "acme", "dev-b", {"sip": {"username": "1001"}}),
 ]
 
 #: What a caller, a phone, a carrier or a registration puts into a leg's events, beyond who it is.
@@ -46,7 +47,8 @@ BRACES = r"\{([A-Za-z_]+=[A-Za-z0-9._:/@-]*,)*[A-Za-z_]+=[A-Za-z0-9._:/@-]*\}"
 COMMAND = re.compile(
     rf"api uuid_setvar_multi {UUID} execute_on_answer_{ID}=(record_session {PATH} \+[0-9]+ {BRACES})?"
     rf"(;execute_on_answer_{ID}=(record_session {PATH} \+[0-9]+ {BRACES})?)*"
-    rf"|api uuid_record {UUID} start {PATH} [0-9]+ {BRACES}|api uuid_record {UUID} (stop|mask|unmask|pause|resume) {PATH}"
+    rf"|api uuid_record {UUID} start {PATH} [0-9]+ {BRACES}"
+    rf"|api uuid_record {UUID} (stop|mask|unmask|pause|resume) {PATH}"
     rf"|api (uuid_buglist|uuid_exists|uuid_dump) {UUID}( json)?")
 
 several = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
