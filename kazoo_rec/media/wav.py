@@ -18,6 +18,10 @@ SAMPLE_BYTES = 2
 PCM_TAGS = (0x0001, 0xFFFE)
 
 
+#: Chunks before the audio, and behind it, that are looked at: a file of nothing but empty ones would take for ever.
+MOST_CHUNKS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Wav:
     """Where the audio is: `data_bytes` from `data_offset` on, whole frames, `sample_rate` in Hz.
@@ -82,7 +86,7 @@ def _probe(file, path):
     if riff != b"RIFF" or wave != b"WAVE":
         raise MediaError("not a WAV file", f"begins with {riff + wave!r}")
     form = None
-    while True:
+    for _ in range(MOST_CHUNKS):
         chunk, chunk_bytes = struct.unpack("<4sI", _read(file, 8))
         offset = file.tell()
         if chunk == b"data":
@@ -90,6 +94,8 @@ def _probe(file, path):
         if chunk == b"fmt ":
             form = _read(file, 16)
         file.seek(offset + chunk_bytes + (chunk_bytes & 1))
+    else:
+        raise MediaError("not a WAV file", f"no data among its first {MOST_CHUNKS} chunks")
     if form is None:
         raise MediaError("not a WAV file", "no format before its data")
     tag, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", form)
@@ -114,7 +120,9 @@ def _read(file, count):
 
 def _chunks_end(file, offset, size):
     """Whether chunks, such as libsndfile's LIST behind the data, lead from `offset` to exactly the end."""
-    while offset < size:
+    for _ in range(MOST_CHUNKS):
+        if offset >= size:
+            break
         file.seek(offset)
         head = file.read(8)
         if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):

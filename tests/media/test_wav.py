@@ -121,6 +121,7 @@ def test_a_header_without_audio_lasts_nothing(tmp_path):
     (riff(form(channels=0), DATA), "0 channels"),
     (riff(form(channels=3), DATA), "3 channels"),
     (riff(form(rate=0), DATA), "0 Hz"),
+    (riff(FORMAT, *[chunk(b"junk", b"")] * 70, DATA), "no data among its first 64 chunks"),
 ])
 def test_what_is_no_wav_is_named(tmp_path, content, reason):
     path = tmp_path / "a.wav"
