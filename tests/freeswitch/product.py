@@ -142,6 +142,10 @@ class Product:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def halt(self, signal_number=signal.SIGTERM):
         self._process.send_signal(signal_number)
         until(lambda: self._process.poll() is not None, within_s=30)  # a plain wait would hold up the phones
@@ -164,6 +168,9 @@ class Product:
     def rows(self) -> list[dict]:
         """The recordings of calls since `obey`, however far they are."""
         return [row for row in self._rows() if row["id"] not in self._seen]
+
+    def rows_ever(self) -> list[dict]:
+        return self._rows()
 
     def until_rows(self, condition, within_s: float = 10):
         """Waits until there are recordings, and `condition` is true of the row of each."""
