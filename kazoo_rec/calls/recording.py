@@ -204,7 +204,7 @@ class Recording:
 
     def unhold(self, at_ms: int):
         if self.hold_from_ms is not None:
-            self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
+            self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": max(at_ms, self.hold_from_ms)})
             self.hold_from_ms = None
 
     def silence(self, kind: str, at_ms: int, by: str | None = None) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from kazoo_rec.callflow.server import Owner
 from kazoo_rec.callflow.server import Server as CallflowServer
 from kazoo_rec.calls import tracker as tracking
+from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
@@ -202,22 +203,22 @@ class _Watch:
         rows = store.recordings
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
-        self._meter = Meter()
+        self._meter, clock = Meter(), SwitchClock(epoch_ms, monotonic_ms)
 
         def told(row, state):
             return webhook.row(row, state, epoch_ms(), config.delivery.retry_for_s)
 
         send = self._meter.timed(self._pool.ask)
         recorder, room_recorder = (
-            kind(switch.name, send, rows, files, epoch_ms, meter=self._meter, observe=observe,
+            kind(switch.name, send, rows, files, clock.now_ms, meter=self._meter, observe=observe,
                  listen=lambda names: self._link.listen(names), webhook=told) for kind in (Recorder, RoomRecorder))
         self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
-                           epoch_ms, monotonic_ms)
+                           clock.now_ms, monotonic_ms)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
                                rooms=self.rooms)
-        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
+        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, clock,
                                   monotonic_ms, observe, self.rooms, told)
-        self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms,
+        self.control = Control(self.tracker, recorder, self._pool.ask, files, clock.now_ms, monotonic_ms,
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
@@ -273,7 +274,7 @@ class _Watch:
     def _down(self, reason):
         if self._stopping:
             return
-        self._recovery.lost()
+        self._recovery.lost(round(self._link.heard_at_s * 1000))
         log.error("switch lost", switch=self.name, reason=str(reason), legs=len(self.tracker))
 
     def _core_changed(self, _old, _new):

@@ -44,6 +44,8 @@ class Protocol(ESLProtocol):
         self._silence_s, self._clock = silence_s, clock
         self._commands_sent: deque[AsyncResult] = deque()
         self._sending = BoundedSemaphore()
+        #: When (`clock`) the peer was heard last; that it is gone is a word too, if its host says so.
+        self.heard_at_s = clock()
         self._frames = self._read_frames()
         self._data, self._at = b"", 0
         self._turn = 0.0
@@ -151,6 +153,10 @@ class Protocol(ESLProtocol):
                 if self._clock() - since > self._silence_s + LATE_S:
                     continue
                 raise NotConnected("FreeSWITCH fell silent", f"no byte for {self._silence_s:g} s") from None
+            except ConnectionError:
+                self.heard_at_s = self._clock()
+                raise
+            self.heard_at_s = self._clock()
             if not part:
                 where = "in the middle of a frame" if any(parts) or count > 1 else "between two frames"
                 raise NotConnected("FreeSWITCH closed the connection", self._farewell or where)
