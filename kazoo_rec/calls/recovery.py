@@ -10,6 +10,7 @@ from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.errors import CommandFailed, CommandRefused
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.switch import commands, replies
+from kazoo_rec.switch.rows import Rows
 
 #: Seconds between sweeps of a connection that stays up.
 SWEEP_EVERY_S = 300
@@ -26,6 +27,9 @@ ANSWER_WITHIN_S = 5.0
 
 #: Seconds for the list of all legs: 1 KB each.
 LIST_WITHIN_S = 30.0
+
+#: What is of use in a row of that list.
+COLUMNS = ("uuid", "direction", "call_uuid", "initial_context", "initial_dest")
 
 #: Legs that are asked about at once, and recordings that are started on them: other calls need the switch too.
 LEGS_AT_ONCE = 4
@@ -92,19 +96,33 @@ class Recovery:
         """
         self._clock.read(send)
         heard_ms, known = self._heard_ms(), self._tracker.uuids()
-        listed = {row["uuid"]: row for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
-        heard_of = self._tracker.uuids()
-        self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
+        listed, news = self._list(send, doubtful)
+        heard_of = () if doubtful else self._tracker.uuids()
+        self._take_in(send, [row for row in news if row["uuid"] not in heard_of])
         self.took_in = True
         if self._rooms is not None:
             self._rooms.sweep(send)
-        gone = {uuid for uuid in known - (listed.keys() - self._known_before) if not self._exists_on(send, uuid)}
+        gone = {uuid for uuid in known - (listed - self._known_before) if not self._exists_on(send, uuid)}
         self._known_before = known
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
         if self.took_in:
             self._lost_at = None
         self._close_rows(send)
+
+    def _list(self, send, doubtful):
+        """(uuids of the legs that are listed, what is of use in the rows of those that are not known, or of all)."""
+        listed, news = set(), []
+
+        def take(row):
+            listed.add(row.get("uuid"))
+            if doubtful or self._tracker.leg(row.get("uuid")) is None:
+                news.append({column: row.get(column) for column in COLUMNS})
+
+        rows = Rows("uuid", take)
+        send(commands.show_channels(), LIST_WITHIN_S, rows.feed)
+        rows.end()
+        return listed, news
 
     # -- legs in progress
 

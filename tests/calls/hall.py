@@ -37,7 +37,7 @@ class Hall(Scene):
         self.members, self.recorded, self.legs = {}, {}, {}
         self.cannot_open, self.quiet = [], False
 
-    def send(self, command, timeout_s):
+    def send(self, command, timeout_s, into=None):
         reply = self.switch.send(command, timeout_s)
         if not self.deaf:
             if ours := re.fullmatch(r"api conference \S+ recording (\w+) (\S+)", command):
@@ -50,14 +50,15 @@ class Hall(Scene):
                 self.record_stop(ours[1], ours[2].rpartition("/")[2].partition(".")[0], ours[2], "success-maxtime")
         if command == "api strmicroepoch":
             return f"{self.epoch_ms * 1000}"
-        return self.said_of(*command.split()[1:3]) or reply
+        said = self.said_of(*command.split()[1:3]) or reply
+        return into(said.encode()) or "" if into else said
 
     def said_of(self, name, uuid):
         if (name, uuid) == ("conference", "json_list"):
             return json.dumps(self.listed())
         if name == "show":
-            return json.dumps({"rows": [{"uuid": uuid, "direction": "inbound", "call_uuid": uuid}
-                                        for uuid in self.members]})
+            rows = [{"uuid": uuid, "direction": "inbound", "call_uuid": uuid} for uuid in self.members]
+            return json.dumps({"row_count": len(rows), "rows": rows}, separators=",:")
         if name == "uuid_exists":
             return json.dumps(uuid in self.members)
         if name == "uuid_buglist":
