@@ -16,7 +16,7 @@ import structlog
 
 from kazoo_rec.calls.announcement import DECLINED, Announcer
 from kazoo_rec.calls.beep import Beeper
-from kazoo_rec.calls.leg import has_media
+from kazoo_rec.calls.leg import has_media, received_ms
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import MUTED, Recording, directory_of, id_of, new_id
@@ -320,8 +320,26 @@ class Recorder:
         if cause == "empty-file" and not recording.declined:
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
+        elif recording.cut_short and recording.started_ms:
+            recording.closing = columns
+            if not recording.leg.alive:
+                self._close(recording)
+                return
+            self._watched.discard(recording)
+            self._save(recording, **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def hung_up(self, leg, event):
+        """CHANNEL_HANGUP_COMPLETE of `leg`, which follows RECORD_STOP at once: it tells what its phone has sent."""
+        leg.received_ms = received_ms(event)
+        for recording in self.live(leg):
+            if recording.closing is not None:
+                self._close(recording)
+
+    def _close(self, recording):
+        recording.note_silent(recording.leg.received_ms)
+        self._end(recording, "stopped", missed(recording.spans), **recording.closing)
 
     def message_ended(self, recording_id, event):
         """The application that wrote it has ended, as CHANNEL_EXECUTE_COMPLETE says: the file is closed."""
@@ -414,7 +432,9 @@ class Recorder:
         """The leg is gone, and with it news of its recordings: of one that ran, its file tells how it ended, which
         should have been `heard_ms` at the earliest; rows of others stay as they are, for recovery."""
         for recording in self.live(leg):
-            if recording.dropped and recording.running:
+            if recording.closing is not None:
+                self._close(recording)
+            elif recording.dropped and recording.running:
                 self._end(recording, "discarded", recording.reason)
                 self._orders.remove(recording, recording.master)
             elif recording.state == "recording" and not recording.is_message:
@@ -435,7 +455,9 @@ class Recorder:
     def left(self, leg, cause):
         """The leg is gone: no recording of it goes on."""
         for recording in self.live(leg):
-            if recording.dropped:
+            if recording.closing is not None:
+                self._close(recording)
+            elif recording.dropped:
                 self._end(recording, "discarded", recording.reason)
             elif recording.state == "armed" and recording.unannounced and leg.answered_ms is not None:
                 self._end(recording, *self._announcer.verdict(recording, self._epoch_ms()))

@@ -206,6 +206,9 @@ class Recovery:
             if row["state"] not in OPEN_STATES or self._in_a_room(row) or self._runs(send, row):
                 continue
             paths = [path for path in _paths(row) if self._files.exists(path)]
+            if row["stopped_ms"] is not None:  # its leg was hanging up when this was written
+                self._rows.update_open(row["id"], state="stopped")
+                continue
             state, reason, at_ms = "stopped", "its end was not heard", self._clock.now_ms()
             if not paths and not row["started_ms"]:
                 state, reason = "discarded", "its end was not heard, and nothing was recorded"

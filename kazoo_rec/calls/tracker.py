@@ -317,6 +317,7 @@ class Tracker:
         leg = self._legs.get(event.uuid)
         if leg is not None:
             leg.alive, leg.cause = False, event.get("Hangup-Cause")
+            self._recorder.hung_up(leg, event)
             self._following.ended(leg, event, now_at)
 
     def _destroyed(self, event, now_at):

@@ -17,7 +17,7 @@ from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
 from kazoo_rec.media import encode, wav
-from kazoo_rec.store.spans import is_cut, is_declined, is_moved, missed, unheard
+from kazoo_rec.store.spans import is_cut, is_declined, is_moved, missed, silent, unheard
 
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
 SHORT_MS, SHORT_SHARE = 200, 0.01
@@ -112,9 +112,10 @@ def _examined(row, master, recordings_dir):
     if duration_ms < least_s * 1000:
         return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
                 "duration_ms": duration_ms}
-    short, gap, cut = _short(duration_ms, row["expected_ms"]), missed(row["spans"]), is_cut(row["spans"])
-    reasons = [gap, unheard(row["spans"]), f"the switch did not close its file: {duration_ms} ms are there" if cut
-               else None, f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
+    spans, short, cut = row["spans"], _short(duration_ms, row["expected_ms"]), is_cut(row["spans"])
+    lacks = [missed(spans), silent(spans),
+             f"the switch did not close its file: {duration_ms} ms are there" if cut else None,
+             f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
     if found.channels == 2 and settings["track"] != "both":
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])
@@ -125,8 +126,8 @@ def _examined(row, master, recordings_dir):
         size_bytes = opened.tell()
     return {
         "state": "recorded",
-        "state_reason": "; ".join(filter(None, reasons)) or None,
-        "partial": bool(row["partial"] or short or gap or cut),
+        "state_reason": "; ".join(filter(None, (unheard(spans), *lacks))) or None,
+        "partial": bool(row["partial"] or any(lacks)),
         "duration_ms": duration_ms,
         "file": str(file.relative_to(recordings_dir)),
         "content_type": CONTENT_TYPES[file.suffix],

@@ -413,6 +413,15 @@ def test_a_recording_whose_switch_was_killed_says_so_and_how_long_it_should_be(s
     assert not len(site.scene.recorder)
 
 
+def test_a_row_whose_end_was_heard_while_its_leg_hung_up_is_closed_as_it_is(site):
+    site.scene.rows.insert({"id": "202611-" + "0" * 32, "node": "fs1", "call_id": "gone", "state": "recording",
+                            "state_reason": None, "master": "acme/20261121/x.wav", "started_ms": 1, "stopped_ms": 5001,
+                            "expected_ms": 5000, "spans": [], "settings": {}})
+    site.sweep()
+    row = site.rows()["gone"]
+    assert (row["state"], row["stopped_ms"], row["spans"], row["state_reason"]) == ("stopped", 5001, [], None)
+
+
 def test_what_was_dropped_and_ran_when_the_switch_was_lost_leaves_nothing(site):
     site.talk().sweep()
     site.started()
