@@ -59,14 +59,17 @@ class Site:
             for directory in (self.recordings, self.place / "received"):
                 directory.mkdir()
             self.journal.touch()
-            self.start("switch")
-            self.start("receiver")
+            self._begin("switch")
+            self._begin("receiver")
+            if not self._supervised:
+                migrate(f"sqlite:///{self.place}/kazoo_rec.db")  # while they begin
+            self._learn_ports()
             self._write_documents()
             self._write_config()
             if self._supervised:
                 self.start("supervisor")
             else:
-                self.migrate()
+                self.take_documents()
                 for role in self._roles:
                     self.start(role)
             if "engine" in self._roles:
@@ -88,14 +91,9 @@ class Site:
 
     def start(self, name: str, fate: dict | None = None):
         """Starts "switch", "receiver", "supervisor", or a role; `fate` of a role or the supervisor: see doomed.py."""
-        if name == "switch":
-            self.switch = Child(self.log, "tests.faults.switch", self._ports["switch"], self.recordings, self.journal,
-                                orders=True)
-            self._ports["switch"] = self.switch.ask("address")[1]
-        elif name == "receiver":
-            self.receiver = Child(self.log, "tests.faults.receiver", self._ports["receiver"], self.place / "received",
-                                  orders=True)
-            self._ports["receiver"] = self.receiver.ask("port")
+        if name in ("switch", "receiver"):
+            self._begin(name)
+            self._learn_ports()
         else:
             arguments = (["run", "--role", ",".join(self._roles)] if name == "supervisor" else ["role", name])
             arguments += ["--config", self.place / "kazoo_rec.yaml"]
@@ -103,6 +101,17 @@ class Site:
                 self.processes[name] = Child(self.log, "kazoo_rec", *arguments)
             else:
                 self.processes[name] = Child(self.log, "tests.faults.doomed", json.dumps(fate or {}), *arguments)
+
+    def _begin(self, name):
+        if name == "switch":
+            self.switch = Child(self.log, "tests.faults.switch", self._ports["switch"], self.recordings, self.journal,
+                                orders=True)
+        else:
+            self.receiver = Child(self.log, "tests.faults.receiver", self._ports["receiver"], self.place / "received",
+                                  orders=True)
+
+    def _learn_ports(self):
+        self._ports = {"switch": self.switch.ask("address")[1], "receiver": self.receiver.ask("port")}
 
     def kill(self, name: str):
         """SIGKILL. "all" is the supervisor and its roles at once, or all roles; of a supervised role, its process."""
@@ -153,11 +162,9 @@ class Site:
             return self._children().get(role)
         return self.processes[role].pid if self.processes[role].alive else None
 
-    def migrate(self):
-        """What the supervisor does before it starts the roles."""
-        database = f"sqlite:///{self.place}/kazoo_rec.db"
-        migrate(database)
-        store = Store(database)
+    def take_documents(self):
+        """As the supervisor does before it starts the roles."""
+        store = Store(f"sqlite:///{self.place}/kazoo_rec.db")
         try:
             store.documents.take_files(files.read(self.place / "documents"), files.fit).get()
         finally:
