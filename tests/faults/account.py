@@ -36,14 +36,17 @@ class Account:
                 f"{len(self.broken)} broken")
 
 
-def account(switch_journal: Path, receiver: Path, recordings: Path, ledger: Ledger) -> Account:
+def account(switch_journal: Path, receiver: Path, recordings: Path, ledger: Ledger, since_ms: int = 0) -> Account:
     """Compares what the switch did, what the server has, what is on the disk and what the rows say; when all is quiet.
 
-    Parameters: `receiver` is the directory of the server's, `recordings` that of the recordings.
+    Parameters: `receiver` is the directory of the server's, `recordings` that of the recordings; legs that were
+    answered before `since_ms` are left out.
     """
     books = _Books(receiver, recordings, ledger)
     found, legs = Account(), talks(switch_journal)
     for talk in legs.values():
+        if talk.spoken[0][0] < since_ms:
+            continue
         rows = books.of_leg.get(talk.uuid, [])
         if not talk.is_wanted:
             if rows:

@@ -37,13 +37,15 @@ def doom(of: str, when: str, nth: int = 1, said: str = ""):
     @functools.wraps(whole)
     def doomed(*arguments, **more):
         nonlocal calls
-        calls += not said or any(said in str(each) for each in (*arguments, *more.values()))
-        if calls == nth and when == "before":
+        is_of_those = not said or any(said in str(each) for each in (*arguments, *more.values()))
+        calls += is_of_those
+        is_last = is_of_those and calls == nth
+        if is_last and when == "before":
             die()
         result = whole(*arguments, **more)
-        if calls == nth and when == "after":
+        if is_last and when == "after":
             die()
-        if calls == nth and when == "done":
+        if is_last and when == "done":
             result.rawlink(die)
         return result
 

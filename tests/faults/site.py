@@ -23,7 +23,7 @@ from tests.faults.truth import Ledger
 LOOK_S = 0.05
 
 #: Seconds that a process may take to begin.
-BEGUN_WITHIN_S = 30
+BEGUN_WITHIN_S = 60
 
 ROLES = ("engine", "delivery")
 
@@ -51,7 +51,7 @@ class Site:
         self.processes: dict[str, Child] = {}
         self._supervised, self._roles, self._config = supervised, tuple(roles), config or {}
         self._settings = settings or {}
-        self._ports = {"switch": 0, "receiver": 0}
+        self._ports, self._asked_before = {"switch": 0, "receiver": 0}, 0
 
     def __enter__(self):
         print(f"seed {self.seed}")  # noqa: T201 - pytest shows it of a test that fails
@@ -115,6 +115,10 @@ class Site:
 
     def kill(self, name: str):
         """SIGKILL. "all" is the supervisor and its roles at once, or all roles; of a supervised role, its process."""
+        if name == "switch":
+            self._asked_before = 0
+        elif name not in ("receiver", "delivery") and self.switch is not None and self.switch.alive:
+            self._asked_before = self._asked()
         if name == "all":
             pids = self._children()
             for process in self.processes.values():
@@ -181,10 +185,12 @@ class Site:
             Event().wait(LOOK_S)
         return found
 
-    def wait_heard(self, times: int = 1):
-        """Until the engine hears the switch: it has asked who is registered so many times, since the switch began."""
-        self.until(lambda: self.switch.ask("commands", contains="show registrations") >= times, BEGUN_WITHIN_S,
-                   "the engine does not hear the switch")
+    def wait_heard(self):
+        """Until the engine hears the switch, again where one of them was killed: it has asked who is registered."""
+        self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
+
+    def _asked(self):
+        return self.switch.ask("commands", contains="show registrations")
 
     def wait_gone(self, name: str):
         """Until a doomed process has killed itself."""
@@ -222,9 +228,9 @@ class Site:
     def traffic(self, calls_s: float, talk_s=(4.0, 10.0), number: int = 0):
         self.switch.ask("traffic", seed=self.seed, calls_s=calls_s, talk_s=talk_s, number=number)
 
-    def account(self) -> accounts.Account:
-        """When all is quiet."""
-        return accounts.account(self.journal, self.place / "received", self.recordings, self.ledger)
+    def account(self, since_ms: int = 0) -> accounts.Account:
+        """When all is quiet: of legs that were answered since then (ms since the epoch)."""
+        return accounts.account(self.journal, self.place / "received", self.recordings, self.ledger, since_ms)
 
     # What it is made of
 

@@ -78,12 +78,24 @@ class Door:
     def legs(self) -> int:
         return len(self._switch.legs)
 
-    def call(self, seed: int, number: int | None = None, talk_s=5.0, rings_s=0.3, domain=RECORDED, faults=()):
-        """Plays one call; [uuid of the caller's leg]."""
+    def recorded(self) -> dict[str, list[str]]:
+        """What is being recorded: paths by the uuid of their leg."""
+        return {leg.uuid: [recording.path for recording in leg.recordings] for leg in self._switch.legs.values()}
+
+    def hang_up(self):
+        """Every call ends."""
+        for leg in tuple(self._switch.legs.values()):
+            leg.hangup()
+
+    def call(self, seed: int, number: int | None = None, talk_s: float | None = 5.0, rings_s: float | None = 0.3,
+             domain=RECORDED, faults=()):
+        """Plays one call; [uuid of the caller's leg]. Without `talk_s` it lasts until `hang_up`, without `rings_s`
+        nobody answers it."""
         number = self._number if number is None else number
         self._number = number + 1
         says = tones(seed + number)
-        caller = Phone(f"1{number % PHONES:03}", domain, says=says[0], hangs_up=rings_s + talk_s)
+        caller = Phone(f"1{number % PHONES:03}", domain, says=says[0],
+                       hangs_up=None if talk_s is None else rings_s + talk_s)
         called = Phone(f"2{number % PHONES:03}", domain, says=says[1], answers=rings_s)
         played = self._switch.play(Script(caller, (called,), faults=tuple(faults)))
         return [leg.uuid for leg in played.legs]
