@@ -1,7 +1,12 @@
+import time
+from datetime import datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kazoo_rec.calls.clock import SwitchClock
+from kazoo_rec.calls.recording import directory_of, id_of, new_id
 from kazoo_rec.errors import CommandFailed
 
 NOON_MS = 1_795_262_400_000
@@ -70,3 +75,22 @@ def test_another_process_has_a_clock_of_its_own():
     host.clock.forget()
     host.clock.read(host.send)
     assert host.clock.now_ms() == host.switch_ms == NOON_MS + HOUR_MS
+
+
+@pytest.mark.parametrize(("at", "month", "day"), [
+    ("2026-11-30T23:59:59", "202611", "20261130"), ("2026-12-01T00:00:00", "202612", "20261201"),
+    ("2028-02-28T23:59:59", "202802", "20280228"), ("2028-02-29T12:00:00", "202802", "20280229"),
+    ("2026-12-31T23:59:59", "202612", "20261231"), ("2027-01-01T00:00:00", "202701", "20270101"),
+    ("2026-10-25T00:59:59", "202610", "20261025"), ("2026-10-25T01:00:00", "202610", "20261025"),
+    ("2026-03-29T01:30:00", "202603", "20260329")])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Kiritimati", "America/Los_Angeles"])
+def test_month_and_day_of_a_recording_are_utc_s_wherever_the_host_is(monkeypatch, at, month, day, zone):
+    """Month's ends, the leap day, and the hours at which Berlin's clocks are put back and forward."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    at_s = datetime.fromisoformat(f"{at}+00:00").timestamp()
+    recording_id, directory = new_id(at_s), directory_of("acme", at_s)
+    monkeypatch.undo()
+    time.tzset()
+    assert (recording_id[:7], directory) == (f"{month}-", f"acme/{day}")
+    assert id_of(f"{directory}/{recording_id}.wav") == recording_id
