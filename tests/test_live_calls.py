@@ -24,6 +24,8 @@ FRAME_MS = 20
 class Live(Site):
     """A site with its API, and one call from Alice (1000) to Bob (1001) that lasts until it is ended."""
 
+    threads = None
+
     def call(self, **settings):
         self.start(**settings)
         self.threads = Threads(2)
@@ -79,7 +81,7 @@ class Live(Site):
 
     def stop(self):
         super().stop()
-        if self.roles:
+        if self.threads:
             self.threads.kill()
 
 

@@ -364,21 +364,29 @@ def test_commands_that_stall_delay_no_recording_that_is_armed(site):
     assert whole(row, talk_ms(row))
 
 
-def test_calls_that_the_switch_recovers_after_a_kill_are_recorded_again_and_the_gap_is_told(site):
+@pytest.mark.parametrize("jump_s", [0, 3600, -3600])
+def test_calls_that_the_switch_recovers_after_a_kill_are_recorded_again_and_the_gap_is_told(site, jump_s):
+    """Its clock is what the host's is when it starts: that may have jumped since it started before."""
     site.start(account=every(site), endpoint={"inbound": every(site)["any"]})
     call = site.simulator.play(Script(phone(ALICE, hangs_up=4.5), (phone(BOB, answers=0.2),),
                                       faults=("switch killed at 1.4",)))
     assert call.wait(20)
+    site.simulator.clock.epoch += jump_s
     site.simulator.start()
     site.connected(2)
     assert site.simulator.api("sofia recover") == "Recovered 2 call(s)\n"
     assert call.wait(20)
-    rows = {(row["leg"], bool(row["partial"])): row for row in site.rows(call)}
+    rows = {(row["leg"], any(span["kind"] == "gap" for span in row["spans"])): row for row in site.rows(call)}
     assert set(rows) == {(leg, again) for leg in "AB" for again in (False, True)}
     for leg in "AB":
         before, after = rows[leg, False], rows[leg, True]
         (gap,) = after["spans"]
         assert before["state"] == after["state"] == "recorded" and before["call_id"] == after["call_id"]
+        assert before["partial"] and before["state_reason"] == (
+            "its end was not heard: the switch was restarted; the switch did not close its file: "
+            f"{before['duration_ms']} ms are there")
+        assert abs(before["duration_ms"] - before["expected_ms"]) <= 60
+        assert 0 < gap["to_ms"] - gap["from_ms"] < 20_000
         assert gap["kind"] == "gap" and after["state_reason"].endswith("the switch was restarted")
         assert abs(after["duration_ms"] - (after["stopped_ms"] - gap["to_ms"])) <= 60
         sides = [{ALICE_HZ}, {BOB_HZ}]

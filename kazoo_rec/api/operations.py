@@ -79,7 +79,7 @@ def _said(vitals):
 
 
 def _lives(row, now_ms):
-    return now_ms - row["said_ms"] <= GONE_AFTER_MS
+    return abs(now_ms - row["said_ms"]) <= GONE_AFTER_MS  # said in the future: the clock was put back since
 
 
 def _checks(mine, now_ms):

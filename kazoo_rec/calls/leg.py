@@ -29,11 +29,12 @@ class Leg:
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
     of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms`
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
-    is the engine's. `missed` is there while a leg is taken in that is in progress: (since when, why) its talk, had it
-    been recorded, was not. `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by
-    who carries out an order. `bridged_to` is the leg of its newest bridge. `heard` is {sound: the
-    `announcement.Hearing` of it}, `declined` has the accounts by which it does not want to be recorded. `override` is
-    what its channel asks of the account's settings, None where it asks nothing.
+    is the engine's. `received_ms` is how much media its phone sent in all, None where it is not known (yet). `missed`
+    is there while a leg is taken in that is in progress: (since when, why) its talk, had it been recorded, was not.
+    `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by who carries out an order.
+    `bridged_to` is the leg of its newest bridge. `heard` is {sound: the `announcement.Hearing` of it}, `declined` has
+    the accounts by which it does not want to be recorded. `override` is what its channel asks of the account's
+    settings, None where it asks nothing.
     """
 
     uuid: str
@@ -52,6 +53,7 @@ class Leg:
     bridged_ms: int | None = None
     bridged_to: "Leg | None" = None
     held_ms: int | None = None
+    received_ms: int | None = None
     missed: tuple[int, str] | None = None
     alive: bool = True
     cause: str = ""
@@ -131,14 +133,30 @@ def text(value: str) -> str:
 
 
 def is_bypassed(event) -> bool:
-    """Whether a leg that is being called will have its media around the switch (bypass_media): at CHANNEL_CREATE it
-    then offers its partner's SDP and has no port of its own (seen on FreeSWITCH 1.10.12)."""
-    return bool(event.variable("rtp_local_sdp_str")) and not event.variable("local_media_port")
+    """Whether a leg that is being called will have its media around the switch (bypass_media), or unread through it
+    (proxy_media): at CHANNEL_CREATE it then offers its partner's SDP and has no port, or no codecs, of its own (seen on
+    FreeSWITCH 1.10.12). Should that be wrong, it is recorded all the same, by command."""
+    own = event.variable("local_media_port") and event.variable("rtp_use_codec_string")
+    return bool(event.variable("rtp_local_sdp_str")) and not own
 
 
 def has_media(event) -> bool:
-    """Whether an answered leg has media on the switch: CHANNEL_ANSWER then names its codec, and otherwise does not."""
-    return bool(event.get("Channel-Read-Codec-Name"))
+    """Whether an answered leg has media that the switch reads: CHANNEL_ANSWER then names its codec. Otherwise it names
+    none, or PROXY where the media are passed on unread."""
+    return event.get("Channel-Read-Codec-Name") not in ("", "PROXY")
+
+
+def received_ms(event) -> int | None:
+    """How much media a leg's phone has sent, as its CHANNEL_HANGUP_COMPLETE tells (switch_core_media.c, set_stats).
+    None where it does not tell, or where the phone left silence out (RFC 3389) and said so."""
+    def count(name):
+        said = event.variable(name)
+        return int(said) if said.isdecimal() else None
+
+    packets, ptime_ms = count("rtp_audio_in_packet_count"), count("rtp_use_codec_ptime")
+    if packets is None or not ptime_ms or count("rtp_audio_in_cng_packet_count"):
+        return None
+    return packets * ptime_ms
 
 
 def is_wideband(event) -> bool:

@@ -10,6 +10,9 @@ START_BUCKETS_S = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 
 #: Seconds for the reply to a command; the switch takes 11 ms to start a recording.
 COMMAND_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
+#: Seconds: a connection is had again after 0.2 at the earliest.
+OUTAGE_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 3600.0)
+
 
 class Meter:
     """Counts from when it was made. `registry` has all of it."""
@@ -21,6 +24,8 @@ class Meter:
         self.legs = Gauge("kazoo_rec_legs", "Legs that the switch has.", registry=own)
         self.calls = Gauge("kazoo_rec_calls", "Calls that these legs make up.", registry=own)
         self.events = Counter("kazoo_rec_events", "Events heard.", registry=own)
+        self.outages = Histogram("kazoo_rec_outage_seconds", "For how long the switch was not heard.",
+                                 buckets=OUTAGE_BUCKETS_S, registry=own)
         self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
                               registry=own)
         self._start = Histogram("kazoo_rec_start_latency_seconds", "From the answer of a leg to its recording.",

@@ -16,12 +16,12 @@ import structlog
 
 from kazoo_rec.calls.announcement import DECLINED, Announcer
 from kazoo_rec.calls.beep import Beeper
-from kazoo_rec.calls.leg import has_media
+from kazoo_rec.calls.leg import has_media, received_ms
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import MUTED, Recording, directory_of, id_of, new_id
 from kazoo_rec.store.recordings import OPEN_STATES
-from kazoo_rec.store.spans import missed
+from kazoo_rec.store.spans import missed, unheard
 
 #: How long an armed recording may take to say RECORD_START; 22 ms is the longest seen.
 START_WITHIN_MS = 250
@@ -49,7 +49,7 @@ class Recorder:
       send: `send(command, timeout_s) -> reply` over any command connection (`switch.pool.Pool.send`).
       rows: the store's `recordings`.
       files: `recordings_dir` as this process and as the switch see it (`calls.files.Files`).
-      epoch_ms: the wall clock, for rows.
+      epoch_ms: the switch's clock (`calls.clock.SwitchClock.now_ms`), for rows: its events' is not the host's.
       spawn: runs a function in a greenlet.
       observe: decide and log, command nothing, write no row.
       meter: counts what is made.
@@ -199,9 +199,7 @@ class Recorder:
         for recording in self.live(leg):
             if recording.state == "recording" and listed.isdisjoint(recording.running):
                 self._carried.update(recording.running)  # its end may be on its way
-                recording.close_spans(self._epoch_ms())
-                self._end(recording, "stopped", "its end was not heard", stopped_ms=self._epoch_ms(),
-                          spans=recording.spans, partial=bool(missed(recording.spans)))
+                self._lose(recording, None, None)
 
     @property
     def starting(self) -> int:
@@ -322,8 +320,26 @@ class Recorder:
         if cause == "empty-file" and not recording.declined:
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
+        elif recording.cut_short and recording.started_ms:
+            recording.closing = columns
+            if not recording.leg.alive:
+                self._close(recording)
+                return
+            self._watched.discard(recording)
+            self._save(recording, **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def hung_up(self, leg, event):
+        """CHANNEL_HANGUP_COMPLETE of `leg`, which follows RECORD_STOP at once: it tells what its phone has sent."""
+        leg.received_ms = received_ms(event)
+        for recording in self.live(leg):
+            if recording.closing is not None:
+                self._close(recording)
+
+    def _close(self, recording):
+        recording.note_silent(recording.leg.received_ms)
+        self._end(recording, "stopped", missed(recording.spans), **recording.closing)
 
     def message_ended(self, recording_id, event):
         """The application that wrote it has ended, as CHANNEL_EXECUTE_COMPLETE says: the file is closed."""
@@ -412,16 +428,36 @@ class Recorder:
         self._save(recording, spans=recording.spans_now(),
                    **({"state": recording.row_state} if recording.state == "recording" else {}))
 
-    def forget(self, leg):
-        """The leg is gone, and with it news of its recordings: their rows stay as they are, for recovery."""
+    def forget(self, leg, why=None, heard_ms=None):
+        """The leg is gone, and with it news of its recordings: of one that ran, its file tells how it ended, which
+        should have been `heard_ms` at the earliest; rows of others stay as they are, for recovery."""
         for recording in self.live(leg):
-            self._by_id.pop(recording.id)
-            self._watched.discard(recording)
+            if recording.closing is not None:
+                self._close(recording)
+            elif recording.dropped and recording.running:
+                self._end(recording, "discarded", recording.reason)
+                self._orders.remove(recording, recording.master)
+            elif recording.state == "recording" and not recording.is_message:
+                self._lose(recording, why, heard_ms)
+            else:
+                self._by_id.pop(recording.id)
+                self._watched.discard(recording)
+
+    def _lose(self, recording, why, heard_ms):
+        stopped_ms = self._epoch_ms() if heard_ms is None else max(heard_ms, recording.started_ms)
+        recording.close_spans(stopped_ms)
+        recording.spans.append({"kind": "unheard", "from_ms": stopped_ms, "to_ms": stopped_ms,
+                                **({"why": why} if why else {})})
+        self._end(recording, "stopped", unheard(recording.spans), stopped_ms=stopped_ms, spans=recording.spans,
+                  master=recording.master, partial=bool(missed(recording.spans)),
+                  expected_ms=None if heard_ms is None else recording.expected_ms(stopped_ms))
 
     def left(self, leg, cause):
         """The leg is gone: no recording of it goes on."""
         for recording in self.live(leg):
-            if recording.dropped:
+            if recording.closing is not None:
+                self._close(recording)
+            elif recording.dropped:
                 self._end(recording, "discarded", recording.reason)
             elif recording.state == "armed" and recording.unannounced and leg.answered_ms is not None:
                 self._end(recording, *self._announcer.verdict(recording, self._epoch_ms()))

@@ -34,6 +34,10 @@ LIMIT_MARGIN_S = 1
 #: Spans during which the switch gives a recording no samples.
 NO_SAMPLES = ("hold", "pause")
 
+#: Media that a phone did not send are told of from so many ms, and from such a share of the recording on: a packet may
+#: be lost.
+UNSENT_MS, UNSENT_SHARE = 1000, 0.02
+
 #: Rules of recordings that an action began: of a callflow, or of the dialplan's event `kazoo_rec::record_call`.
 ACTIONS = ("callflow", "event")
 
@@ -75,7 +79,8 @@ class Recording:
     then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
     its `interaction_id`. `announced` once all whom it must be announced to have heard it. `ending` is one that was told
     to stop, and is told until it has; `silence_at` is when a mask or pause that the switch did not hear of is said
-    again. `begun` and `ended` are for who waits.
+    again. `closing` has the columns of one that has ended with its leg, which is about to tell what its phone sent.
+    `begun` and `ended` are for who waits.
     """
 
     id: str
@@ -111,6 +116,7 @@ class Recording:
     interaction_id: str = ""
     announced: bool = False
     ending: bool = False
+    closing: dict | None = None
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
 
@@ -205,7 +211,7 @@ class Recording:
 
     def unhold(self, at_ms: int):
         if self.hold_from_ms is not None:
-            self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": at_ms})
+            self.spans.append({"kind": "hold", "from_ms": self.hold_from_ms, "to_ms": max(at_ms, self.hold_from_ms)})
             self.hold_from_ms = None
 
     def silence(self, kind: str, at_ms: int, by: str | None = None) -> bool:
@@ -243,14 +249,14 @@ class Recording:
         """How long the switch has counted for its limit: holds and pauses too."""
         return stopped_ms - self.started_ms if self.started_ms else 0
 
-    def expected_ms(self, stopped_ms: int) -> int:
+    def expected_ms(self, stopped_ms: int, without=NO_SAMPLES) -> int:
         """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds and
         pauses, which may lie in each other."""
         begun = self.started_ms
         if self.on_bridge:
             begun = max(begun, self.leg.bridged_ms) if self.leg.bridged_ms else stopped_ms
         without_ms, until = 0, begun
-        for span in sorted((one for one in self.spans if one["kind"] in NO_SAMPLES), key=itemgetter("from_ms")):
+        for span in sorted((one for one in self.spans if one["kind"] in without), key=itemgetter("from_ms")):
             end = stopped_ms if span["to_ms"] is None else span["to_ms"]
             without_ms += max(0, end - max(span["from_ms"], until))
             until = max(until, end)
@@ -266,6 +272,14 @@ class Recording:
                    started_ms=row["started_ms"], spans=spans, interaction_id=row["interaction_id"],
                    silenced={span["kind"]: span for span in spans if span["to_ms"] is None},
                    announced=any(span["kind"] == "announced" for span in spans))
+
+    def note_silent(self, received_ms: int | None):
+        """Its leg's phone has sent so much media: if that is less than it should have, the file has silence for the
+        rest. What came before the recording may be in it, so that what is missing is more rather than less."""
+        due_ms = self.expected_ms(self.closing["stopped_ms"], without=("hold",))
+        if received_ms is not None and due_ms - received_ms > max(UNSENT_MS, UNSENT_SHARE * due_ms):
+            self.spans.append({"kind": "silent", "from_ms": self.started_ms, "to_ms": self.closing["stopped_ms"],
+                               "sent_ms": received_ms, "of_ms": due_ms})
 
     def spans_now(self) -> list[dict]:
         """For the row, which is written later than now."""

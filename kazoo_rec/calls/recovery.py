@@ -10,6 +10,7 @@ from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.errors import CommandFailed, CommandRefused
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.switch import commands, replies
+from kazoo_rec.switch.rows import Rows
 
 #: Seconds between sweeps of a connection that stays up.
 SWEEP_EVERY_S = 300
@@ -26,6 +27,9 @@ ANSWER_WITHIN_S = 5.0
 
 #: Seconds for the list of all legs: 1 KB each.
 LIST_WITHIN_S = 30.0
+
+#: What is of use in a row of that list.
+COLUMNS = ("uuid", "direction", "call_uuid", "initial_context", "initial_dest")
 
 #: Legs that are asked about at once, and recordings that are started on them: other calls need the switch too.
 LEGS_AT_ONCE = 4
@@ -46,34 +50,41 @@ class Recovery:
       tracker, recorder, registrations: the switch's own.
       rows: the store's `recordings`.
       files: `recordings_dir` as this process and as the switch see it (`calls.files.Files`).
-      epoch_ms: the wall clock.
+      clock: `calls.clock.SwitchClock`.
       now_at: the engine's clock.
       observe: write nothing.
       rooms: `calls.rooms.Rooms` of this switch.
       webhook: as of `calls.recorder.Recorder`.
     """
 
-    def __init__(self, node, tracker, recorder, registrations, rows, files, epoch_ms, now_at, observe=False,
+    def __init__(self, node, tracker, recorder, registrations, rows, files, clock, now_at, observe=False,
                  rooms=None, webhook=lambda row, state: None):
         self._observe, self._rooms, self._webhook = observe, rooms, webhook
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
-        self._registrations, self._files, self._epoch_ms, self._now_at = registrations, files, epoch_ms, now_at
-        self._lost_ms, self._known_before = None, set()
+        self._registrations, self._files, self._clock, self._now_at = registrations, files, clock, now_at
+        self._lost_at, self._known_before = None, set()
         self.took_in = False
 
     def connected(self, send):
-        """Takes in who is registered; `sweep` has to follow. `send(command, timeout_s)` asks the switch."""
+        """Takes in what time it is there and who is registered; `sweep` has to follow. `send(command, timeout_s)` asks
+        the switch."""
+        self._clock.read(send)
         self._registrations.load(replies.registrations(send(commands.show_registrations(), LIST_WITHIN_S)))
 
-    def lost(self):
-        """The connection has ended."""
-        self._lost_ms, self.took_in = self._epoch_ms(), False
+    def lost(self, heard_at: int | None = None):
+        """The connection has ended; until `heard_at` (the engine's clock; None: now) the switch was heard."""
+        self._lost_at, self.took_in = self._now_at() if heard_at is None else heard_at, False
         if self._rooms is not None:
             self._rooms.lost()
 
     def restarted(self):
         """The switch is another process: nothing of before lives, unless it is recovered."""
-        self._tracker.restarted(self._lost_ms)
+        self._tracker.restarted(self._lost_at, self._heard_ms())
+        self._clock.forget()
+
+    def _heard_ms(self):
+        """Until when the switch was heard before it is compared with what we believe; None: it is not known."""
+        return None if self._lost_at is None else self._clock.at(self._lost_at)
 
     def sweep(self, send, doubtful: bool):
         """Takes in legs that are not known, forgets legs that the switch does not have, and closes rows of which no
@@ -83,18 +94,35 @@ class Recovery:
         (seen when SQLite was busy): it finds whom to ask about, `uuid_exists` is what is believed. Of legs that are
         listed, those are asked about that the sweep before this one knew too.
         """
-        known = self._tracker.uuids()
-        listed = {row["uuid"]: row for row in replies.channels(send(commands.show_channels(), LIST_WITHIN_S))}
-        heard_of = self._tracker.uuids()
-        self._take_in(send, [row for uuid, row in listed.items() if doubtful or uuid not in heard_of])
+        self._clock.read(send)
+        heard_ms, known = self._heard_ms(), self._tracker.uuids()
+        listed, news = self._list(send, doubtful)
+        heard_of = () if doubtful else self._tracker.uuids()
+        self._take_in(send, [row for row in news if row["uuid"] not in heard_of])
         self.took_in = True
         if self._rooms is not None:
             self._rooms.sweep(send)
-        gone = {uuid for uuid in known - (listed.keys() - self._known_before) if not self._exists_on(send, uuid)}
+        gone = {uuid for uuid in known - (listed - self._known_before) if not self._exists_on(send, uuid)}
         self._known_before = known
         gevent.sleep(NEWS_WITHIN_S)
-        self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it")
+        self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
+        if self.took_in:
+            self._lost_at = None
         self._close_rows(send)
+
+    def _list(self, send, doubtful):
+        """(uuids of the legs that are listed, what is of use in the rows of those that are not known, or of all)."""
+        listed, news = set(), []
+
+        def take(row):
+            listed.add(row.get("uuid"))
+            if doubtful or self._tracker.leg(row.get("uuid")) is None:
+                news.append({column: row.get(column) for column in COLUMNS})
+
+        rows = Rows("uuid", take)
+        send(commands.show_channels(), LIST_WITHIN_S, rows.feed)
+        rows.end()
+        return listed, news
 
     # -- legs in progress
 
@@ -178,13 +206,17 @@ class Recovery:
             if row["state"] not in OPEN_STATES or self._in_a_room(row) or self._runs(send, row):
                 continue
             paths = [path for path in _paths(row) if self._files.exists(path)]
-            state, reason = "stopped", "its end was not heard"
+            if row["stopped_ms"] is not None:  # its leg was hanging up when this was written
+                self._rows.update_open(row["id"], state="stopped")
+                continue
+            state, reason, at_ms = "stopped", "its end was not heard", self._clock.now_ms()
             if not paths and not row["started_ms"]:
                 state, reason = "discarded", "its end was not heard, and nothing was recorded"
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
             columns = {"state": state, "state_reason": reason, "master": (paths or [row["master"]])[0],
-                       "stopped_ms": self._epoch_ms()}
+                       "stopped_ms": at_ms, "spans": [*row["spans"], {
+                           "kind": "unheard", "from_ms": row["started_ms"] or at_ms, "to_ms": at_ms}]}
             if told := self._webhook(row, state):
                 self._rows.tell(row["id"], columns, told, OPEN_STATES)
             else:

@@ -58,7 +58,7 @@ class Tracker:
         self._unplaced: set[tuple] = set()
         self._aside: dict[str, list] = {}
         self._recovered: dict[Leg, int] = {}
-        self._lost_ms: dict[str, int] = {}
+        self._lost_at: dict[str, int] = {}
         self._following, self._awaited = Following(recorder), {}
         self._listeners = {} if rooms is None else {ROOMS: rooms.feed}
         self.unplaced = 0
@@ -117,20 +117,22 @@ class Tracker:
         """The legs that are known."""
         return set(self._legs)
 
-    def keep_only(self, uuids: set[str], cause: str):
+    def keep_only(self, uuids: set[str], cause: str, heard_ms: int | None = None):
         """Forgets every leg that is not in `uuids`: the switch does not have it, and its end was not heard, nor
-        perhaps what came before it. What there is of its recordings, their files tell (`recovery.py`)."""
+        perhaps what came before it. What there is of its recordings, their files tell (`recovery.py`). `heard_ms`:
+        until then the switch was heard, by its own clock; None where nothing tells how long it was not."""
         for leg in [leg for uuid, leg in self._legs.items() if uuid not in uuids]:
             log.info("the end of a leg was not heard", call_id=leg.uuid, reason=cause)
             leg.alive = False
-            self._recorder.forget(leg)
+            self._recorder.forget(leg, cause, heard_ms)
             self._remove(leg)
 
-    def restarted(self, lost_ms: int | None):
-        """The switch is another process since `lost_ms` (the wall clock): no leg lives, unless it is recovered."""
-        self._lost_ms = {} if lost_ms is None else {
-            leg.uuid: lost_ms for leg in self._legs.values() if any(one.started_ms for one in leg.recordings)}
-        self.keep_only(set(), RESTARTED)
+    def restarted(self, lost_at: int | None, heard_ms: int | None = None):
+        """The switch is another process: no leg lives, unless it is recovered. Until `lost_at` (the engine's clock)
+        the one before was heard, `heard_ms` by its own."""
+        self._lost_at = {} if lost_at is None else {
+            leg.uuid: lost_at for leg in self._legs.values() if any(one.started_ms for one in leg.recordings)}
+        self.keep_only(set(), RESTARTED, heard_ms)
 
     # -- legs in progress, of which events were not heard
 
@@ -152,7 +154,7 @@ class Tracker:
             return leg
         heard = any(one.name == "CHANNEL_ANSWER" and one.uuid == leg.uuid for one in self._aside.get(leg.uuid, ()))
         if progress.answered_ms and leg.answered_ms is None and not heard:  # the event knows what was armed in time
-            lost_ms = self._lost_ms.pop(leg.uuid, None)
+            lost_ms = self._lost_since(event, now_at)
             leg.missed = (lost_ms, RESTARTED) if lost_ms else (progress.answered_ms, why)
             leg.bypassed = not has_media(event)
             leg.answered_ms, leg.wideband = progress.answered_ms, is_wideband(event)
@@ -219,7 +221,7 @@ class Tracker:
         if progress.answered_ms:  # the switch was killed, and has recovered the call (`sofia recover`)
             leg = self._enter(as_created(event, self._registrations))
             leg.answered_ms = progress.answered_ms
-            leg.missed = (self._lost_ms.pop(leg.uuid, leg.answered_ms), RESTARTED)
+            leg.missed = (self._lost_since(event, now_at) or leg.answered_ms, RESTARTED)
             self._recovered[leg] = now_at + RECOVERED_WITHIN_MS
             return
         leg = self._enter(event)
@@ -232,6 +234,12 @@ class Tracker:
             self._ask(partner, leg, now_at)
         elif not leg.called:
             self._ask(leg, None, now_at)
+
+    def _lost_since(self, event, now_at):
+        """Since when, by the clock of the switch that says `event`, the leg was recorded no more as its switch died;
+        None where it was not."""
+        lost_at = self._lost_at.pop(event.uuid, None)
+        return None if lost_at is None else event.time_us // 1000 - (now_at - lost_at)
 
     def _enter(self, event):
         leg = Leg(
@@ -309,6 +317,7 @@ class Tracker:
         leg = self._legs.get(event.uuid)
         if leg is not None:
             leg.alive, leg.cause = False, event.get("Hangup-Cause")
+            self._recorder.hung_up(leg, event)
             self._following.ended(leg, event, now_at)
 
     def _destroyed(self, event, now_at):

@@ -17,7 +17,7 @@ from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
 from kazoo_rec.media import encode, wav
-from kazoo_rec.store.spans import is_declined, is_moved, missed
+from kazoo_rec.store.spans import is_cut, is_declined, is_moved, missed, silent, unheard
 
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
 SHORT_MS, SHORT_SHARE = 200, 0.01
@@ -35,6 +35,11 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     row was no longer `stopped`. May be killed anywhere and called again.
     Raises OSError (a full disk, a directory that is not there) and what the store raises: the row is still `stopped`.
     """
+    if pool.apply(_is_unclosed, (row, recordings_dir)):
+        # Said before it is repaired: killed in between, nothing would tell it from one that is whole.
+        at_ms = row["stopped_ms"]
+        row = {**row, "spans": [*row["spans"], {"kind": "cut", "from_ms": at_ms, "to_ms": at_ms}]}
+        store.recordings.update(row["id"], spans=row["spans"]).get()
     columns = pool.apply(examine, (row, recordings_dir))
     deliveries = []
     if columns["state"] == "recorded" and row["settings"]["url"]:
@@ -74,6 +79,17 @@ def all_of(recording_id: str, master: Path) -> list[Path]:
     return sorted({master, *master.parent.glob(f"{recording_id}.*")})
 
 
+def _is_unclosed(row, recordings_dir):
+    """Whether the switch has not closed the file, and nobody has said so yet."""
+    if any(is_so(row["spans"]) for is_so in (is_cut, is_declined, is_moved)):
+        return False
+    master = recordings_dir / row["master"]
+    try:
+        return master.stat().st_size > 0 and not wav.probe(master).intact
+    except (FileNotFoundError, MediaError):
+        return False
+
+
 def _examined(row, master, recordings_dir):
     settings = row["settings"]
     try:
@@ -96,8 +112,10 @@ def _examined(row, master, recordings_dir):
     if duration_ms < least_s * 1000:
         return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
                 "duration_ms": duration_ms}
-    short, gap = _short(duration_ms, row["expected_ms"]), missed(row["spans"])
-    reasons = [gap, f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
+    spans, short, cut = row["spans"], _short(duration_ms, row["expected_ms"]), is_cut(row["spans"])
+    lacks = [missed(spans), silent(spans),
+             f"the switch did not close its file: {duration_ms} ms are there" if cut else None,
+             f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
     if found.channels == 2 and settings["track"] != "both":
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])
@@ -108,8 +126,8 @@ def _examined(row, master, recordings_dir):
         size_bytes = opened.tell()
     return {
         "state": "recorded",
-        "state_reason": "; ".join(filter(None, reasons)) or None,
-        "partial": bool(row["partial"] or short or gap),
+        "state_reason": "; ".join(filter(None, (unheard(spans), *lacks))) or None,
+        "partial": bool(row["partial"] or any(lacks)),
         "duration_ms": duration_ms,
         "file": str(file.relative_to(recordings_dir)),
         "content_type": CONTENT_TYPES[file.suffix],

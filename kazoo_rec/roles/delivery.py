@@ -2,13 +2,16 @@
 
 import fcntl
 import os
+import time
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from kazoo_rec.config import Config
+from kazoo_rec.delivery.clock import HostClock
 from kazoo_rec.delivery.connections import Connections
-from kazoo_rec.delivery.worker import Worker
+from kazoo_rec.delivery.worker import RETRY_LAST_MS, Worker
 from kazoo_rec.doctor.place import LEAST_FREE_BYTES
 from kazoo_rec.errors import ConfigError
 from kazoo_rec.roles.vitals import Vitals, families
@@ -18,6 +21,11 @@ from kazoo_rec.threads import Threads
 
 #: Threads of each switch that encode, hash and read files; half of them at most encode.
 THREADS = 4
+
+
+def monotonic_ms() -> int:
+    """Milliseconds that no jump of the host's clock moves."""
+    return time.monotonic_ns() // 1_000_000
 
 
 class Delivery:
@@ -39,8 +47,10 @@ class Delivery:
         settings = self._config.delivery
         for switch in self._config.switches:
             threads = Threads(THREADS)
+            deliveries, now_ms = self._store.deliveries, epoch_ms()
+            deliveries.bring_near(switch.name, now_ms, now_ms + RETRY_LAST_MS).get()
             worker = Worker(self._store, switch.name, directory, threads, settings, Connections(settings.uploads),
-                            epoch_ms)
+                            HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)))
             worker.start()
             self._workers[switch.name] = worker, threads
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)

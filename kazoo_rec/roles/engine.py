@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from kazoo_rec.callflow.server import Owner
 from kazoo_rec.callflow.server import Server as CallflowServer
 from kazoo_rec.calls import tracker as tracking
+from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.control import Control
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
@@ -85,6 +86,7 @@ class Engine:
         self._read_documents()
         if self._observe:
             log.warning("observing: nothing will be recorded")
+        self._note_absence()
         self._watches = [_Watch(self._config, switch, self._store, self._threads, lambda: self.directory, self._observe)
                          for switch in self._config.switches]
         for watch in self._watches:
@@ -120,6 +122,14 @@ class Engine:
                 self._store.engines.leave(self._config.node)
             self._store.close()
         self._threads.kill()
+
+    def _note_absence(self):
+        """An engine that was killed has said when it lived last; one that was stopped has said so."""
+        node = self._config.node
+        mine = [row for row in self._store.vitals.all() if (row["node"], row["role"]) == (node, "engine")]
+        if mine and not self._observe:
+            for switch in self._config.switches:
+                self._store.outages.begin(switch.name, mine[0]["said_ms"], "the engine did not run")
 
     def _serve(self):
         """Takes orders. Without a socket for them it records all the same."""
@@ -197,32 +207,33 @@ class _Watch:
 
     def __init__(self, config: Config, switch: Switch, store, threads, directory, observe):
         self.name = switch.name
+        self._outages = None if observe else store.outages
         connect = partial(Connection, switch.host, switch.port, switch.password)
         self._pool = Pool(connect, size=switch.command_connections)
         rows = store.recordings
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
-        self._meter = Meter()
+        self._meter, clock = Meter(), SwitchClock(epoch_ms, monotonic_ms)
 
         def told(row, state):
             return webhook.row(row, state, epoch_ms(), config.delivery.retry_for_s)
 
         send = self._meter.timed(self._pool.ask)
         recorder, room_recorder = (
-            kind(switch.name, send, rows, files, epoch_ms, meter=self._meter, observe=observe,
+            kind(switch.name, send, rows, files, clock.now_ms, meter=self._meter, observe=observe,
                  listen=lambda names: self._link.listen(names), webhook=told) for kind in (Recorder, RoomRecorder))
         self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
-                           epoch_ms, monotonic_ms)
+                           clock.now_ms, monotonic_ms)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
                                rooms=self.rooms)
-        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, epoch_ms,
+        self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, clock,
                                   monotonic_ms, observe, self.rooms, told)
-        self.control = Control(self.tracker, recorder, self._pool.ask, files, epoch_ms, monotonic_ms,
+        self.control = Control(self.tracker, recorder, self._pool.ask, files, clock.now_ms, monotonic_ms,
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful, self._fault = None, Event(), None
-        self._stopping = False
+        self._stopping, self._lost_at = False, None
 
     def start(self):
         # Events first: the switch queues five connections at most and lets the next wait a second (its `listen`).
@@ -232,6 +243,8 @@ class _Watch:
 
     def stop(self):
         self._stopping = True
+        if self._outages is not None:
+            self._outages.begin(self.name, epoch_ms(), "the engine was stopped")
         self._sweeping.kill()
         self._link.stop()
         self._pool.stop()
@@ -267,13 +280,21 @@ class _Watch:
 
     def _up(self, core_uuid):
         self._recovery.connected(self._link.ask)
+        if self._lost_at is not None:
+            self._meter.outages.observe((monotonic_ms() - self._lost_at) / 1000)
+            self._lost_at = None
+        if self._outages is not None:
+            self._outages.end(self.name, epoch_ms())
         self._doubtful.set()
         log.info("switch connected", switch=self.name, core=core_uuid, legs=len(self.tracker))
 
     def _down(self, reason):
         if self._stopping:
             return
-        self._recovery.lost()
+        self._lost_at = round(self._link.heard_at_s * 1000)
+        self._recovery.lost(self._lost_at)
+        if self._outages is not None:
+            self._outages.begin(self.name, epoch_ms() - (monotonic_ms() - self._lost_at), str(reason))
         log.error("switch lost", switch=self.name, reason=str(reason), legs=len(self.tracker))
 
     def _core_changed(self, _old, _new):

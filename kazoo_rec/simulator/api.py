@@ -45,6 +45,10 @@ def _version(switch, _):
     return f"FreeSWITCH Version {VERSION}~64bit ( 64bit)\n"
 
 
+def _strmicroepoch(switch, _):
+    return f"{switch.clock.epoch_us()}"
+
+
 def _module_exists(switch, name):
     return "true" if name in _MODULES else "false"
 
@@ -178,7 +182,8 @@ def _sofia(switch, arguments):
 
 
 _COMMANDS = {
-    "status": _status, "version": _version, "uptime": _uptime, "module_exists": _module_exists, "hostname": _hostname,
+    "status": _status, "version": _version, "uptime": _uptime, "strmicroepoch": _strmicroepoch,
+    "module_exists": _module_exists, "hostname": _hostname,
     "global_getvar": _global_getvar, "create_uuid": _create_uuid, "show": _show, "originate": _originate,
     "sofia": _sofia, "conference": conference, "uuid_transfer": _uuid_transfer, **CHANNEL_COMMANDS,
 }

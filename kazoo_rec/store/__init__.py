@@ -14,6 +14,7 @@ from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
 from kazoo_rec.store.engines import Engines
 from kazoo_rec.store.migrations import head, revision
+from kazoo_rec.store.outages import Outages
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
 from kazoo_rec.store.sqlite import reading, writing
@@ -54,6 +55,7 @@ class Store:
         self.access = Access(self._read, look_up, submit, clock_ms)
         self.engines = Engines(self._read, submit, clock_ms)
         self.vitals = Vitals(self._read, submit, clock_ms)
+        self.outages = Outages(self._read, submit)
         self.recordings = Recordings(self._read, look_up, submit, clock_ms)
         self.deliveries = Deliveries(self._read, look_up, submit)
 

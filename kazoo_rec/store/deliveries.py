@@ -82,6 +82,20 @@ class Deliveries:
         query = select(func.count()).select_from(deliveries).where(deliveries.c.state == "failed")
         return self._read(lambda connection: connection.execute(query).scalar_one())
 
+    def shift(self, node: str, by_ms: int) -> AsyncResult:
+        """Moves all that is due on `node`, as the host's clock has jumped by so much; the result is how many."""
+        change = (update(deliveries).where(deliveries.c.node == node, deliveries.c.state == "due")
+                  .values(next_attempt_ms=deliveries.c.next_attempt_ms + by_ms,
+                          give_up_ms=deliveries.c.give_up_ms + by_ms))
+        return self._submit(lambda connection: connection.execute(change).rowcount)
+
+    def bring_near(self, node: str, now_ms: int, latest_ms: int) -> AsyncResult:
+        """Has tried at once what is due on `node` and planned for later than anything is: the host's clock was put
+        back while nobody looked. The result is how many."""
+        change = (update(deliveries).where(deliveries.c.node == node, deliveries.c.state == "due",
+                                           deliveries.c.next_attempt_ms > latest_ms).values(next_attempt_ms=now_ms))
+        return self._submit(lambda connection: connection.execute(change).rowcount)
+
     def retry(self, recording_id: str, now_ms: int, give_up_ms: int) -> AsyncResult:
         """Makes the undelivered deliveries of a recording due at once, unless it is deleted; the result is how many
         there are."""

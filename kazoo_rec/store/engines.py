@@ -13,9 +13,10 @@ GONE_AFTER_MS = 3 * SEEN_EVERY_MS
 _upsert = insert(engines)
 _SAY = _upsert.on_conflict_do_update(
     index_elements=["name"], set_={name: _upsert.excluded[name] for name in ("seq", "seen_ms")})
-_BEHIND = (select(engines.c.name).where(engines.c.seq < bindparam("seq"), engines.c.seen_ms > bindparam("since_ms"))
-           .order_by(engines.c.name))
-_RUNNING = select(engines.c.name).where(engines.c.seen_ms > bindparam("since_ms")).order_by(engines.c.name)
+#: Nor was one seen later than now: then the clock was put back since.
+_SEEN = engines.c.seen_ms.between(bindparam("since_ms"), bindparam("until_ms"))
+_BEHIND = select(engines.c.name).where(engines.c.seq < bindparam("seq"), _SEEN).order_by(engines.c.name)
+_RUNNING = select(engines.c.name).where(_SEEN).order_by(engines.c.name)
 
 
 class Engines:
@@ -36,10 +37,14 @@ class Engines:
 
     def running(self) -> list[str]:
         """Names of the engines that run."""
-        values = {"since_ms": self._clock_ms() - GONE_AFTER_MS}
+        values = self._lately()
         return self._read(lambda connection: list(connection.execute(_RUNNING, values).scalars()))
 
     def behind(self, seq: int) -> list[str]:
         """Names of the engines that run and do not yet obey the documents up to `seq`."""
-        values = {"seq": seq, "since_ms": self._clock_ms() - GONE_AFTER_MS}
+        values = {"seq": seq, **self._lately()}
         return self._read(lambda connection: list(connection.execute(_BEHIND, values).scalars()))
+
+    def _lately(self):
+        now_ms = self._clock_ms()
+        return {"since_ms": now_ms - GONE_AFTER_MS + 1, "until_ms": now_ms + GONE_AFTER_MS}

@@ -152,6 +152,17 @@ vitals = Table(
     Column("state", JSON, nullable=False),
 )
 
+#: From when until when a switch (`node`) was not heard; `until_ms` None: it still is not.
+outages = Table(
+    "outages", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("node", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("why", Text, nullable=False),
+    Index("outages_by_time", "since_ms"),
+)
+
 #: `hash` is SHA-256 of the token itself, which is kept nowhere. `methods` and `paths` None: all that the role may.
 #: `parent` is what a token from a log-in stands on: the id of a key, or the hash of a user's credentials.
 tokens = Table(

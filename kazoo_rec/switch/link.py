@@ -27,6 +27,9 @@ class Link:
     If `on_up` raises, the connection is made anew. If `on_event` does, that event is lost to its handler and counted in
     `faults`; the log gets type and place of the fault, as messages and events hold what callers said.
 
+    `heard_at_s` is when, by the connection's clock, FreeSWITCH was heard last before `on_down`: its silence shows
+    later than it begins.
+
     `on_gap(count)` comes from another greenlet and must not wait: FreeSWITCH lost so many events of a listener, most
     likely of this one, as it does when 100,000 are queued (mod_event_socket.c, event_handler; it only says so in its
     log). What is known of its legs must be asked for anew. Nothing else shows such a gap: Event-Sequence counts all
@@ -43,6 +46,7 @@ class Link:
                  **redial):
         self.core_uuid = ""
         self.faults = self.lost_events = 0
+        self.heard_at_s = 0.0
         self._names, self._subclasses = list(names), list(subclasses)
         self._on_event, self._on_up, self._on_down = on_event, on_up, on_down
         self._on_gap, self._on_core_change = on_gap, on_core_change
@@ -105,6 +109,7 @@ class Link:
             self._hand_over(connection)
         finally:
             connection.stop()
+            self.heard_at_s = connection.heard_at_s
             self._on_down(connection.closed.get())
 
     def _hand_over(self, connection: Connection):

@@ -37,19 +37,20 @@ class Pool:
         """Those that are up."""
         return [line.connection for line in self._lines if line.connection and line.connection.connected]
 
-    def send(self, command: str, timeout_s: float = 5.0) -> str:
-        """What FreeSWITCH answers, over the connection with the fewest commands waiting.
+    def send(self, command: str, timeout_s: float = 5.0, into: Callable[[bytes], object] | None = None) -> str:
+        """What FreeSWITCH answers, over the connection with the fewest commands waiting; `into` as of
+        `Connection.send`.
 
         Raises NotConnected (at once where none is up), CommandTimeout, CommandRefused.
         """
         connections = self.connections
         if not connections:
             raise NotConnected("no command connection to FreeSWITCH is up")
-        return min(connections, key=lambda connection: connection.waiting).send(command, timeout_s)
+        return min(connections, key=lambda connection: connection.waiting).send(command, timeout_s, into)
 
-    def ask(self, command: str, timeout_s: float = 5.0) -> str:
+    def ask(self, command: str, timeout_s: float = 5.0, into: Callable[[bytes], object] | None = None) -> str:
         """As `send`, and raises CommandFailed where the answer is `-ERR` or `-USAGE`."""
-        return check(self.send(command, timeout_s))
+        return check(self.send(command, timeout_s, into))
 
 
 def _until_closed(connection: Connection):

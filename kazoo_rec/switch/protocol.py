@@ -32,6 +32,12 @@ _FRAME = re.compile(rb"(?:Content-Type: ([^\n]*)\n|Content-Length: (\d{1,9})\n|R
                     rb"|(?!Content-Length)[A-Za-z][\w.-]*:[^\n]*\n)++\n")
 
 
+class _Reply(AsyncResult):
+    """`into(bytes)` takes the body of the answer as it arrives, where somebody wants that."""
+
+    into: Callable[[bytes], object] | None = None
+
+
 class Protocol(ESLProtocol):
     """Frames in, commands out, replies in the order of their commands, and one end that everybody hears of.
 
@@ -44,6 +50,8 @@ class Protocol(ESLProtocol):
         self._silence_s, self._clock = silence_s, clock
         self._commands_sent: deque[AsyncResult] = deque()
         self._sending = BoundedSemaphore()
+        #: When (`clock`) the peer was heard last; that it is gone is a word too, if its host says so.
+        self.heard_at_s = clock()
         self._frames = self._read_frames()
         self._data, self._at = b"", 0
         self._turn = 0.0
@@ -62,19 +70,21 @@ class Protocol(ESLProtocol):
         ):
             self.sock.setsockopt(level, option, value)
 
-    def send(self, command: str, timeout_s: float = 5.0) -> str:
-        """The text that FreeSWITCH answers.
+    def send(self, command: str, timeout_s: float = 5.0, into: Callable[[bytes], object] | None = None) -> str:
+        """The text that FreeSWITCH answers; `into`, where given, takes the answer to an `api` command piece by piece
+        instead, and must neither wait nor raise.
 
         Raises NotConnected, CommandTimeout or CommandRefused. A command that nobody waits for any more keeps its place
         among the replies.
         """
         if "\n" in command or "\r" in command:
             raise CommandRefused("a command is one line", repr(command[:120]))
-        return self._ask(command, timeout_s)
+        return self._ask(command, timeout_s, into)
 
-    def _ask(self, command: str, timeout_s: float) -> str:
+    def _ask(self, command: str, timeout_s: float, into=None) -> str:
         late = CommandTimeout("FreeSWITCH did not answer in time", f"{timeout_s:g} s: {command[:120]!r}")
-        reply = AsyncResult()
+        reply = _Reply()
+        reply.into = into
         with gevent.Timeout(timeout_s, late):
             with self._sending:
                 if not self.connected:
@@ -131,11 +141,27 @@ class Protocol(ESLProtocol):
             if not kind or size > LARGEST_BODY_BYTES:
                 raise ProtocolBroken("FreeSWITCH sent an impossible frame", shown(frame[0][:80]))
             self._at = frame.end()
+            if kind == b"api/response" and self._commands_sent and (into := self._commands_sent[0].into):
+                self._pass_on(size, into)
+                yield kind, answer, b""
+                continue
             if (missing := self._at + size - len(self._data)) > 0:
                 self._receive(missing)
             body = self._data[self._at:self._at + size]
             self._at += size
             yield kind, answer, body
+
+    def _pass_on(self, size: int, into):
+        while size:
+            part = self._data[self._at:self._at + size]
+            if not part:
+                self._receive(1)
+                continue
+            self._at += len(part)
+            size -= len(part)
+            into(part)
+            if self._clock() - self._turn > SLICE_S:
+                self._let_others_run()
 
     def _receive(self, count: int):
         """Read `count` bytes or more behind those that are not used up."""
@@ -151,6 +177,10 @@ class Protocol(ESLProtocol):
                 if self._clock() - since > self._silence_s + LATE_S:
                     continue
                 raise NotConnected("FreeSWITCH fell silent", f"no byte for {self._silence_s:g} s") from None
+            except ConnectionError:
+                self.heard_at_s = self._clock()
+                raise
+            self.heard_at_s = self._clock()
             if not part:
                 where = "in the middle of a frame" if any(parts) or count > 1 else "between two frames"
                 raise NotConnected("FreeSWITCH closed the connection", self._farewell or where)

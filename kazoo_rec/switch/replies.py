@@ -72,6 +72,17 @@ def exists(reply: str) -> bool:
     return check(reply).strip() == "true"
 
 
+def clock(reply: str) -> int:
+    """Milliseconds since the epoch by the switch's own clock, in the reply to `strmicroepoch`.
+
+    Raises ProtocolBroken for what is no number.
+    """
+    text = check(reply).strip()
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise ProtocolBroken("the switch's time is no number", repr(text[:40]))
+    return int(text) // 1000
+
+
 def variables(reply: str) -> dict[str, str]:
     """The global variables in the reply to `global_getvar`, one a line."""
     return dict(line.partition("=")[::2] for line in check(reply).splitlines() if "=" in line)

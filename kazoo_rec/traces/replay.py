@@ -16,7 +16,7 @@ from kazoo_rec.calls.identity import Identifier, IdentityRules
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.recorder import Recorder
 from kazoo_rec.calls.registrations import Registrations
-from kazoo_rec.calls.tracker import Tracker
+from kazoo_rec.calls.tracker import RESTARTED, Tracker
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import KazooRecError
 from kazoo_rec.switch import commands, replies
@@ -93,7 +93,8 @@ class Replay:
         began = row.get("started_ms") is not None
         by = ("arming" if row["id"] in self._switch.began_armed else "command") if began else None
         outcome = OUTCOMES.get(row["state"]) or f"not recorded: {row['state_reason']}"
-        if row["state"] in ("armed", "recording") and row["id"] not in self._recorder:
+        restarted = any(span.get("why") == RESTARTED for span in row["spans"])
+        if restarted or (row["state"] == "armed" and row["id"] not in self._recorder):
             outcome = "recorded until the switch was restarted" if began else "not recorded: the switch was restarted"
         return {**row, "by": by, "outcome": outcome}
 
@@ -103,7 +104,7 @@ class Replay:
         switch.now_ms, switch.time_us = round(at_s * 1000), event.time_us or switch.time_us
         if event.core_uuid and event.core_uuid != self._core_uuid:
             if self._core_uuid:
-                self._tracker.keep_only(set(), "the switch was restarted")
+                self._tracker.keep_only(set(), RESTARTED)
             self._core_uuid = event.core_uuid
         switch.reach_limits()
         self._drain()

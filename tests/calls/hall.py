@@ -3,6 +3,7 @@
 import json
 import re
 
+from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
 from kazoo_rec.calls.room_recorder import RoomRecorder
@@ -31,11 +32,12 @@ class Hall(Scene):
         self.tracker = Tracker(self.tracker._identifier, self.registrations, lambda: self.directory, self.recorder,
                                rooms=self.rooms)
         self.recovery = Recovery("fs1", self.tracker, self.recorder, self.registrations, self.rows, self.files,
-                                 lambda: self.epoch_ms, lambda: self.now, rooms=self.rooms)
+                                 SwitchClock(lambda: self.epoch_ms, lambda: self.now), lambda: self.now,
+                                 rooms=self.rooms)
         self.members, self.recorded, self.legs = {}, {}, {}
         self.cannot_open, self.quiet = [], False
 
-    def send(self, command, timeout_s):
+    def send(self, command, timeout_s, into=None):
         reply = self.switch.send(command, timeout_s)
         if not self.deaf:
             if ours := re.fullmatch(r"api conference \S+ recording (\w+) (\S+)", command):
@@ -46,14 +48,17 @@ class Hall(Scene):
             elif ours := re.fullmatch(r"api uuid_record (\S+) stop (\S+)", command):
                 self.legs[ours[1]].remove(ours[2])
                 self.record_stop(ours[1], ours[2].rpartition("/")[2].partition(".")[0], ours[2], "success-maxtime")
-        return self.said_of(*command.split()[1:3]) or reply
+        if command == "api strmicroepoch":
+            return f"{self.epoch_ms * 1000}"
+        said = self.said_of(*command.split()[1:3]) or reply
+        return into(said.encode()) or "" if into else said
 
     def said_of(self, name, uuid):
         if (name, uuid) == ("conference", "json_list"):
             return json.dumps(self.listed())
         if name == "show":
-            return json.dumps({"rows": [{"uuid": uuid, "direction": "inbound", "call_uuid": uuid}
-                                        for uuid in self.members]})
+            rows = [{"uuid": uuid, "direction": "inbound", "call_uuid": uuid} for uuid in self.members]
+            return json.dumps({"row_count": len(rows), "rows": rows}, separators=",:")
         if name == "uuid_exists":
             return json.dumps(uuid in self.members)
         if name == "uuid_buglist":

@@ -8,9 +8,11 @@ import gevent
 import pytest
 from structlog.testing import capture_logs
 
+from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
 from kazoo_rec.errors import CommandFailed
+from kazoo_rec.switch.events import Event
 
 from .fakes import ROOT, Scene
 
@@ -36,7 +38,8 @@ class Site:
         self.recorder._orders._send = self.answer
         self.files = Files(ROOT, ROOT, lambda function, args: True)
         self.recovery = Recovery("fs1", self.scene.tracker, self.recorder, self.scene.registrations, self.scene.rows,
-                                 self.files, lambda: self.scene.epoch_ms, lambda: self.scene.now)
+                                 self.files, SwitchClock(lambda: self.scene.epoch_ms, lambda: self.scene.now),
+                                 lambda: self.scene.now)
 
     def leg(self, uuid, direction="inbound", ago_ms=None, partner="", listed=(), **headers):
         """A leg that was answered so long ago (None: it rings) and is bridged to its partner."""
@@ -58,12 +61,15 @@ class Site:
                         sip_auth_realm="acme.example", listed={"call_uuid": "a"}, dialed_user="1001",
                         dialed_domain="acme.example")
 
-    def answer(self, command, timeout_s):
+    def answer(self, command, timeout_s, into=None):
         self.asked.append(command)
         self.scene.switch.commands.append(command)
         if command == "api show channels as json":
             rows = [row for _, row in self.legs.values()] + self.phantoms
-            return json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})})
+            into(json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})}, separators=",:").encode())
+            return ""
+        if command == "api strmicroepoch":
+            return f"{self.scene.epoch_ms * 1000}"
         _, name, uuid, *_ = command.split()
         if name == "uuid_exists":
             return "true" if uuid in self.legs else "false"
@@ -300,7 +306,7 @@ def test_a_leg_s_end_that_was_not_heard_is_found_and_the_recording_closed(site):
     site.sweep(doubtful=False)
     assert len(site.scene.tracker) == 0
     ends = {(row["state"], row["state_reason"]) for row in site.rows().values()}
-    assert ends == {("stopped", "its end was not heard")}
+    assert ends == {("stopped", "its end was not heard: the switch does not have it")}
 
 
 def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
@@ -316,7 +322,8 @@ def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
     ids = list(one.rows.by_id)
     after = Scene(DOCUMENTS)
     recovery = Recovery("fs1", after.tracker, after.recorder, after.registrations, one.rows,
-                        Files(ROOT, ROOT, lambda function, args: False), lambda: one.epoch_ms, lambda: one.now,
+                        Files(ROOT, ROOT, lambda function, args: False),
+                        SwitchClock(lambda: one.epoch_ms, lambda: one.now), lambda: one.now,
                         webhook=lambda row, state: f"{row['id']} {state}")
     recovery.sweep(site.answer, True)
     assert {row["state"] for row in one.rows.by_id.values()} == {"discarded"}
@@ -333,7 +340,7 @@ def test_recovered_legs_are_recorded_again_and_the_gap_is_told(site):
     site.recovery.restarted()
     for uuid in "ba":  # as they come: the called leg first, answered already
         dump = dict(site.legs[uuid][0])
-        dump.pop("Caller-Channel-Bridged-Time")
+        del dump["Caller-Channel-Bridged-Time"], dump["Event-Date-Timestamp"]
         site.scene.event("CHANNEL_CREATE", uuid, **{key: value for key, value in dump.items() if key != "Event-Name"})
     site.scene.after(140).bridge("a", "b")
     again = {row["call_id"]: row for id, row in site.scene.rows.by_id.items() if id not in before}
@@ -359,18 +366,71 @@ def test_a_recovered_leg_that_talks_to_the_switch_is_recorded_when_it_has_media(
 def test_two_thousand_legs_are_asked_about_a_few_at_a_time(site):
     busy = most = 0
 
-    def slow(command, timeout_s):
+    def slow(command, timeout_s, into=None):
         nonlocal busy, most
         busy += 1
         most = max(most, busy)
         gevent.sleep(0)
         busy -= 1
-        return site.answer(command, timeout_s)
+        return site.answer(command, timeout_s, into)
 
     for number in range(2000):
         site.leg(f"leg-{number}", ago_ms=1000)
     site.recovery.sweep(slow, True)
     assert len(site.scene.tracker) == 2000 and most <= 4
+
+
+@pytest.mark.parametrize("noticed_after_ms", [0, 45_000])
+def test_of_a_call_that_ended_while_we_were_away_as_much_is_expected_as_was_heard(site, noticed_after_ms):
+    """A peer that is silent is given up 45 s later: what is expected ends where it was heard last."""
+    site.talk().sweep()
+    site.started()
+    site.scene.after(4000 + noticed_after_ms)
+    site.recovery.lost(site.scene.now - noticed_after_ms)
+    site.legs.clear()
+    site.scene.after(60_000)
+    site.sweep()
+    for row in site.rows().values():
+        assert (row["state"], row["expected_ms"], row["stopped_ms"] - row["started_ms"]) == ("stopped", 4000, 4000)
+        assert row["state_reason"] == "its end was not heard: the switch does not have it"
+    assert len(site.rows()) == 2
+
+
+def test_a_recording_whose_switch_was_killed_says_so_and_how_long_it_should_be(site):
+    site.talk().sweep()
+    site.started()
+    site.scene.after(1000)
+    site.scene.tracker.feed(Event({"Event-Name": "CHANNEL_HOLD", "Unique-ID": "a", "Event-Date-Timestamp": str(
+        site.scene.epoch_ms * 1000)}), site.scene.now)
+    site.scene.after(3000)
+    site.recovery.lost()
+    site.scene.after(60_000)
+    site.recovery.restarted()
+    rows = site.rows()
+    assert {uuid: (row["state"], row["expected_ms"], row["partial"]) for uuid, row in rows.items()} == {
+        "a": ("stopped", 1000, True), "b": ("stopped", 4000, True)}  # partial for the talk before
+    assert {row["state_reason"] for row in rows.values()} == {"its end was not heard: the switch was restarted"}
+    assert not len(site.scene.recorder)
+
+
+def test_a_row_whose_end_was_heard_while_its_leg_hung_up_is_closed_as_it_is(site):
+    site.scene.rows.insert({"id": "202611-" + "0" * 32, "node": "fs1", "call_id": "gone", "state": "recording",
+                            "state_reason": None, "master": "acme/20261121/x.wav", "started_ms": 1, "stopped_ms": 5001,
+                            "expected_ms": 5000, "spans": [], "settings": {}})
+    site.sweep()
+    row = site.rows()["gone"]
+    assert (row["state"], row["stopped_ms"], row["spans"], row["state_reason"]) == ("stopped", 5001, [], None)
+
+
+def test_what_was_dropped_and_ran_when_the_switch_was_lost_leaves_nothing(site):
+    site.talk().sweep()
+    site.started()
+    for leg in site.scene.tracker.legs():
+        for recording in leg.recordings:
+            site.recorder.drop(recording, "called off", site.scene.now)
+    site.recovery.lost()
+    site.recovery.restarted()
+    assert {row["state"] for row in site.rows().values()} == {"discarded"}
 
 
 def test_an_end_that_was_on_its_way_while_the_switch_was_asked_is_no_error(site):

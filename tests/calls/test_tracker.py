@@ -187,12 +187,12 @@ def test_an_account_rule_speaks_again_when_the_leg_that_it_recorded_is_gone():
     assert list(scene.recordings()) == [("account.outbound", "a"), ("account.inbound", "b")]
 
 
-def test_legs_whose_end_was_never_heard_are_forgotten_and_their_rows_left_to_recovery():
+def test_of_legs_whose_end_was_never_heard_what_ran_has_ended_and_what_was_armed_is_left_to_recovery():
     """What was not heard may be that the recording started and stopped: only its file can tell."""
     scene = Scene([acme(account=ALL)])
     scene.phone_calls("a", "1000").answer("a").phone_calls("b", "1000")
     scene.tracker.keep_only({"b"}, "gone from the switch")
-    assert scene.recordings() == {("account.inbound", "a"): "recording", ("account.inbound", "b"): "armed"}
+    assert scene.recordings() == {("account.inbound", "a"): "stopped", ("account.inbound", "b"): "armed"}
     assert (len(scene.tracker), len(scene.recorder)) == (1, 1)
 
 

@@ -7,6 +7,7 @@ import soundfile
 
 from kazoo_rec.delivery.finish import finish
 from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.media import wav
 from tests.media.sounds import HEARD, SAID, tone, tones, unclose, write_talk, write_wav
 
 from .fakes import RECORDING_ID, Clock, Store, stopped_row
@@ -207,3 +208,43 @@ def test_a_full_disk_leaves_the_row_for_later_and_nothing_of_the_file(finished, 
     with pytest.raises(OSError, match="No space left"):
         finished()
     assert [path.name for path in Path(tmp_path, "acme/20261121").iterdir()] == [f"{RECORDING_ID}.wav"]
+
+
+def test_a_file_that_the_switch_did_not_close_is_delivered_as_partial_with_its_true_length(finished):
+    row, [upload], state = finished(prepare=unclose, settings={"url": "https://customer.example/"}, expected_ms=2000)
+    assert (state, row["partial"], row["duration_ms"], upload["state"]) == ("recorded", True, 2000, "due")
+    assert row["state_reason"] == "the switch did not close its file: 2000 ms are there"
+
+
+def test_both_lengths_are_told_of_one_that_the_switch_did_not_finish(finished):
+    row, _, _ = finished(prepare=unclose, expected_ms=5000, spans=[
+        {"kind": "unheard", "from_ms": 1, "to_ms": 1, "why": "the switch was restarted"}])
+    assert row["partial"] and row["state_reason"] == (
+        "its end was not heard: the switch was restarted; the switch did not close its file: 2000 ms are there; "
+        "partial: 2000 ms of 5000 ms")
+
+
+def test_killed_after_the_repair_it_is_still_known_that_the_file_was_not_closed(finished, tmp_path):
+    def repaired(master):
+        unclose(master)
+        wav.repair(master)
+    row, _, _ = finished(prepare=repaired, spans=[{"kind": "cut", "from_ms": 1, "to_ms": 1}])
+    assert row["partial"] and row["state_reason"].startswith("the switch did not close its file")
+
+
+def test_the_row_says_that_the_file_was_not_closed_before_it_is_repaired(tmp_path, pool):
+    store = Store(stopped_row())
+    row = store.rows[RECORDING_ID]
+    master = tmp_path / row["master"]
+    write_talk(master, 2.0)
+    unclose(master)
+    store.refusals = [OSError("killed")]
+    with pytest.raises(OSError, match="killed"):
+        finish(dict(row), store, tmp_path, pool, NOW_MS, DeliverySettings(retry_for_s=60))
+    assert not wav.probe(master).intact
+
+
+def test_one_whose_end_was_not_heard_and_that_the_switch_closed_is_whole(finished):
+    row, _, _ = finished(expected_ms=1900, spans=[{"kind": "unheard", "from_ms": 1, "to_ms": 1, "why": "of this"}])
+    assert (row["state"], row["partial"]) == ("recorded", False)
+    assert row["state_reason"] == "its end was not heard: of this"

@@ -213,6 +213,10 @@ class Call:
         self._media.silent = False
         self.held_ms += (time.monotonic() - self._held_at) * 1000
 
+    def fall_silent(self):
+        """Sends no more media from now on, and does not say so; it is still heard by."""
+        self._media.silent = True
+
     def listen(self) -> Callable[[], Channel]:
         """Keeps what is heard from now on; the result gives it."""
         kept = self._media.kept = []

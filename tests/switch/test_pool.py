@@ -6,6 +6,7 @@ from gevent.event import Event as Flag
 
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 from kazoo_rec.switch.pool import Pool
+from kazoo_rec.switch.protocol import RECV_BYTES
 from tests.switch.fakes import PATIENCE_S, outcome, response
 
 
@@ -94,3 +95,15 @@ def test_a_refusal_is_raised_by_ask_and_returned_by_send(pool, switch):
 def test_its_connections_hear_heartbeats_so_that_a_dead_switch_is_noticed(pool, switch):
     pool(2)
     assert switch.commands == ["event json HEARTBEAT"] * 2
+
+
+def test_a_long_answer_can_be_taken_piece_by_piece_and_the_next_is_its_own(pool, switch):
+    a_pool, pieces, body = pool(1), [], b"a list " * 100_000
+    switch.answer = {"api show channels": response(body), "api show nothing": response(""),
+                     "api show calls": response("-ERR no\n"), "api status": response("UP")}.get
+    assert a_pool.ask("api show channels", PATIENCE_S, pieces.append) == "" and b"".join(pieces) == body
+    assert max(map(len, pieces)) <= RECV_BYTES
+    assert a_pool.ask("api show nothing", PATIENCE_S, None) == a_pool.ask("api show nothing", PATIENCE_S, print) == ""
+    asked = [gevent.spawn(a_pool.ask, "api show calls", PATIENCE_S, pieces.append),
+             gevent.spawn(a_pool.ask, "api status", PATIENCE_S)]
+    assert [one.get(timeout=PATIENCE_S) for one in asked] == ["", "UP"] and pieces[-1] == b"-ERR no\n"

@@ -120,3 +120,10 @@ def test_settings_are_those_of_each_profile_and_those_outside():
 def test_a_configuration_that_is_no_xml_is_refused(reply):
     with pytest.raises(ProtocolBroken):
         list(replies.settings(reply))
+
+
+def test_a_time_is_milliseconds_and_nothing_else_is_one():
+    assert replies.clock("1795283210161365\n") == 1_795_283_210_161
+    for wrong in ("", "soon", "-1", "1e3", "\u0661", "9" * 40):
+        with pytest.raises((ProtocolBroken, CommandFailed)):
+            replies.clock(wrong)

@@ -1,0 +1,37 @@
+"""The host's clock jumps: rows that were written before."""
+
+from kazoo_rec.store.engines import GONE_AFTER_MS
+
+from .test_store import row, upload
+
+HOUR_MS = 3_600_000
+
+
+def put(store, *uploads):
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.finish("r1", {"state": "recorded"}, list(uploads)).get()
+
+
+def planned(store):
+    return [(one["state"], one["next_attempt_ms"], one["give_up_ms"]) for one in store.deliveries.of("r1")]
+
+
+def test_all_that_is_due_of_a_node_moves_by_as_much(store):
+    put(store, upload("r1"), upload("r1", node="fs2"), upload("r1", state="failed"))
+    assert store.deliveries.shift("fs1", -HOUR_MS).get() == 1
+    assert planned(store) == [("due", 1000 - HOUR_MS, 9000 - HOUR_MS), ("due", 1000, 9000), ("failed", 1000, 9000)]
+
+
+def test_what_is_planned_for_later_than_anything_is_tried_now(store):
+    put(store, upload("r1", next_attempt_ms=2000), upload("r1", next_attempt_ms=2001),
+        upload("r1", next_attempt_ms=9999, node="fs2"), upload("r1", next_attempt_ms=9999, state="failed"))
+    assert store.deliveries.bring_near("fs1", 500, 2000).get() == 1
+    assert [at_ms for _, at_ms, _ in planned(store)] == [2000, 500, 9999, 9999]
+
+
+def test_an_engine_that_was_seen_before_the_clock_was_put_back_is_not_taken_to_run(store):
+    store.engines.say("fs1", 3).get()
+    now_ms = store.engines._clock_ms()
+    for passed_ms, runs in ((0, True), (GONE_AFTER_MS - 1, True), (GONE_AFTER_MS, False), (-HOUR_MS, False)):
+        store.engines._clock_ms = lambda at_ms=now_ms + passed_ms: at_ms
+        assert (store.engines.running(), store.engines.behind(4)) == ((["fs1"], ["fs1"]) if runs else ([], []))
