@@ -130,7 +130,7 @@ class Dialog:
         """A Refer-To that has somebody take this dialog over (RFC 3891; RFC 5589, 7)."""
         remote = re.search(r";tag=([^;>\s]+)", self._remote)[1]
         replaces = quote(f"{self.call_id};to-tag={remote};from-tag={self.tag}", safe="")
-        return f"<{sip.uri(self._remote)}?Replaces={replaces}>"
+        return f"<{self.target}?Replaces={replaces}>"
 
     def _ask(self, method, headers, body, told):
         self._cseq, self._branch = self._cseq + 1, "z9hG4bK" + sip.token()
@@ -227,7 +227,7 @@ class Call:
         return self._refer(f"<sip:{number}@{self._phone.domain}>")
 
     def refer_to(self, other: "Call") -> int:
-        """As `refer`, to whom this phone talks with in `other`."""
+        """As `refer`, to whom this phone talks with, or talked with, in `other`."""
         return self._refer(other.dialog.replaced)
 
     def listen(self) -> Callable[[], Channel]:
