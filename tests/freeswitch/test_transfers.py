@@ -19,8 +19,8 @@ PART_MS = 1000
 #: behind it; a phone waits this much between the end of a secret and the order that ends the mask.
 WAY_MS = 100
 
-#: A file may differ so much from the talk that its phone saw, in ms. An order holds up the phones, which share a process
-#: with it, for some 100 ms: the switch fills in, and takes what comes late as well.
+#: A file may differ so much from the talk that its phone saw, in ms. An order holds up the phones, which share its
+#: process, for some 100 ms: the switch fills in, and takes what comes late as well.
 FILE_MS = 300
 
 #: A phone has the answer to its hold, or to the end of it, so much later than the switch obeys.
