@@ -76,8 +76,8 @@ def buglist(paths):
 
 
 class FakeSwitch:
-    """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception; `runs(uuid)`
-    is what it records of a leg."""
+    """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception, and
+    `runs(uuid)` is what it records of a leg."""
 
     def __init__(self):
         self.commands, self.replies, self.obeys = [], {}, lambda command: None

@@ -300,3 +300,28 @@ def test_hold_is_a_span_of_who_holds_and_nothing_to_the_other(lab, who, alice, b
     (span,) = own.row["spans"]
     assert span["kind"] == "hold" and span["to_ms"] - span["from_ms"] == approx(holds.held_ms, abs=RENEWAL_MS)
     assert others.row["spans"] == []
+
+
+@pytest.mark.parametrize("way", ["REFER by the caller", "API -bleg"])
+def test_what_others_say_after_a_transfer_that_no_engine_heard_of_is_not_in_the_recording_of_who_went(
+        lab, switch, kill, way, alice, bob, carol):
+    everybody_is_recorded(lab)
+    talk = Talk(lab, alice, bob, "*3")
+    kill()
+    transfer(way, switch, talk)
+    third = carol.rings().ring().answer()
+    talk.alice.ended()
+    talk.bob.hear(PART_MS)
+    lab.run()
+    leg_of(lab, "1002")
+    talk.bob.hear(PART_MS)
+    talk.bob.hang_up()
+    third.ended()
+
+    found = by_phone(lab)
+    (went,) = found["1000"]
+    wav = went.wav()
+    # The switch tells of transfers by the second.
+    assert talk.alice.talk_ms - 1000 - FILE_MS <= wav.length_ms <= talk.alice.talk_ms + FILE_MS
+    assert (phones_in(wav.left), phones_in(wav.right)) == ([ALICE], [BOB])
+    assert phones_in(found["1001"][0].wav().right) == [ALICE, CAROL]
