@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import gevent
 
-from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
+from kazoo_rec.calls.orders import ROW_WITHIN_S
 from kazoo_rec.calls.room import Room
-from kazoo_rec.errors import CommandFailed, CommandTimeout, WrongState
-from kazoo_rec.switch import commands, replies
+from kazoo_rec.calls.word import Word
+from kazoo_rec.errors import CommandTimeout, WrongState
+from kazoo_rec.switch import commands
 
 #: What an order does to a recording: the kind of its span, the command for a leg's, and that for a room's.
 _SILENCES = {"mask": ("mask", commands.mask, None), "pause": ("pause", commands.pause, commands.room_pause)}
@@ -32,7 +33,7 @@ class Dispatch:
 
     def __init__(self, recorder, room_recorder, send, files, epoch_ms: Callable[[], int]):
         self._recorder, self._room_recorder = recorder, room_recorder
-        self._send, self._files, self._epoch_ms = send, files, epoch_ms
+        self._word, self._epoch_ms = Word(send, files), epoch_ms
 
     def recorder_of(self, one):
         return self._room_recorder if isinstance(one.leg, Room) else self._recorder
@@ -42,7 +43,7 @@ class Dispatch:
         recorder = self.recorder_of(one)
         if action in _ENDS_SILENCE:
             (kind, *order), until_ms = _ENDS_SILENCE[action], self._epoch_ms()
-            self._tell(one, *order)
+            self._word.order(one, *order)
             recorder.unsilence(one, kind, until_ms)
             return
         kind, *order = _SILENCES[action]
@@ -50,7 +51,7 @@ class Dispatch:
         with gevent.Timeout(ROW_WITHIN_S, False):
             one.row.wait()
         try:
-            self._tell(one, *order)
+            self._word.order(one, *order)
         except WrongState:
             if changed:
                 recorder.unsilence(one, kind, 0)  # a span of no length
@@ -58,15 +59,6 @@ class Dispatch:
 
     def stop(self, one):
         """Until its file is closed."""
-        self._tell(one, commands.stop, commands.room_stop)
+        self._word.tell(one, commands.stop, commands.room_stop)
         if not one.ended.wait(EVENT_WITHIN_S):
             raise CommandTimeout("the recording has not ended yet")
-
-    def _tell(self, one, of_leg, of_room):
-        command, key = (of_room, one.leg.name) if isinstance(one.leg, Room) else (of_leg, one.leg.uuid)
-        for path in list(one.running):
-            try:
-                replies.check_lines(self._send(command(key, self._files.on_switch(path)), COMMAND_WITHIN_S))
-            except CommandFailed as refused:
-                if path in one.running and not one.ended.is_set():
-                    raise WrongState("the switch refused", refused.reply.strip()) from refused

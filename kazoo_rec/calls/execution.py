@@ -9,8 +9,9 @@ from gevent.lock import Semaphore
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S, ROW_WITHIN_S
 from kazoo_rec.calls.recording import Past, Recording
-from kazoo_rec.errors import CommandFailed, CommandTimeout, SwitchError, WrongState
-from kazoo_rec.switch import commands
+from kazoo_rec.calls.word import YES_WITHIN_S, Word
+from kazoo_rec.errors import CommandTimeout, SwitchError, WrongState
+from kazoo_rec.switch import commands, replies
 
 #: What an order does to a recording: the kind of its span, and the command.
 SILENCES = {"mask": ("mask", commands.mask), "pause": ("pause", commands.pause)}
@@ -19,17 +20,21 @@ ENDS_SILENCE = {"unmask": ("mask", commands.unmask), "resume": ("pause", command
 #: Longer than an order that nobody answers takes: one that gave up would not have said that it is to be silent.
 ORDER_WITHIN_S = 30.0
 
+#: Seconds within which what is armed says RECORD_START (see recorder.py).
+STARTED_WITHIN_S = 0.25
+
 #: Seconds within which a recording ends after the switch has said that it will.
 EVENT_WITHIN_S = 2.0
 
 
 class Execution:
     """Each method raises WrongState where the switch refuses, CommandTimeout or NotConnected where it is not known what
-    it did. A mask or pause is in the row before the switch is told of it, and its end after."""
+    it did; for an order that changes a recording also where it is not there any more (`calls.word`). A mask or pause is
+    in the row before the switch is told of it, and its end after."""
 
     def __init__(self, recorder, send, files, epoch_ms, now_at):
         self._recorder, self._send, self._files = recorder, send, files
-        self._epoch_ms, self._now_at = epoch_ms, now_at
+        self._epoch_ms, self._now_at, self._word = epoch_ms, now_at, Word(send, files)
 
     def begin(self, leg: Leg, plan: Past, account_id: str) -> Recording:
         """One more recording of `leg`, which is to begin; does not wait."""
@@ -54,7 +59,7 @@ class Execution:
         def end(one):
             if one.running:
                 self._recorder.ends(one, self._now_at())
-                self._tell(one, commands.stop)
+                self._word.tell(one, commands.stop)
                 if not one.ended.wait(EVENT_WITHIN_S):
                     raise CommandTimeout("the recording has not ended yet")
                 return
@@ -79,8 +84,9 @@ class Execution:
             try:
                 if not one.running and one.leg.answered_ms is None:
                     # The switch would begin it aloud; it is started by command once it may be heard.
-                    self._send(commands.disarm(one.leg.uuid, [one.id]), COMMAND_WITHIN_S)
-                self._tell(one, command)
+                    self._send(commands.disarm(one.leg.uuid, [one.id]), YES_WITHIN_S)
+                self._find(one)
+                self._word.order(one, command)
             except WrongState:
                 if one in changed:
                     self._recorder.unsilence(one, kind, 0)  # a span of no length
@@ -92,23 +98,28 @@ class Execution:
         _each(recordings, silence)
 
     def end_silence(self, recordings: Iterable[Recording], action: str):
+        """One of which it is not known whether the switch ended it goes on, as its row says, and is said again."""
         kind, command = ENDS_SILENCE[action]
 
         def end(one):
             until_ms = self._epoch_ms()
-            self._tell(one, command)
+            try:
+                self._word.order(one, command)
+            except SwitchError:
+                self._recorder.unheard(one)
+                raise
             self._recorder.unsilence(one, kind, until_ms)
 
         _each(recordings, end)
 
-    def _tell(self, recording, command):
-        """Every file that is being written of it, should it be two."""
-        for path in list(recording.running):
-            try:
-                self._send(command(recording.leg.uuid, self._files.on_switch(path)), COMMAND_WITHIN_S)
-            except CommandFailed as refused:
-                if path in recording.running and not recording.ended.is_set():
-                    raise WrongState("the switch refused", refused.reply.strip()) from refused
+    def _find(self, one):
+        """The switch may have begun it, and RECORD_START be on its way, or lost."""
+        if one.running or one.leg.answered_ms is None or one.check_at is None or one.begun.wait(STARTED_WITHIN_S):
+            return
+        listed = replies.recorded(self._send(commands.buglist(one.leg.uuid), YES_WITHIN_S))
+        for path in (one.armed_path, one.fallback_path):
+            if self._files.on_switch(path) in listed:
+                self._recorder.found(one, path)
 
 
 def _each(recordings, order):

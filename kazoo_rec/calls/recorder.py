@@ -195,9 +195,21 @@ class Recorder:
     def refresh(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record any more (`listed` are the paths that it
         does) has ended."""
+        self.lose(self.unlisted(leg, listed))
+
+    def unlisted(self, leg, listed):
+        """What the switch does not record on `leg` any more; what it does is silent if it should be."""
         self._announcer.doubt(leg)
-        for recording in self.live(leg):
-            if recording.state == "recording" and listed.isdisjoint(recording.running):
+        running = [recording for recording in self.live(leg) if recording.state == "recording"]
+        for recording in running:
+            for path in listed.intersection(recording.running):
+                self._orders.silence(recording, path)
+        return [recording for recording in running if listed.isdisjoint(recording.running)]
+
+    def lose(self, recordings):
+        """Those of these that have not ended by now."""
+        for recording in recordings:
+            if recording.id in self._by_id:
                 self._carried.update(recording.running)  # its end may be on its way
                 self._lose(recording, None, None)
 
@@ -363,26 +375,39 @@ class Recorder:
         reaches it there (switch_ivr_async.c keeps the path of the first leg), and `stop all` would end theirs. So it
         is finished with what it has until now, and its leg, if it goes on, gets another."""
         path = self._files.relative(event.get("Media-Bug-Target"))
-        recording = path and self._by_id.get(path.rpartition("/")[2].partition(".")[0])
-        if not recording or event.uuid == recording.leg.uuid or path not in recording.running:
+        self.carried(path, event.uuid, lambda _: (event.time_us // 1000, None), now_at)
+
+    def carried(self, path, uuid, when, now_at):
+        """The switch records to `path` on the leg `uuid`: one that is another's was taken along. `when(started_ms)` is
+        (the time; None where it is not known, and nothing of the file can be kept; why it is partial, if it is)."""
+        recording = self._by_id.get(id_of(path))
+        if not recording or uuid == recording.leg.uuid or path not in recording.running:
             return
-        moved_ms = event.time_us // 1000
+        moved_ms, reason = when(recording.started_ms)
         if path in recording.running[1:]:
             recording.running.remove(path)
             self._orders.remove(recording, path)
             return
         self._carried.add(path)
         recording.cut_short = not recording.at_limit
-        recording.close_spans(moved_ms)
-        recording.spans.append({"kind": "moved", "from_ms": moved_ms, "to_ms": moved_ms})
+        at_ms = self._epoch_ms() if moved_ms is None else moved_ms
+        recording.close_spans(at_ms)
+        recording.spans.append({"kind": "moved", "from_ms": at_ms, "to_ms": at_ms})
         if recording.dropped:
             self._end(recording, "discarded", recording.reason)
             self._orders.remove(recording, path)
-            return
-        self._end(recording, "stopped", missed(recording.spans), stopped_ms=moved_ms, master=path,
-                  expected_ms=recording.expected_ms(moved_ms), spans=recording.spans)
+        elif moved_ms is None:
+            self._end(recording, "failed", reason, stopped_ms=at_ms, master=path, spans=recording.spans)
+        else:
+            self._end(recording, "stopped", reason or missed(recording.spans), stopped_ms=at_ms, master=path,
+                      expected_ms=recording.expected_ms(at_ms), spans=recording.spans,
+                      **({"partial": True} if reason else {}))
         if not recording.over:
             self._bereft[recording] = now_at + START_WITHIN_MS
+
+    def let_go(self, path):
+        """What the switch goes on recording to `path` is of nobody: its end ends no recording."""
+        self._carried.add(path)
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row.

@@ -255,12 +255,7 @@ class Recording:
         begun = self.started_ms
         if self.on_bridge:
             begun = max(begun, self.leg.bridged_ms) if self.leg.bridged_ms else stopped_ms
-        without_ms, until = 0, begun
-        for span in sorted((one for one in self.spans if one["kind"] in without), key=itemgetter("from_ms")):
-            end = stopped_ms if span["to_ms"] is None else span["to_ms"]
-            without_ms += max(0, end - max(span["from_ms"], until))
-            until = max(until, end)
-        return max(0, stopped_ms - begun - without_ms)
+        return spoken_ms(begun, stopped_ms, self.spans, without)
 
     @classmethod
     def of_row(cls, leg: Leg, row: Mapping) -> "Recording":
@@ -323,6 +318,16 @@ def told(recording: Recording) -> dict:
     return {"id": recording.id, "state": state, "state_reason": recording.reason, "rule": recording.plan.rule,
             "reason": recording.plan.reason, "masked": "mask" in recording.silenced,
             "started_ms": recording.started_ms, "spans": recording.spans_now()}
+
+
+def spoken_ms(begun_ms: int, stopped_ms: int, spans: list[dict], without=NO_SAMPLES) -> int:
+    """How much audio there is between two times, less holds and pauses."""
+    without_ms, until = 0, begun_ms
+    for span in sorted((one for one in spans if one["kind"] in without), key=itemgetter("from_ms")):
+        end = stopped_ms if span["to_ms"] is None else min(span["to_ms"], stopped_ms)
+        without_ms += max(0, end - max(span["from_ms"], until))
+        until = max(until, end)
+    return max(0, stopped_ms - begun_ms - without_ms)
 
 
 def id_of(path: str | None) -> str:

@@ -6,6 +6,7 @@ import gevent
 import structlog
 from gevent.pool import Pool
 
+from kazoo_rec.calls.astray import Astray
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.errors import CommandFailed, CommandRefused
 from kazoo_rec.store.recordings import OPEN_STATES
@@ -133,28 +134,32 @@ class Recovery:
         uuids = [row["uuid"] for call in calls for row in call]
         if not uuids:
             return
-        before = self._rows_of(uuids)
+        before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
         asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: self._ask_about(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
         self._tracker.expect(set(uuids))
         try:
             for call in calls:
                 answers = [(row, *next(asked)) for row in call]
-                self._take_call(answers, before)
+                self._take_call(answers, before, astray, unlisted)
                 while self._recorder.starting >= LEGS_AT_ONCE:
                     gevent.sleep(ROOM_S)
         finally:
             for uuid in uuids:
                 self._tracker.let_go(uuid, self._now_at())
+        if not self._observe:
+            astray.end(self._lost_ms, self._now_at())
+        self._recorder.lose(unlisted)
 
-    def _take_call(self, answers, before):
+    def _take_call(self, answers, before, astray, unlisted):
         taken = []
         for row, dump, listed in answers:
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
             known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
             leg = self._tracker.take(dump, row, now_at, "the engine was not connected")
+            astray.look(dump, listed, before.get(leg.uuid, ()))
             if known:
-                self._recorder.refresh(leg, listed)
+                unlisted += self._recorder.unlisted(leg, listed)
             else:
                 for past in before.get(leg.uuid, ()):
                     armed = bool(dump.variable(f"execute_on_answer_{past['id']}"))

@@ -20,7 +20,7 @@ from kazoo_rec.calls.orders import COMMAND_WITHIN_S
 from kazoo_rec.calls.recording import told
 from kazoo_rec.calls.room import Room, Wish, is_live
 from kazoo_rec.calls.room_recovery import RoomRecovery
-from kazoo_rec.errors import CommandTimeout, NotConnected, WrongState
+from kazoo_rec.errors import CommandTimeout, NotConnected, SwitchError, WrongState
 from kazoo_rec.switch import commands
 
 #: How long a wish waits for its room, or for the account to come into it; a menu's prompt fits in between.
@@ -144,7 +144,11 @@ class Rooms:
         log.info("a room's recordings are changed", room=name, account=account_id, action=action, who=who)
         with room.ordered:
             for one in ours:
-                self._dispatch.change(one, action)
+                try:
+                    self._dispatch.change(one, action)
+                except SwitchError:  # what its row says is silent is said again, be it that the switch heard or not
+                    self._dispatch.recorder_of(one).unheard(one)
+                    raise
         return [_told(one) for one in ours]
 
     def _find(self, account_id, name):

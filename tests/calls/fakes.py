@@ -70,11 +70,18 @@ class FakeRows:
         return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids]
 
 
+def buglist(paths):
+    bugs = "".join(f"<function>session_record</function>\n <target>{path}</target>" for path in paths)
+    return f"<media-bugs>\n{bugs}</media-bugs>\n"
+
+
 class FakeSwitch:
-    """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception."""
+    """Takes commands and answers as told: `replies` maps a piece of a command to its reply or an exception, and
+    `runs(uuid)` is what it records of a leg."""
 
     def __init__(self):
         self.commands, self.replies, self.obeys = [], {}, lambda command: None
+        self.runs = lambda uuid: ()
 
     def send(self, command, timeout_s):
         self.commands.append(command)
@@ -84,6 +91,8 @@ class FakeSwitch:
                     raise reply
                 return reply
         self.obeys(command)
+        if command.startswith("api uuid_buglist "):
+            return buglist(self.runs(command.split()[-1]))
         return "+OK\n"
 
     def of(self, piece):
@@ -105,12 +114,18 @@ class Scene:
                                  webhook=lambda row, state: row["settings"].get("status_callback") and state)
         self.tracker = Tracker(Identifier(rules or IdentityRules(), self.registrations), self.registrations,
                                lambda: self.directory, self.recorder)
+        self.switch.runs = self._runs
         self.now, self.listened, self.deaf = 0, set(), None
         self.held_back = None
 
     @property
     def epoch_ms(self):
         return 1_795_221_338_000 + self.now
+
+    def _runs(self, uuid):
+        leg = self.tracker.leg(uuid)
+        return [f"{ROOT}/{path}" for one in (leg.recordings if leg else ()) for path in one.running
+                if not one.ended.is_set()]
 
     def _run(self, function, args):
         (self.removed if function.__name__ == "_remove" else self.made).append(args[-1].removeprefix(f"{ROOT}/"))

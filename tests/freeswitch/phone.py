@@ -6,6 +6,7 @@ A test plays the person at it: nothing is answered, rejected or ended by itself.
 import re
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 import gevent
 from gevent import socket
@@ -124,6 +125,13 @@ class Dialog:
     def cancel(self):
         self._phone.send(self._request("CANCEL", self._branch))
 
+    @property
+    def replaced(self) -> str:
+        """A Refer-To that has somebody take this dialog over (RFC 3891; RFC 5589, 7)."""
+        remote = re.search(r";tag=([^;>\s]+)", self._remote)[1]
+        replaces = quote(f"{self.call_id};to-tag={remote};from-tag={self.tag}", safe="")
+        return f"<{self.target}?Replaces={replaces}>"
+
     def _ask(self, method, headers, body, told):
         self._cseq, self._branch = self._cseq + 1, "z9hG4bK" + sip.token()
         responses = self._phone.responses(self.call_id, self._cseq, method)
@@ -158,10 +166,10 @@ class Call:
     def __init__(self, phone: Phone, dialog: Dialog, invite: sip.Message | None = None):
         self._phone, self.dialog, self._invite = phone, dialog, invite
         self._media, self._direction = Stream(phone.tone_hz), "sendrecv"
-        self._answered, self._ended = AsyncResult(), Event()
+        self._answered, self._ended, self._notified = AsyncResult(), Event(), Queue()
         self.begun_at, self.answered_at, self.ended_at = time.monotonic(), None, None
         self._held_at, self.held_ms = None, 0
-        self.code = 0
+        self.code, self.tone_hz = 0, phone.tone_hz
 
     # -- the caller
 
@@ -217,6 +225,15 @@ class Call:
         """Sends no more media from now on, and does not say so; it is still heard by."""
         self._media.silent = True
 
+    def refer(self, number: str) -> int:
+        """Has the switch connect the other side with `number`, and waits for what came of it (RFC 3515): a SIP status,
+        or 0 where the call was ended without one."""
+        return self._refer(f"<sip:{number}@{self._phone.domain}>")
+
+    def refer_to(self, other: "Call") -> int:
+        """As `refer`, to whom this phone talks with, or talked with, in `other`."""
+        return self._refer(other.dialog.replaced)
+
     def listen(self) -> Callable[[], Channel]:
         """Keeps what is heard from now on; the result gives it."""
         kept = self._media.kept = []
@@ -232,6 +249,10 @@ class Call:
     def hear(self, duration_ms: int):
         """Waits until this much more has been heard."""
         self._media.hear(duration_ms)
+
+    def speak(self, duration_ms: int):
+        """Waits until this much more has been said."""
+        self._media.speak(duration_ms)
 
     def hang_up(self):
         """Ends the call however far it is; does nothing when it has ended."""
@@ -277,11 +298,23 @@ class Call:
             self._phone.send(sip.response(request, 200, "OK", self.dialog.tag))
             if request.method == "CANCEL":
                 self.reject(487, "Request Terminated")
+            elif request.method == "NOTIFY":
+                self._notified.put(request.body)
             elif request.method == "BYE":
                 self.drop()
+                self._notified.put(b"")
 
     def reply(self, code: int, reason: str, body: bytes = b""):
         self._phone.send(sip.response(self._invite, code, reason, self.dialog.tag, self._contact(), body))
+
+    def _refer(self, target):
+        whom = [("Refer-To", target), ("Referred-By", f"<sip:{self._phone.user}@{self._phone.domain}>")]
+        final = self.dialog.transact("REFER", whom)
+        assert final.code == 202, final.first
+        while body := self._notified.get(timeout=RINGING_S):
+            if (code := int(body.split()[1])) >= 200:
+                return code
+        return 0
 
     def _renew(self, direction):
         self._direction = direction

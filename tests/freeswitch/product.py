@@ -103,6 +103,7 @@ class Product:
         self.documents, self.recordings_dir = directory / "documents", directory / "recordings"
         self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
         self._seen: set[str] = set()
+        self._store: Store | None = None
         self._obeyed = 0
         #: Callflows of acme's from the next `obey` on: {id: document}.
         self.callflows: dict[str, dict] = {}
@@ -128,6 +129,8 @@ class Product:
     def stop(self):
         self.halt()
         self.receiver.stop()
+        if self._store is not None:
+            self._store.close()
 
     def run(self):
         """Begins, and waits until the switch is connected; again after `halt`."""
@@ -178,11 +181,8 @@ class Product:
 
     def order(self, leg: str, action: str, **settings) -> list[dict]:
         """What the API would have the engine do with a leg of acme's; the leg's recordings afterwards."""
-        store = Store(f"sqlite:///{self._database}")
-        try:
-            return Engines(store).order("acme", leg, action, settings, "the lab")["recordings"]
-        finally:
-            store.close()
+        self._store = self._store or Store(f"sqlite:///{self._database}")
+        return Engines(self._store).order("acme", leg, action, settings, "the lab")["recordings"]
 
     def recorded_by_the_switch(self, leg: str) -> list[str]:
         """Paths below the recordings directory, one for each recording that the switch is making of a leg."""

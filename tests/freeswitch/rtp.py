@@ -48,6 +48,7 @@ class Stream:
         self._tone = tone(tone_hz)
         self._socket, self.port = _bound()
         self._heard, self._arrived, self._closed = 0, Event(), Event()
+        self._said, self._spoke = 0, Event()
         self._listening = gevent.spawn(self._listen)
         self.remote: tuple[str, int] | None = None
         self.silent, self.kept = False, None
@@ -74,6 +75,14 @@ class Stream:
             while self._heard < wanted:
                 self._arrived.clear()
                 self._arrived.wait()
+
+    def speak(self, duration_ms: int):
+        """Waits until this much more has been said. Raises gevent.Timeout if it takes more than 5 s longer."""
+        wanted = self._said + duration_ms // PACKET_MS
+        with gevent.Timeout(duration_ms / 1000 + 5):
+            while self._said < wanted:
+                self._spoke.clear()
+                self._spoke.wait()
 
     def close(self):
         self._closed.set()
@@ -104,6 +113,8 @@ class Stream:
             elif not self.silent:
                 at = timestamp % len(self._tone)
                 self._send(number, timestamp, 0, self._tone[at:at + PACKET_SAMPLES])
+                self._said += 1
+                self._spoke.set()
             due = begun + (number + 1) * PACKET_MS / 1000
             if self._closed.wait(max(0, due - time.monotonic())):
                 return

@@ -10,6 +10,9 @@ import soundfile
 #: A frame has a whole number of waves of every tone of the lab, all multiples of 10 Hz.
 FRAME_MS = 100
 
+#: Of the search for a tone that may be short.
+PIECE_MS = 20
+
 #: A tone is one that goes on for so long; shorter ones are seams between two.
 LEAST_MS = 200
 
@@ -45,6 +48,17 @@ class Channel:
         frames = self._frames()
         level = np.abs(np.fft.rfft(frames))[:, hz * FRAME_MS // 1000] * 2 / frames.shape[1]
         return int((level >= AUDIBLE).sum()) * FRAME_MS
+
+    def level(self, hz: int) -> int:
+        """The greatest amplitude that a tone has anywhere, 0 where it is not to be heard; looked for in pieces of
+        20 ms, 5 ms apart, so that a quarter of a packet shows."""
+        size, step = self.rate_hz * PIECE_MS // 1000, self.rate_hz * PIECE_MS // 4000
+        if len(self.samples) < size:
+            return 0
+        pieces = np.lib.stride_tricks.sliding_window_view(self.samples.astype(float), size)[::step]
+        wave = np.hanning(size) * np.exp(-2j * np.pi * hz * np.arange(size) / self.rate_hz)
+        greatest = int(np.abs(pieces @ wave).max() * 4 / size)
+        return greatest if greatest >= AUDIBLE else 0
 
     def silence_ms(self) -> int:
         return int((np.sqrt((self._frames()**2).mean(axis=1)) < SILENCE).sum()) * FRAME_MS

@@ -1,0 +1,84 @@
+"""Recordings that a transfer took along to another leg while nobody listened.
+
+Somebody's `recording_follow_transfer=true` makes the switch do that, and MEDIA_BUG_START tells
+(`Recorder.bug_started`): unless the engine was down, or its connection. Then the switch goes on writing what others say
+into the file of who has gone. It lists the file at the leg that has it now, and that leg knows, by the second, when it
+was transferred: what is in the file from then on is not of the recording.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from kazoo_rec.calls.recording import id_of, spoken_ms
+from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.switch.events import Event
+
+#: In the row.
+TAKEN_ALONG = "a transfer that was not heard of took it along: up to a second before that is missing"
+
+#: In the row where it is not known what of the file is of the recording.
+NOT_TOLD_APART = "a transfer that was not heard of took it along: what others said then cannot be told apart"
+
+log = structlog.get_logger()
+
+
+class Astray:
+    """What one sweep has found.
+
+    Parameters:
+      recorder: `calls.recorder.Recorder`.
+      rows: the store's `recordings`.
+      webhook: as of `calls.recorder.Recorder`.
+    """
+
+    def __init__(self, recorder, rows, webhook):
+        self._recorder, self._rows, self._webhook = recorder, rows, webhook
+        self._found: dict[str, tuple[str, Event]] = {}
+
+    def look(self, dump: Event, listed: Iterable[str], rows: Iterable[Mapping]):
+        """`listed` are paths of ours that are recorded on a leg, `rows` the recordings that are of it."""
+        own = {row["id"] for row in rows}
+        for path in listed:
+            if (recording_id := id_of(path)) and recording_id not in own:
+                self._found[recording_id] = path, dump
+
+    def end(self, lost_ms: int | None, now_at: int):
+        """Ends them where their own leg left them; `lost_ms` is until when we did hear of transfers."""
+        for recording_id, (path, dump) in self._found.items():
+            if recording_id in self._recorder:
+                def when(started_ms, dump=dump):
+                    moved_ms = transferred_ms(dump, max(started_ms, lost_ms or 0))
+                    return moved_ms, NOT_TOLD_APART if moved_ms is None else TAKEN_ALONG
+                self._recorder.carried(path, dump.uuid, when, now_at)
+            elif row := self._rows.get(recording_id):
+                if row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
+                    self._close(row, path, dump)
+
+    def _close(self, row, path, dump):
+        """One of an engine before this one."""
+        self._recorder.let_go(path)
+        started_ms = row["started_ms"]
+        moved_ms = started_ms and transferred_ms(dump, started_ms)
+        columns = {"state": "failed", "state_reason": NOT_TOLD_APART, "master": path}
+        if moved_ms is not None and not row["settings"]["record_on_bridge"]:
+            spans = [{**span, "to_ms": moved_ms if span["to_ms"] is None else span["to_ms"]} for span in row["spans"]]
+            columns = {
+                "state": "stopped", "state_reason": TAKEN_ALONG, "partial": True, "master": path,
+                "stopped_ms": moved_ms, "expected_ms": spoken_ms(started_ms, moved_ms, spans),
+                "spans": [*spans, {"kind": "moved", "from_ms": moved_ms, "to_ms": moved_ms}]}
+        log.warning("a transfer took a recording along unheard", recording_id=row["id"], call_id=row["call_id"],
+                    other_leg=dump.uuid, state=columns["state"])
+        if told := self._webhook(row, columns["state"]):
+            self._rows.tell(row["id"], columns, told, OPEN_STATES)
+        else:
+            self._rows.update_open(row["id"], **columns)
+
+
+def transferred_ms(dump: Event, since_ms: int) -> int | None:
+    """When the leg was transferred first since then, by what it keeps of each: `1795221375:<uuid>:bl_xfer:1002 …`
+    (switch_ivr.c; seconds, cut); None where it does not tell."""
+    written = (text.partition(":")[0] for name in ("transfer_history", "transfer_source")
+               for text in dump.all(f"variable_{name}"))
+    told_s = [int(text) for text in written if text.isdecimal()]
+    return min((second * 1000 for second in told_s if second >= since_ms // 1000), default=None)
