@@ -23,6 +23,11 @@ class Meter:
         self.events = Counter("kazoo_rec_events", "Events heard.", registry=own)
         self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
                               registry=own)
+        self.not_recorded = Gauge("kazoo_rec_legs_not_recorded", "Legs that are wanted and have not been recorded for "
+                                  "more than a second.", registry=own)
+        self.alarms = Counter("kazoo_rec_not_recorded_alarms", "Times that a recording was missing for so long.",
+                              registry=own)
+        self.hangups = Counter("kazoo_rec_not_recorded_hangups", "Legs hung up for that.", registry=own)
         self._start = Histogram("kazoo_rec_start_latency_seconds", "From the answer of a leg to its recording.",
                                 buckets=START_BUCKETS_S, registry=own)
         self._command = Histogram("kazoo_rec_command_seconds", "From a command about a leg to the switch's reply.",

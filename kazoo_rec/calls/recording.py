@@ -74,7 +74,8 @@ class Recording:
     then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
     its `interaction_id`. `announced` once all whom it must be announced to have heard it. `ending` is one that was told
     to stop, and is told until it has; `silence_at` is when a mask or pause that the switch did not hear of is said
-    again. `begun` and `ended` are for who waits.
+    again. `begun` and `ended` are for who waits; `not_recorded_since_ms` (since the epoch) is there while an alarm is
+    for it (`calls.vigil`).
     """
 
     id: str
@@ -112,6 +113,7 @@ class Recording:
     ending: bool = False
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
+    not_recorded_since_ms: int | None = None
 
     @property
     def row_state(self) -> str:
@@ -307,7 +309,8 @@ def told(recording: Recording) -> dict:
     state = "discarded" if recording.dropped else recording.row_state
     return {"id": recording.id, "state": state, "state_reason": recording.reason, "rule": recording.plan.rule,
             "reason": recording.plan.reason, "masked": "mask" in recording.silenced,
-            "started_ms": recording.started_ms, "spans": recording.spans_now()}
+            "started_ms": recording.started_ms, "not_recorded_since_ms": recording.not_recorded_since_ms,
+            "spans": recording.spans_now()}
 
 
 def id_of(path: str | None) -> str:

@@ -183,6 +183,8 @@ class Engine:
 
     def _tell(self):
         return {"switches": {watch.name: watch.connected for watch in self._watches},
+                "missing": {watch.name: dict(zip(("legs", "longest_ms"), watch.missing, strict=True))
+                            for watch in self._watches},
                 "metrics": [family for watch in self._watches for family in watch.metrics()]}
 
     def _read_documents(self):
@@ -210,7 +212,10 @@ class _Watch:
         send = self._meter.timed(self._pool.ask)
         recorder, room_recorder = (
             kind(switch.name, send, rows, files, epoch_ms, meter=self._meter, observe=observe,
-                 listen=lambda names: self._link.listen(names), webhook=told) for kind in (Recorder, RoomRecorder))
+                 listen=lambda names: self._link.listen(names), webhook=told,
+                 on_no_recording=lambda account_id: directory().on_no_recording(account_id))
+            for kind in (Recorder, RoomRecorder))
+        self._recorder = recorder
         self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
                            epoch_ms, monotonic_ms)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
@@ -254,11 +259,17 @@ class _Watch:
         link = self._link.connection
         return link is not None and link.connected and bool(self._pool.connections)
 
+    @property
+    def missing(self) -> tuple[int, int]:
+        """As `calls.vigil.Vigil.missing`."""
+        return self._recorder.missing(monotonic_ms())
+
     def metrics(self) -> list[dict]:
         meter = self._meter
         meter.connected.set(self.connected)
         meter.legs.set(len(self.tracker))
         meter.calls.set(self.tracker.calls)
+        meter.not_recorded.set(self.missing[0])
         return families(meter.registry, switch=self.name)
 
     def _heard(self, event):

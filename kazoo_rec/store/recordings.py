@@ -85,6 +85,15 @@ class Recordings:
 
         return self._submit(write)
 
+    def notify(self, delivery: dict) -> AsyncResult:
+        """Adds a delivery that tells of a recording, unless that has one of its kind; the row stays as it is."""
+        def write(connection):
+            if connection.execute(_OF_KIND, delivery).first():
+                return 0
+            return connection.execute(deliveries.insert(), delivery).rowcount
+
+        return self._submit(write)
+
     def _change(self, recording_id, columns, states=()):
         statement = _update(tuple(columns), states)
         values = {**columns, "updated_ms": self._clock_ms(), "its_id": recording_id}

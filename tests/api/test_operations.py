@@ -22,11 +22,13 @@ class Roles:
 
     def __init__(self, store):
         self.store, self.switches, self.free_bytes = store, {"fs1": True, "fs1-2": True}, GB
+        self.missing = {"fs1": {"legs": 0, "longest_ms": 0}}
         self.backlog, self.meter, self.delivery = dict(BACKLOG), EngineMeter(), DeliveryMeter()
 
     def engine(self, node="fs1"):
         self.store.vitals.say(node, "engine", {
-            "switches": self.switches, "metrics": families(self.meter.registry, switch="fs1")}).get()
+            "switches": self.switches, "missing": self.missing,
+            "metrics": families(self.meter.registry, switch="fs1")}).get()
 
     def deliver(self, node="fs1"):
         self.store.vitals.say(node, "delivery", {
@@ -73,6 +75,14 @@ def test_it_is_ready_when_every_part_said_so_lately(roles, client):
 
 def test_nothing_is_ready_before_the_roles_have_said_a_word(client):
     assert not_ready(client) == ["engine", "delivery"]
+
+
+def test_legs_that_are_not_recorded_are_shown_and_take_the_node_from_nobody(roles, client):
+    roles.missing["fs1"] = {"legs": 3, "longest_ms": 61_000}
+    roles.say()
+    assert not_ready(client) == []
+    assert client()("GET", "/readyz").json["checks"]["legs not recorded fs1"] == {
+        "ready": True, "legs": 3, "longest_ms": 61_000}
 
 
 def test_a_switch_that_is_not_connected_is_named(roles, client):
