@@ -52,7 +52,7 @@ def test_commands_wait_behind_one_another_only_when_there_are_more_than_connecti
     switch.answer = answer
     jobs = [gevent.spawn(a_pool.send, f"api {n}") for n in range(6)]
     assert all_there.wait(PATIENCE_S)
-    assert [connection.waiting for connection in a_pool.connections] == [2, 2, 2]
+    assert [connection.waiting for connection in a_pool.connections] == [1, 1, 1] and a_pool.turns.waiting == 3
     go_on.set()
     gevent.joinall(jobs, timeout=PATIENCE_S)
     assert [job.value for job in jobs] == [f"api {n}" for n in range(6)]
@@ -94,3 +94,41 @@ def test_a_refusal_is_raised_by_ask_and_returned_by_send(pool, switch):
 def test_its_connections_hear_heartbeats_so_that_a_dead_switch_is_noticed(pool, switch):
     pool(2)
     assert switch.commands == ["event json HEARTBEAT"] * 2
+
+
+def test_what_waits_is_sent_by_its_urgency_and_not_by_when_it_came(pool, switch):
+    a_pool = pool(1)
+    busy, go_on, order = Flag(), Flag(), []
+
+    def answer(command):
+        order.append(command)
+        busy.set()
+        go_on.wait()
+        return response("+OK\n")
+
+    switch.answer = answer
+    first = gevent.spawn(a_pool.send, "api status")
+    assert busy.wait(PATIENCE_S)
+    path = "/rec/acme/20261121/202611-0123456789abcdef0123456789abcdef.wav"
+    waiting = ["api show channels as json", f"api uuid_record b stop {path}", f"api uuid_record c start {path} 0",
+               f"api uuid_setvar_multi d execute_on_answer_x=record_session {path} +0",
+               f"api uuid_record e mask {path}"]
+    jobs = []
+    for command in waiting:
+        jobs.append(gevent.spawn(a_pool.send, command))
+        gevent.idle()
+    assert a_pool.turns.waiting == 5
+    go_on.set()
+    gevent.joinall([first, *jobs], timeout=PATIENCE_S)
+    assert order[1:] == waiting[::-1]
+
+
+def test_what_waits_when_the_last_connection_is_lost_fails_at_once(pool, switch):
+    a_pool = pool(1)
+    session, asked = switch.session(), Flag()
+    switch.answer = lambda command: (asked.set(), Flag().wait())
+    jobs = [gevent.spawn(outcome, a_pool.send, f"api {n}", 3600.0) for n in range(3)]
+    assert asked.wait(PATIENCE_S)
+    session.close()
+    assert all(isinstance(job.get(timeout=PATIENCE_S), NotConnected) for job in jobs)
+    assert a_pool.turns.waiting == 0
