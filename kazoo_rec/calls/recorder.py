@@ -562,6 +562,7 @@ class Recorder:
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         recording.begun.set()
+        self._vigil.began(recording)
         self._beeper.expect(recording, self._now_at)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 

@@ -9,7 +9,8 @@ What an account wants done is its document's `on_no_recording`:
 
     continue  nothing: the row says `failed` when the leg is gone
     alarm     (where nothing is said) counted, logged, told by the webhook `missing`, shown by the API's channels
-    hangup    as alarm, and the leg is hung up, once the switch has said that it does not record it
+    hangup    as alarm, and the leg is hung up, once the switch has said that it does not record it. A dialplan sees to
+              the same where no engine is there (freeswitch-conf/README.md); its guard is called off as recording begins
 """
 
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ class Vigil:
         """It is planned, or taken up from an engine before."""
         if isinstance(recording.leg, Leg) and not recording.is_message:
             self._watched[recording] = _Watch()
+
+    def began(self, recording):
+        """The switch records it: a guard that the dialplan has set, for when no engine is there, is called off."""
+        if isinstance(recording.leg, Leg) and self._stance(recording.account_id) == HANGUP:
+            for leg in dict.fromkeys((recording.leg, recording.leg.call.first())):
+                if leg is not None:
+                    self._spawn(self._unguard, leg)
 
     def ended(self, recording):
         """It has ended; most do with their leg."""
@@ -130,6 +138,15 @@ class Vigil:
                       reason=str(unheard))
         finally:
             watch.hang_up_at = asked_at + AGAIN_MS
+
+    def _unguard(self, leg):
+        try:
+            self._send(commands.unguard(leg.uuid), COMMAND_WITHIN_S)
+        except CommandFailed:
+            return  # it had none
+        except SwitchError as unheard:
+            log.error("a leg that is recorded may be hung up by its dialplan's guard", call_id=leg.uuid,
+                      reason=str(unheard))
 
     def _listed(self, recording):
         """The path that the switch records it to; None where it does not."""

@@ -273,6 +273,12 @@ def kill(uuid: str, cause: str = "NORMAL_CLEARING") -> str:
     return f"api uuid_kill {_uuid(uuid)} {_checked(_CAUSE, cause, 'cause')}"
 
 
+def unguard(uuid: str) -> str:
+    """Takes back what a dialplan has planned for a leg in case that nobody records it (freeswitch-conf/README.md).
+    -ERR where nothing is planned (mod_commands.c, sched_del_function)."""
+    return f"api sched_del kazoo_rec_{_uuid(uuid)}"
+
+
 def subscribe(names: Iterable[str], subclasses: Iterable[str] = ()) -> str:
     """Events as JSON; `subclasses` are of CUSTOM, which is not a name to give here, nor is ALL."""
     words = [_checked(_EVENT, name, "event name") for name in names]

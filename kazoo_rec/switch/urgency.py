@@ -27,8 +27,9 @@ _RECORD = re.compile(r"api (?:uuid_record \S+|conference \S+ recording) (\w+) ")
 _ORDERS = {"mask": Urgency.SILENCE, "pause": Urgency.SILENCE, "start": Urgency.START, "unmask": Urgency.START,
            "resume": Urgency.START, "stop": Urgency.STOP}
 
-#: What is played to a leg may be what its recording waits for.
-_OTHERS = {"uuid_kill": Urgency.SILENCE, "uuid_buglist": Urgency.START, "uuid_broadcast": Urgency.START}
+#: What is played to a leg may be what its recording waits for; a leg whose guard is not called off in time is hung up.
+_OTHERS = {"uuid_kill": Urgency.SILENCE, "uuid_buglist": Urgency.START, "uuid_broadcast": Urgency.START,
+           "sched_del": Urgency.START}
 
 
 def urgency(command: str) -> Urgency:

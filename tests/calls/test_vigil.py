@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kazoo_rec.calls.recording import Past, told
-from kazoo_rec.errors import CommandTimeout, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 from kazoo_rec.policy.settings import DEFAULTS
 
 from .fakes import NO_MEDIA, Scene
@@ -242,3 +242,20 @@ def test_nothing_is_left_of_legs_that_are_gone():
     one.tracker.keep_only(set(), "the switch does not have it")
     passes(one, 200)
     assert missing(one)[0] == 0 and one.recorder.missing(one.now) == (0, 0)
+
+
+def test_the_dialplan_s_guard_is_called_off_as_recording_begins_and_only_where_there_may_be_one():
+    one = scene("hangup", [("device", "acme", "dev-1001", {"sip": {"username": "1001"}})])
+    one.switch.replies = {"sched_del": CommandFailed("refused", "-ERR")}
+    one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b")
+    assert one.switch.of("sched_del") == ["api sched_del kazoo_rec_a"]
+    one = scene("alarm").phone_calls("a", "1000").answer("a")
+    assert one.row()["state"] == "recording" and not one.switch.of("sched_del")
+
+
+def test_where_the_callee_is_recorded_the_caller_s_guard_is_called_off_too():
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example", "on_no_recording": "hangup", "call_recording": {
+        "endpoint": {"inbound": {"any": {"enabled": True}}}}}),
+        *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001"))])
+    one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b")
+    assert one.switch.of("sched_del") == ["api sched_del kazoo_rec_b", "api sched_del kazoo_rec_a"]

@@ -25,7 +25,7 @@ PATH = f"/rec/acme/20261121/{ID}.wav"
     (commands.arm("a", [commands.Arming(ID, PATH, 0, {})]), Urgency.ARM),
     (commands.start("a", PATH, 0, {"x": "stop"}), Urgency.START), (commands.unmask("a", PATH), Urgency.START),
     (commands.resume("a", PATH), Urgency.START), (commands.buglist("a"), Urgency.START),
-    (commands.room_start("3500", PATH), Urgency.START), (commands.room_resume("3500", PATH), Urgency.START),
+    (commands.room_start("3500", PATH), Urgency.START), (commands.unguard("a"), Urgency.START), (commands.room_resume("3500", PATH), Urgency.START),
     (commands.announce("a", "x.wav", "0" * 32), Urgency.START),
     (commands.stop("a", PATH), Urgency.STOP), (commands.disarm("a", [ID]), Urgency.STOP),
     (commands.room_stop("3500", PATH), Urgency.STOP),
