@@ -143,7 +143,7 @@ class Vigil:
         try:
             self._send(commands.unguard(leg.uuid), COMMAND_WITHIN_S)
         except CommandFailed:
-            return  # it had none
+            return  # a switch without that command has no guard either
         except SwitchError as unheard:
             log.error("a leg that is recorded may be hung up by its dialplan's guard", call_id=leg.uuid,
                       reason=str(unheard))

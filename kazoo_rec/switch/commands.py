@@ -275,7 +275,7 @@ def kill(uuid: str, cause: str = "NORMAL_CLEARING") -> str:
 
 def unguard(uuid: str) -> str:
     """Takes back what a dialplan has planned for a leg in case that nobody records it (freeswitch-conf/README.md).
-    -ERR where nothing is planned (mod_commands.c, sched_del_function)."""
+    Where nothing is, that is no error (mod_commands.c, sched_del_function)."""
     return f"api sched_del kazoo_rec_{_uuid(uuid)}"
 
 
