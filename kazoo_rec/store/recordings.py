@@ -142,6 +142,10 @@ class Recordings:
         wanted = set(call_ids)
         return sorted((row for row in found.values() if row["call_id"] in wanted), key=itemgetter("created_ms"))
 
+    def of_legs(self, call_ids: list[str]) -> list[dict]:
+        """Every recording of these legs, at most IDS_AT_ONCE of them, whatever became of it."""
+        return self._many(select(recordings).where(recordings.c.call_id.in_(call_ids)))
+
     def page(self, account_id: str, conditions: list, before: tuple[int, str] | None, limit: int) -> list[dict]:
         """Recordings of an account, the newest first, from behind (created_ms, id); a page deep in the list costs what
         the first does. `conditions` are SQLAlchemy's, over `tables.recordings`."""
