@@ -108,7 +108,7 @@ def _line(told, row, outcome, found):
     return "  ".join((
         _time(leg.answered_ms), f"call {shown(leg.call.interaction_id if leg.call else leg.uuid)}",
         f"leg {row['leg']} {shown(leg.uuid)}", row["account_id"], row["rule"],
-        f"from {shown(leg.facts['from_uri'])} to {shown(leg.facts['to_uri'])}", there))
+        f"from {shown(leg.facts['from_uri']) or '–'} to {shown(leg.facts['to_uri']) or '–'}", there))
 
 
 def _as_json(told, row, outcome, found):

@@ -140,7 +140,7 @@ class Details:
 
     def _csv(self, text: TextIO):
         columns = self._columns or COLUMNS
-        first = True
+        first, fitting, others = True, 0, 0
         while line := text.readline(LARGEST):
             cells = _cells(line)
             if not cells:
@@ -152,16 +152,23 @@ class Details:
                     columns = header
                 missing = [name for name in NEEDED if name not in columns]
                 if missing:
-                    raise CdrUnreadable("these call detail records do not tell enough to decide by",
-                                        f"no column {', '.join(missing)}",
-                                        "the template `kazoo_rec` of freeswitch-conf/autoload_configs/cdr_csv.conf.xml "
-                                        "has all, mod_json_cdr too; --columns names those of another template")
+                    raise _too_little(f"no column {', '.join(missing)}")
                 if header == columns:
                     continue
             if len(cells) != len(columns):
+                others += 1
                 yield None
                 continue
+            fitting += 1
             yield {name: value for name, value in zip(columns, cells, strict=True) if name in self._names}
+        if others and not fitting:
+            raise _too_little(f"no line of {self._file.name} has {len(columns)} columns")
+
+
+def _too_little(detail):
+    hint = ("the template `kazoo_rec` of freeswitch-conf/autoload_configs/cdr_csv.conf.xml has all, and mod_json_cdr "
+            "has; --columns names those of another template")
+    return CdrUnreadable("these call detail records do not tell enough to decide by", detail, hint)
 
 
 def _cells(line):

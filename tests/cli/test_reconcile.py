@@ -3,6 +3,7 @@
 import json
 from contextlib import closing
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from kazoo_rec.documents import files
 from kazoo_rec.errors import CdrUnreadable
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from kazoo_rec.traces.cdr import COLUMNS, NEEDED
 from tests.traces import HERE
 
 DAY = HERE / "day"
@@ -136,6 +138,13 @@ def test_what_is_announced_first_had_to_be_recorded(site):
 # -- files
 
 
+def test_the_template_that_is_shipped_has_the_columns_that_are_looked_for():
+    file = HERE.parents[1] / "freeswitch-conf/autoload_configs/cdr_csv.conf.xml"
+    (template,) = ElementTree.parse(file).iterfind(".//template[@name='kazoo_rec']")
+    assert template.text.strip('"').split('","') == [f"${{{name}}}" for name in COLUMNS]
+    assert set(NEEDED) <= set(COLUMNS)
+
+
 @pytest.mark.parametrize("text", [
     "".join(map(json.dumps, DETAILS)), json.dumps(DETAILS), json.dumps(DETAILS, indent=2),
     "\n\n".join(json.dumps(one, indent=1) for one in DETAILS)])
@@ -166,7 +175,7 @@ def test_the_order_of_the_legs_does_not_matter_and_a_leg_twice_is_one(day):
 def test_csv_of_another_template_needs_its_columns_said(day):
     names, *lines = (DAY / "cdr.csv").read_text().splitlines()
     file = day.write("\n".join(lines))
-    assert isinstance(day.run(cdr=file).exception, SystemExit)  # not the columns of the template `kazoo_rec`
+    assert isinstance(day.run(cdr=file).exception, CdrUnreadable)
     assert day.found("--columns", names, cdr=file) == UNHEARD | BYPASSED
 
 
