@@ -89,6 +89,10 @@ class StoreError(KazooRecError):
     """The database cannot be used as it is."""
 
 
+class CdrUnreadable(KazooRecError):
+    """Call detail records that cannot be read, or that do not tell enough."""
+
+
 class MediaError(KazooRecError):
     """A file is not the audio that it should be."""
 

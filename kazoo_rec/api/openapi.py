@@ -35,7 +35,8 @@ _CHANNEL = {"type": "object", "required": ["uuid", "account_id", "recordings", "
     "uuid": _TEXT, "account_id": _TEXT, "owner_id": {"type": ["string", "null"]}, "answered_ms": _NUMBER,
     "other_leg_call_id": {"type": ["string", "null"]}, "recordings": {"type": "array", "items": {
         "type": "object", "required": ["id", "state", "reason", "masked", "spans"], "properties": {
-            "id": _TEXT, "state": _TEXT, "reason": _TEXT, "masked": {"type": "boolean"}, "spans": {"type": "array"}}}},
+            "id": _TEXT, "state": _TEXT, "reason": _TEXT, "masked": {"type": "boolean"}, "spans": {"type": "array"},
+            "not_recorded_since_ms": _NUMBER}}},
     "not_recorded": {"type": "array", "items": {"type": "object", "required": ["rule", "reason"]}}}}
 _LINK = {"type": "object", "required": ["id", "format", "channels", "track", "expires_ms"], "properties": {
     "id": _TEXT, "url": _TEXT, "expires_ms": {"type": "integer"}, "revoked_ms": _NUMBER}}

@@ -92,6 +92,11 @@ def _checks(mine, now_ms):
     if checks["engine"]["ready"]:
         for name, connected in mine["engine"]["state"]["switches"].items():
             checks[f"switch {name}"] = {"ready": connected}
+        for name, load in mine["engine"]["state"]["load"].items():
+            checks[f"load {name}"] = {"ready": not load["overloaded"], **load}
+        for name, missing in mine["engine"]["state"]["missing"].items():
+            # Shown, and no more: one account's leg that cannot be recorded must not take the node away from all others.
+            checks[f"legs not recorded {name}"] = {"ready": True, **missing}
     if checks["delivery"]["ready"]:
         state = mine["delivery"]["state"]
         checks["disk"] = {"ready": state["disk"]["free_bytes"] >= state["disk"]["least_bytes"], **state["disk"]}

@@ -1,5 +1,6 @@
 """What one switch's engine has to tell in numbers; times in seconds, as Prometheus has them."""
 
+from collections.abc import Mapping
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -28,10 +29,28 @@ class Meter:
                                  buckets=OUTAGE_BUCKETS_S, registry=own)
         self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
                               registry=own)
+        self.not_recorded = Gauge("kazoo_rec_legs_not_recorded", "Legs that are wanted and have not been recorded for "
+                                  "more than a second.", registry=own)
+        self.alarms = Counter("kazoo_rec_not_recorded_alarms", "Times that a recording was missing for so long.",
+                              registry=own)
+        self.hangups = Counter("kazoo_rec_not_recorded_hangups", "Legs hung up for that.", registry=own)
+        self.commands = Gauge("kazoo_rec_commands_waiting", "Commands that wait for their turn.", registry=own)
+        self.events_waiting = Gauge("kazoo_rec_events_waiting_bytes", "Events that were read and not handled.",
+                                    registry=own)
+        self.writes = Gauge("kazoo_rec_writes_waiting", "Writes of the engine that are not durable yet.", registry=own)
+        self._given_up = Counter("kazoo_rec_commands_given_up", "Commands that waited too long, or were too many, and "
+                                 "were not sent.", ["urgency"], registry=own)
+        self._counted = {}
         self._start = Histogram("kazoo_rec_start_latency_seconds", "From the answer of a leg to its recording.",
                                 buckets=START_BUCKETS_S, registry=own)
         self._command = Histogram("kazoo_rec_command_seconds", "From a command about a leg to the switch's reply.",
                                   buckets=COMMAND_BUCKETS_S, registry=own)
+
+    def gave_up(self, counts: Mapping[str, int]):
+        """How many commands of each urgency were given up until now."""
+        for urgency, count in counts.items():
+            self._given_up.labels(urgency).inc(count - self._counted.get(urgency, 0))
+        self._counted = dict(counts)
 
     def began(self, started_ms: int, answered_ms: int):
         """A recording that was wanted by the answer has begun; both by the switch's clock."""

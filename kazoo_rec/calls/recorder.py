@@ -20,6 +20,7 @@ from kazoo_rec.calls.leg import has_media, received_ms
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.orders import Orders
 from kazoo_rec.calls.recording import MUTED, Recording, directory_of, id_of, new_id
+from kazoo_rec.calls.vigil import ALARM, Vigil
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed, unheard
 
@@ -56,15 +57,17 @@ class Recorder:
       listen: has the switch tell of events, by their names; raises what `send` raises.
       webhook: `webhook(row, state)` is the delivery that tells somebody of a row's new state, or None; `row` has the
         columns that do not change.
+      on_no_recording: what an account wants done where a leg of its is not recorded, by its id (`calls.vigil`).
     """
 
     def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None,
-                 listen=lambda names: None, webhook=lambda row, state: None):
+                 listen=lambda names: None, webhook=lambda row, state: None, on_no_recording=lambda account_id: ALARM):
         self._node, self._rows, self._files, self._epoch_ms, self._observe = node, rows, files, epoch_ms, observe
         self._orders = Orders(send, files, spawn, self)
         self._announcer, self._beeper = Announcer(send, listen, spawn, self), Beeper(send, spawn)
         self._webhook = webhook
         self._meter = meter or Meter()
+        self._vigil = Vigil(send, files, spawn, self, on_no_recording, self._meter, epoch_ms, self._notify)
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
         self._carried: set[str] = set()
@@ -139,6 +142,7 @@ class Recorder:
             self._end(recording, "discarded", DECLINED, cause=CALLED_OFF)
             return False
         self._announcer.expect(recording)
+        self._vigil.expect(recording)
         return True
 
     def resume(self, leg, row, armed, listed, now_at):
@@ -163,6 +167,7 @@ class Recorder:
         log.info("recording taken up again", call_id=leg.uuid, recording_id=recording.id, state=recording.state)
         recording.running = paths
         self._announcer.expect(recording)
+        self._vigil.expect(recording)
         if not paths:
             if waits:
                 self._watch(recording, now_at + START_WITHIN_MS)
@@ -212,6 +217,10 @@ class Recorder:
             if recording.id in self._by_id:
                 self._carried.update(recording.running)  # its end may be on its way
                 self._lose(recording, None, None)
+
+    def missing(self, now_at) -> tuple[int, int]:
+        """As `calls.vigil.Vigil.missing`."""
+        return self._vigil.missing(now_at)
 
     @property
     def starting(self) -> int:
@@ -326,9 +335,9 @@ class Recorder:
         recording.cut_short = event.get("Answer-State") == "hangup"
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
         full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
+        recording.at_limit |= cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
-                   "master": recording.master, "truncated_by_limit": recording.at_limit or (
-                       cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms)}
+                   "master": recording.master, "truncated_by_limit": recording.at_limit}
         if cause == "empty-file" and not recording.declined:
             lost = (expected_ms or 0) > SILENT_LOSS_MS
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
@@ -523,6 +532,7 @@ class Recorder:
                 self._go_on(recording, now_at)
         self._announcer.tick(now_at)
         self._beeper.tick(now_at)
+        self._vigil.tick(now_at)
 
     # -- what came of orders
 
@@ -617,6 +627,7 @@ class Recorder:
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         recording.begun.set()
+        self._vigil.began(recording)
         self._beeper.expect(recording, self._now_at)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 
@@ -641,12 +652,18 @@ class Recorder:
         self._watched.add(recording)
 
     def _save(self, recording, **columns):
-        told = "state" in columns and self._webhook(
-            {"id": recording.id, "node": self._node, "account_id": recording.account_id,
-             "settings": recording.plan.settings}, columns["state"])
+        told = "state" in columns and self._told_of(recording, columns["state"])
         recording.row = (self._rows.tell(recording.id, columns, told) if told
                          else self._rows.update(recording.id, **columns))
         recording.row.rawlink(_row_refused)
+
+    def _told_of(self, recording, state):
+        return self._webhook({"id": recording.id, "node": self._node, "account_id": recording.account_id,
+                              "settings": recording.plan.settings}, state)
+
+    def _notify(self, recording, what):
+        if told := self._told_of(recording, what):
+            self._rows.notify(told).rawlink(_row_refused)
 
     def _end(self, recording, state, reason, **columns):
         recording.state, recording.reason = state, reason
@@ -655,6 +672,7 @@ class Recorder:
         self._meter.states.labels(state).inc()
         self._by_id.pop(recording.id, None)
         self._watched.discard(recording)
+        self._vigil.ended(recording)
         self._save(recording, state=state, state_reason=reason, answered_ms=recording.leg.answered_ms, **columns)
         log.info(f"recording {state}", call_id=recording.leg.uuid, recording_id=recording.id, reason=reason)
 

@@ -80,7 +80,8 @@ class Recording:
     its `interaction_id`. `announced` once all whom it must be announced to have heard it. `ending` is one that was told
     to stop, and is told until it has; `silence_at` is when a mask or pause that the switch did not hear of is said
     again. `closing` has the columns of one that has ended with its leg, which is about to tell what its phone sent.
-    `begun` and `ended` are for who waits.
+    `begun` and `ended` are for who waits; `not_recorded_since_ms` (since the epoch) is there while an alarm is for it
+    (`calls.vigil`).
     """
 
     id: str
@@ -119,6 +120,7 @@ class Recording:
     closing: dict | None = None
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
+    not_recorded_since_ms: int | None = None
 
     @property
     def row_state(self) -> str:
@@ -317,7 +319,8 @@ def told(recording: Recording) -> dict:
     state = "discarded" if recording.dropped else recording.row_state
     return {"id": recording.id, "state": state, "state_reason": recording.reason, "rule": recording.plan.rule,
             "reason": recording.plan.reason, "masked": "mask" in recording.silenced,
-            "started_ms": recording.started_ms, "spans": recording.spans_now()}
+            "started_ms": recording.started_ms, "not_recorded_since_ms": recording.not_recorded_since_ms,
+            "spans": recording.spans_now()}
 
 
 def spoken_ms(begun_ms: int, stopped_ms: int, spans: list[dict], without=NO_SAMPLES) -> int:

@@ -11,6 +11,7 @@ from kazoo_rec.cli.demo import demo
 from kazoo_rec.cli.docs import docs
 from kazoo_rec.cli.doctor import doctor
 from kazoo_rec.cli.receive import receive
+from kazoo_rec.cli.reconcile import reconcile
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.cli.replay import replay
 from kazoo_rec.cli.run import role, run
@@ -26,7 +27,8 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, callflow, docs, doctor, recordings, token, simulate, receive, trace, replay):
+for command in (demo, run, role, decide, callflow, docs, doctor, recordings, reconcile, token, simulate, receive, trace,
+                replay):
     cli.add_command(command)
 
 

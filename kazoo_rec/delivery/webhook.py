@@ -14,7 +14,12 @@ from kazoo_rec.errors import TargetError
 KIND = "webhook."
 
 #: What a state of a row is called. `absent`: nothing was recorded, or nothing of it is kept; `reason` says why.
-STATUSES = {"recording": "in-progress", "recorded": "completed", "failed": "failed", "discarded": "absent"}
+#: "missing" is none of a row: an alarm of `calls.vigil`.
+STATUSES = {"recording": "in-progress", "recorded": "completed", "failed": "failed", "discarded": "absent",
+            "missing": "missing"}
+
+#: Of these it is not known yet how they end.
+_NOT_ENDED = {"in-progress": None, "missing": "wanted, and not being recorded"}
 
 #: Of the row, what does not change after its recording has begun …
 _OF_THE_CALL = ("account_id", "user_id", "device_id", "call_id", "interaction_id", "leg", "rule", "origin", "label",
@@ -60,8 +65,9 @@ def key(recording: Mapping, status: str) -> str:
 
 def body(recording: Mapping, status: str) -> bytes:
     """JSON, and the same for each attempt: of a recording in progress nothing is told of how it ended later on."""
-    ended = status != STATUSES["recording"]
+    ended = status not in _NOT_ENDED
     return orjson.dumps({
-        "recording_id": recording["id"], "status": status, "reason": recording["state_reason"] if ended else None,
+        "recording_id": recording["id"], "status": status,
+        "reason": recording["state_reason"] if ended else _NOT_ENDED[status],
         **{name.removesuffix("_uri"): recording[name] for name in _OF_THE_CALL},
         **{name: recording[name] if ended else None for name in _OF_THE_END}})

@@ -113,6 +113,10 @@ class Directory:
                                                    self._documents.get(user), self._documents.get(device))
         return self._endpoints[key]
 
+    def on_no_recording(self, account_id: str) -> str:
+        """What the account wants done where a leg of its is not recorded (`calls.vigil`): an alarm, unless it says."""
+        return self._body("account", account_id, account_id).get("on_no_recording") or "alarm"
+
     def callflows(self, account_id: str) -> Callflows:
         """Those of the account; none where there is no such account."""
         documents = self._of_accounts.get(account_id)

@@ -33,7 +33,7 @@ from kazoo_rec.errors import NotConnected, SwitchError
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.engines import SEEN_EVERY_MS
-from kazoo_rec.switch.connection import Connection
+from kazoo_rec.switch.connection import QUEUE_BYTES, Connection
 from kazoo_rec.switch.link import Link
 from kazoo_rec.switch.pool import Pool
 from kazoo_rec.switch.redial import place
@@ -54,6 +54,9 @@ COLLECT_EVERY_S = 60.0
 #: Python's collector looks at what is young as ever (its own first two thresholds), and never by itself at everything,
 #: which would hold up 5,000 calls for 0.3 s. Of an ended call nothing is left to it: legs and recordings let go.
 COLLECTOR = (700, 10, 1_000_000_000)
+
+#: Writes that wait, from which on an engine is called overloaded: some seconds' worth.
+MANY_WRITES = 10_000
 
 #: Threads for making directories and removing files; the store has its own.
 FILE_THREADS = 2
@@ -193,6 +196,9 @@ class Engine:
 
     def _tell(self):
         return {"switches": {watch.name: watch.connected for watch in self._watches},
+                "missing": {watch.name: dict(zip(("legs", "longest_ms"), watch.missing, strict=True))
+                            for watch in self._watches},
+                "load": {watch.name: watch.load for watch in self._watches},
                 "metrics": [family for watch in self._watches for family in watch.metrics()]}
 
     def _read_documents(self):
@@ -209,8 +215,8 @@ class _Watch:
         self.name = switch.name
         self._outages = None if observe else store.outages
         connect = partial(Connection, switch.host, switch.port, switch.password)
-        self._pool = Pool(connect, size=switch.command_connections)
-        rows = store.recordings
+        self._pool = Pool(connect, size=switch.command_connections, name=switch.name)
+        self._store, rows = store, store.recordings
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
         self._meter, clock = Meter(), SwitchClock(epoch_ms, monotonic_ms)
@@ -221,7 +227,10 @@ class _Watch:
         send = self._meter.timed(self._pool.ask)
         recorder, room_recorder = (
             kind(switch.name, send, rows, files, clock.now_ms, meter=self._meter, observe=observe,
-                 listen=lambda names: self._link.listen(names), webhook=told) for kind in (Recorder, RoomRecorder))
+                 listen=lambda names: self._link.listen(names), webhook=told,
+                 on_no_recording=lambda account_id: directory().on_no_recording(account_id))
+            for kind in (Recorder, RoomRecorder))
+        self._recorder = recorder
         self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
                            clock.now_ms, monotonic_ms)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
@@ -250,6 +259,7 @@ class _Watch:
         self._pool.stop()
 
     def tick(self):
+        self._pool.turns.look()
         try:
             self.tracker.tick(monotonic_ms())
         except Exception as fault:  # noqa: BLE001  one call's must not be the end of all others
@@ -267,11 +277,30 @@ class _Watch:
         link = self._link.connection
         return link is not None and link.connected and bool(self._pool.connections)
 
+    @property
+    def missing(self) -> tuple[int, int]:
+        """As `calls.vigil.Vigil.missing`."""
+        return self._recorder.missing(monotonic_ms())
+
+    @property
+    def load(self) -> dict:
+        """What waits, and whether it is too much."""
+        turns, link, writes = self._pool.turns, self._link.connection, self._store.waiting
+        events_bytes = link.queued_bytes if link is not None else 0
+        return {"overloaded": turns.overloaded or events_bytes >= QUEUE_BYTES // 2 or writes >= MANY_WRITES,
+                "commands_waiting": turns.waiting, "events_waiting_bytes": events_bytes, "writes_waiting": writes}
+
     def metrics(self) -> list[dict]:
         meter = self._meter
         meter.connected.set(self.connected)
         meter.legs.set(len(self.tracker))
         meter.calls.set(self.tracker.calls)
+        meter.not_recorded.set(self.missing[0])
+        load = self.load
+        meter.commands.set(load["commands_waiting"])
+        meter.events_waiting.set(load["events_waiting_bytes"])
+        meter.writes.set(load["writes_waiting"])
+        meter.gave_up({urgency.name.lower(): count for urgency, count in self._pool.turns.given_up.items()})
         return families(meter.registry, switch=self.name)
 
     def _heard(self, event):

@@ -59,6 +59,11 @@ class Store:
         self.recordings = Recordings(self._read, look_up, submit, clock_ms)
         self.deliveries = Deliveries(self._read, look_up, submit)
 
+    @property
+    def waiting(self) -> int:
+        """How many writes of this process are not durable yet."""
+        return self._writer.waiting
+
     def answer(self):
         """Returns when the database answers."""
         self._read(lambda connection: connection.exec_driver_sql("SELECT 1"))

@@ -85,6 +85,15 @@ class Recordings:
 
         return self._submit(write)
 
+    def notify(self, delivery: dict) -> AsyncResult:
+        """Adds a delivery that tells of a recording, unless that has one of its kind; the row stays as it is."""
+        def write(connection):
+            if connection.execute(_OF_KIND, delivery).first():
+                return 0
+            return connection.execute(deliveries.insert(), delivery).rowcount
+
+        return self._submit(write)
+
     def _change(self, recording_id, columns, states=()):
         statement = _update(tuple(columns), states)
         values = {**columns, "updated_ms": self._clock_ms(), "its_id": recording_id}
@@ -132,6 +141,10 @@ class Recordings:
             found |= {row["id"]: row for row in self._many(query)}
         wanted = set(call_ids)
         return sorted((row for row in found.values() if row["call_id"] in wanted), key=itemgetter("created_ms"))
+
+    def of_legs(self, call_ids: list[str]) -> list[dict]:
+        """Every recording of these legs, at most IDS_AT_ONCE of them, whatever became of it."""
+        return self._many(select(recordings).where(recordings.c.call_id.in_(call_ids)))
 
     def page(self, account_id: str, conditions: list, before: tuple[int, str] | None, limit: int) -> list[dict]:
         """Recordings of an account, the newest first, from behind (created_ms, id); a page deep in the list costs what

@@ -52,6 +52,11 @@ class Writer:
             self._draining = gevent.spawn(self._drain)
         return done
 
+    @property
+    def waiting(self) -> int:
+        """How many writes are not durable yet."""
+        return len(self._waiting)
+
     def close(self):
         """Waits for what is queued, then lets go of the lock file."""
         while self._draining is not None:

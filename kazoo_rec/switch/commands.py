@@ -69,6 +69,9 @@ MOST_SECONDS = 2**31 - 1
 _ORIGINATE_S = 5
 #: Characters of a sound's name.
 _SOUND_LIMIT = 256
+#: The cause that a leg is hung up with which must not go on as it is not recorded: Q.850's 63, "service or option not
+#: available". Hardly anything else says it, so that it can be found in call detail records.
+NOT_RECORDED = "SERVICE_UNAVAILABLE"
 #: 0.2 s of 1400 Hz, as recorders beep.
 _BEEP = "tone_stream://%(200,0,1400)"
 
@@ -265,9 +268,15 @@ def originate_loopback(uuid: str, seconds: int) -> str:
     return f"api originate {{{variables}}}loopback/echo/default/inline &playback({tone})"
 
 
-def kill(uuid: str) -> str:
+def kill(uuid: str, cause: str = "NORMAL_CLEARING") -> str:
     """Hang a leg up."""
-    return f"api uuid_kill {_uuid(uuid)}"
+    return f"api uuid_kill {_uuid(uuid)} {_checked(_CAUSE, cause, 'cause')}"
+
+
+def unguard(uuid: str) -> str:
+    """Takes back what a dialplan has planned for a leg in case that nobody records it (freeswitch-conf/README.md).
+    Where nothing is, that is no error (mod_commands.c, sched_del_function)."""
+    return f"api sched_del kazoo_rec_{_uuid(uuid)}"
 
 
 def subscribe(names: Iterable[str], subclasses: Iterable[str] = ()) -> str:

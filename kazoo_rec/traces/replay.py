@@ -80,14 +80,27 @@ class Replay:
 
     @property
     def legs(self) -> list[Told]:
+        return self._with_rows(self._told.values())
+
+    def take(self) -> list[Told]:
+        """Those whose leg has ended, which are forgotten."""
+        ended = self._with_rows([told for told in self._told.values() if not told.leg.alive])
+        for told in ended:
+            del self._told[told.leg]
+            for row in told.rows:
+                del self._rows.by_id[row["id"]]
+                self._switch.began_armed.discard(row["id"])
+        return ended
+
+    def _with_rows(self, those):
         by_uuid: dict[str, list] = {}
         for row in self._rows.by_id.values():
             by_uuid.setdefault(row["call_id"], []).append(row)
-        for told in self._told.values():
+        for told in those:
             told.rows = [self._outcome(row) for row in by_uuid.get(told.leg.uuid, ())]
             recorded = {row["rule"] for row in told.rows}
             told.refusals = {rule: reason for rule, reason in told.refusals.items() if rule not in recorded}
-        return list(self._told.values())
+        return list(those)
 
     def _outcome(self, row):
         began = row.get("started_ms") is not None

@@ -22,11 +22,14 @@ class Roles:
 
     def __init__(self, store):
         self.store, self.switches, self.free_bytes = store, {"fs1": True, "fs1-2": True}, GB
+        self.load = {"overloaded": False, "commands_waiting": 0, "events_waiting_bytes": 0, "writes_waiting": 0}
+        self.missing = {"fs1": {"legs": 0, "longest_ms": 0}}
         self.backlog, self.meter, self.delivery = dict(BACKLOG), EngineMeter(), DeliveryMeter()
 
     def engine(self, node="fs1"):
         self.store.vitals.say(node, "engine", {
-            "switches": self.switches, "metrics": families(self.meter.registry, switch="fs1")}).get()
+            "switches": self.switches, "missing": self.missing, "load": {"fs1": self.load},
+            "metrics": families(self.meter.registry, switch="fs1")}).get()
 
     def deliver(self, node="fs1"):
         self.store.vitals.say(node, "delivery", {
@@ -73,6 +76,21 @@ def test_it_is_ready_when_every_part_said_so_lately(roles, client):
 
 def test_nothing_is_ready_before_the_roles_have_said_a_word(client):
     assert not_ready(client) == ["engine", "delivery"]
+
+
+def test_a_switch_with_more_to_do_than_it_can_is_named_and_what_waits_is_told(roles, client):
+    roles.load = {"overloaded": True, "commands_waiting": 700, "events_waiting_bytes": 5, "writes_waiting": 9}
+    roles.say()
+    assert not_ready(client) == ["load fs1"]
+    assert client()("GET", "/readyz").json["checks"]["load fs1"] == {"ready": False, **roles.load}
+
+
+def test_legs_that_are_not_recorded_are_shown_and_take_the_node_from_nobody(roles, client):
+    roles.missing["fs1"] = {"legs": 3, "longest_ms": 61_000}
+    roles.say()
+    assert not_ready(client) == []
+    assert client()("GET", "/readyz").json["checks"]["legs not recorded fs1"] == {
+        "ready": True, "legs": 3, "longest_ms": 61_000}
 
 
 def test_a_switch_that_is_not_connected_is_named(roles, client):

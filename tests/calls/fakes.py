@@ -57,6 +57,10 @@ class FakeRows:
             self.told.append((recording_id, delivery))
         return done(1)
 
+    def notify(self, delivery):
+        self.told.append((None, delivery))
+        return done(1)
+
     def open(self, node):
         return [dict(row) for row in self.by_id.values() if row["state"] in ("armed", "recording", "paused")]
 
@@ -111,7 +115,8 @@ class Scene:
         files = Files(ROOT, ROOT, self._run)
         self.recorder = Recorder("fs1", self.switch.send, self.rows, files, lambda: self.epoch_ms,
                                  spawn=spawn or self._spawn, observe=observe, meter=self.meter, listen=self._listen,
-                                 webhook=lambda row, state: row["settings"].get("status_callback") and state)
+                                 webhook=lambda row, state: row["settings"].get("status_callback") and state,
+                                 on_no_recording=lambda account_id: self.directory.on_no_recording(account_id))
         self.tracker = Tracker(Identifier(rules or IdentityRules(), self.registrations), self.registrations,
                                lambda: self.directory, self.recorder)
         self.switch.runs = self._runs

@@ -52,3 +52,10 @@ def test_a_command_is_timed_whether_it_is_answered_or_not():
     with pytest.raises(CommandTimeout):
         send("silence", 1.0)
     assert value(meter, "command_seconds_count") == 2
+
+
+def test_what_was_given_up_is_counted_by_its_urgency():
+    meter = Meter()
+    meter.gave_up({"start": 2, "books": 0})
+    meter.gave_up({"start": 5, "books": 1})
+    assert [value(meter, "commands_given_up_total", urgency=name) for name in ("start", "books")] == [5, 1]

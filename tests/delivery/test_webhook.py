@@ -34,7 +34,8 @@ def test_who_does_not_want_to_know_is_told_nothing():
 
 
 @pytest.mark.parametrize(("state", "status"), [
-    ("recording", "in-progress"), ("recorded", "completed"), ("failed", "failed"), ("discarded", "absent")])
+    ("recording", "in-progress"), ("recorded", "completed"), ("failed", "failed"), ("discarded", "absent"),
+    ("missing", "missing")])
 def test_each_state_that_is_told_has_its_delivery(state, status):
     one = told_of(state, 5000, status_callback="https://Told.example/x")
     assert (one["kind"], one["host"], one["method"]) == (f"webhook.{status}", "https://told.example:443", "post")
@@ -110,3 +111,11 @@ def test_what_was_declined_is_erased_before_its_row_says_so(site):
     site.store.refusals = [None, OSError("the database is locked")]
     site.step()
     assert not site.file().exists()
+
+
+def test_of_one_that_is_missing_it_is_said_that_it_is_and_nothing_that_comes_later(site):
+    row = site.stopped(None, settings={"status_callback": "https://told.example"}, **MORE)
+    said = json.loads(webhook.body({**row, "state_reason": "no media"}, "missing"))
+    assert (said["status"], said["reason"]) == ("missing", "wanted, and not being recorded")
+    assert (said["recording_id"], said["call_id"], said["stopped_ms"]) == (RECORDING_ID, row["call_id"], None)
+    assert webhook.key(row, "missing") == f"{RECORDING_ID}.missing"

@@ -101,6 +101,15 @@ def test_what_is_told_is_told_once_and_with_the_change_that_it_tells_of(store):
     assert [one["kind"] for one in store.deliveries.of("r1")] == ["webhook.in-progress", "webhook.failed"]
 
 
+def test_who_is_told_of_a_row_is_told_once_and_the_row_stays_as_it_is(store):
+    store.recordings.insert(row("r1", state="stopped")).get()
+    before = store.recordings.get("r1")
+    missing = upload("r1", kind="webhook.missing")
+    assert [store.recordings.notify(missing).get() for _ in range(2)] == [1, 0]
+    assert [one["kind"] for one in store.deliveries.of("r1")] == ["webhook.missing"]
+    assert store.recordings.get("r1") == before
+
+
 def test_a_change_of_which_nobody_can_be_told_is_not_made(store):
     store.recordings.insert(row("r1"))
     with pytest.raises(IntegrityError):

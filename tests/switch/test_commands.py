@@ -85,7 +85,9 @@ def test_the_rest_as_they_are_sent():
     assert commands.file_exists("/r/kazoo_rec_doctor.00") == "api file_exists /r/kazoo_rec_doctor.00"
     assert commands.file_exists("/r/.") == "api file_exists /r/."
     assert commands.configuration("sofia.conf") == "api xml_locate configuration configuration name sofia.conf"
-    assert commands.kill(LEG) == f"api uuid_kill {LEG}"
+    assert commands.kill(LEG) == f"api uuid_kill {LEG} NORMAL_CLEARING"
+    assert commands.unguard(LEG) == f"api sched_del kazoo_rec_{LEG}"
+    assert commands.kill(LEG, commands.NOT_RECORDED) == f"api uuid_kill {LEG} SERVICE_UNAVAILABLE"
     assert commands.set_aside(LEG, "socket_resume") == f"api uuid_setvar {LEG} socket_resume"
     assert (commands.connect(), commands.myevents(), commands.resume_dialplan()) == (
         "connect", "myevents json", "resume")
@@ -109,6 +111,7 @@ def test_a_call_of_loopback_legs_ends_by_itself():
     lambda: commands.originate_loopback("a b", 1), lambda: commands.originate_loopback("a,b=c", 1),
     lambda: commands.originate_loopback("a}b", 1), lambda: commands.originate_loopback(LEG, "1"),
     lambda: commands.originate_loopback(LEG, -1), lambda: commands.kill("a b"), lambda: commands.kill("a\nb"),
+    lambda: commands.kill(LEG, "a b"), lambda: commands.unguard("a b"),
     lambda: commands.module_exists("mod_a b"), lambda: commands.module_exists("mod_A"),
     lambda: commands.file_exists("/a b"), lambda: commands.file_exists("/a/../b"), lambda: commands.file_exists("a"),
     lambda: commands.file_exists("/a\n"), lambda: commands.configuration("sofia"),

@@ -53,7 +53,7 @@ def test_commands_wait_behind_one_another_only_when_there_are_more_than_connecti
     switch.answer = answer
     jobs = [gevent.spawn(a_pool.send, f"api {n}") for n in range(6)]
     assert all_there.wait(PATIENCE_S)
-    assert [connection.waiting for connection in a_pool.connections] == [2, 2, 2]
+    assert [connection.waiting for connection in a_pool.connections] == [1, 1, 1] and a_pool.turns.waiting == 3
     go_on.set()
     gevent.joinall(jobs, timeout=PATIENCE_S)
     assert [job.value for job in jobs] == [f"api {n}" for n in range(6)]
@@ -107,3 +107,41 @@ def test_a_long_answer_can_be_taken_piece_by_piece_and_the_next_is_its_own(pool,
     asked = [gevent.spawn(a_pool.ask, "api show calls", PATIENCE_S, pieces.append),
              gevent.spawn(a_pool.ask, "api status", PATIENCE_S)]
     assert [one.get(timeout=PATIENCE_S) for one in asked] == ["", "UP"] and pieces[-1] == b"-ERR no\n"
+
+
+def test_what_waits_is_sent_by_its_urgency_and_not_by_when_it_came(pool, switch):
+    a_pool = pool(1)
+    busy, go_on, order = Flag(), Flag(), []
+
+    def answer(command):
+        order.append(command)
+        busy.set()
+        go_on.wait()
+        return response("+OK\n")
+
+    switch.answer = answer
+    first = gevent.spawn(a_pool.send, "api status")
+    assert busy.wait(PATIENCE_S)
+    path = "/rec/acme/20261121/202611-0123456789abcdef0123456789abcdef.wav"
+    waiting = ["api show channels as json", f"api uuid_record b stop {path}", f"api uuid_record c start {path} 0",
+               f"api uuid_setvar_multi d execute_on_answer_x=record_session {path} +0",
+               f"api uuid_record e mask {path}"]
+    jobs = []
+    for command in waiting:
+        jobs.append(gevent.spawn(a_pool.send, command))
+        gevent.idle()
+    assert a_pool.turns.waiting == 5
+    go_on.set()
+    gevent.joinall([first, *jobs], timeout=PATIENCE_S)
+    assert order[1:] == waiting[::-1]
+
+
+def test_what_waits_when_the_last_connection_is_lost_fails_at_once(pool, switch):
+    a_pool = pool(1)
+    session, asked = switch.session(), Flag()
+    switch.answer = lambda command: (asked.set(), Flag().wait())
+    jobs = [gevent.spawn(outcome, a_pool.send, f"api {n}", 3600.0) for n in range(3)]
+    assert asked.wait(PATIENCE_S)
+    session.close()
+    assert all(isinstance(job.get(timeout=PATIENCE_S), NotConnected) for job in jobs)
+    assert a_pool.turns.waiting == 0
