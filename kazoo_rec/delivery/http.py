@@ -16,7 +16,7 @@ import gevent
 
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
-from kazoo_rec.errors import TargetError
+from kazoo_rec.errors import MediaError, TargetError
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -26,6 +26,9 @@ SLOWEST_BYTES_S = 8_192
 
 #: Redirects followed, each with the method and the body again, as Kazoo does.
 REDIRECTS = 5
+
+#: Answers 4xx that do not depend on the file.
+OF_SERVER = (401, 403, 407, 408, 429)
 
 #: Bytes of an answer that are read: enough to give the connection back for the next upload.
 ANSWER_BYTES = 4_096
@@ -46,13 +49,20 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Nothing was delivered. `text` is printable ASCII, `retry_after_s` what the server asked for, `final` that another
-    attempt is of no use.
+    attempt is of no use, `ours` that the server has no part in it.
     """
 
     text: str
     status: int | None = None
     retry_after_s: float | None = None
     final: bool = False
+    ours: bool = False
+
+    @property
+    def of_server(self) -> bool:
+        """Whether the server would not have taken another file of this account either. Of the answers 4xx most are to
+        the one file (RFC 9110, 15.5)."""
+        return not self.ours and (self.status is None or not 400 <= self.status < 500 or self.status in OF_SERVER)
 
 
 def send(connections, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
@@ -110,6 +120,8 @@ def _within(size_bytes, timeout_s, attempt):
         if expired is not limit:
             raise
         return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+    except MediaError as error:
+        return Failure(explain(error), ours=True)
     except (HTTPException, OSError, UnicodeError) as error:
         return Failure(explain(error))
 
@@ -179,7 +191,7 @@ def _outcome(response, answer, body, now_s):
     if not body.complete:
         return Failure(f"answered {status} after {body.sent} of {body.size_bytes} bytes", status)
     if not body.intact:
-        return Failure("the file is not what it was when it was finished", status)
+        return Failure("the file is not what it was when it was finished", status, ours=True)
     etag = response.headers.get("ETag")
     return Proof(status, etag and printable(etag), body.sha256)
 
@@ -229,8 +241,11 @@ class _Body:
         return self.sha256 == self._expected
 
     def read(self):
-        """Reads the next part, the first time with a look at the file."""
-        self._pool.apply(self._read)
+        """Reads the next part, the first time with a look at the file. Raises MediaError where it cannot be read."""
+        try:
+            self._pool.apply(self._read)
+        except OSError as error:
+            raise MediaError("the file cannot be read", str(self._path)) from error
 
     def send(self, sock):
         while True:

@@ -13,6 +13,7 @@ from kazoo_rec.store.access import Access
 from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
 from kazoo_rec.store.engines import Engines
+from kazoo_rec.store.failing import FailingServers
 from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
@@ -56,6 +57,7 @@ class Store:
         self.vitals = Vitals(self._read, submit, clock_ms)
         self.recordings = Recordings(self._read, look_up, submit, clock_ms)
         self.deliveries = Deliveries(self._read, look_up, submit)
+        self.failing_servers = FailingServers(self._read, submit)
 
     def answer(self):
         """Returns when the database answers."""

@@ -241,7 +241,7 @@ def test_a_server_that_answers_drop_by_drop_is_left(upload, monkeypatch):
 def test_a_file_that_is_gone_is_a_failure(upload, path):
     path.unlink()
     with Customer() as customer:
-        assert upload(customer.url) == Failure("FileNotFoundError: No such file or directory")
+        assert upload(customer.url) == Failure("FileNotFoundError: No such file or directory", ours=True)
     assert customer.requests == []
 
 
