@@ -40,9 +40,9 @@ class Site:
         write_talk(self.directory / row["master"], seconds)
         return row
 
-    def due(self, recording_url, recording_id=RECORDING_ID, **columns):
+    def due(self, recording_url, recording_id=RECORDING_ID, seconds=0.5, **columns):
         """A recording that is finished already; the result is its upload."""
-        row = self.stopped(recording_url, recording_id)
+        row = self.stopped(recording_url, recording_id, seconds)
         finish(row, self.store, self.directory, self.pool, self.clock.now_ms, DeliverySettings())
         upload = next(upload for upload in self.store.uploads.values() if upload["recording_id"] == recording_id)
         upload.update(columns)
