@@ -1,8 +1,9 @@
 """Places: how many recordings are finished at once, how many uploads run at once, and whose."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kazoo_rec.delivery.servers import FAILING, NEW, PROVEN, Servers
 from kazoo_rec.delivery.settings import DeliverySettings
@@ -14,6 +15,10 @@ FINISHING, DELETING, SENT, UPLOADS = "finishing", "deleting", "sent", (PROVEN, N
 #: Of so many places one more is there to ask failing servers.
 PLACES_PER_TRIAL = 4
 
+#: Seconds after which an upload leaves its place to another, and for each place how many may have done so: servers that
+#: begin to hang hold up the others no longer than that.
+LONG_S, LONG_PER_PLACE = 1.0, 3
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -21,6 +26,7 @@ class Place:
 
     queue: tuple
     kind: str
+    since_s: float = field(default_factory=time.monotonic, compare=False)
 
 
 class FinishingPlaces:
@@ -56,12 +62,15 @@ class UploadPlaces:
         self._trials = max(1, settings.uploads // PLACES_PER_TRIAL)
         self._turns = Turns()
 
-    def give(self, queues: Iterable[tuple], taken: list[Place]) -> Counter:
+    def give(self, queues: Iterable[tuple], taken: list[Place], now_s: float | None = None) -> Counter:
         """How many uploads of each queue may be begun; an account's queues have their turns in this order. What was
-        sent makes room before its row is written, unless that takes long.
+        sent makes room before its row is written, unless that takes long. `now_s` is of `time.monotonic`.
         """
+        now_s = time.monotonic() if now_s is None else now_s
         kinds, at_work = Counter(place.kind for place in taken), [place for place in taken if place.kind in UPLOADS]
-        trials, ordinary = kinds[FAILING], max(kinds[PROVEN] + kinds[NEW], kinds[SENT])
+        trials, running = kinds[FAILING], [place for place in taken if place.kind in (PROVEN, NEW)]
+        long = sum(now_s - place.since_s > LONG_S for place in running)
+        ordinary = max(len(running) - min(long, LONG_PER_PLACE * self._most), kinds[SENT])
         hosts = Counter(place.queue[1] for place in at_work)
         unproven = Counter((place.kind, name) for place in at_work if place.kind != PROVEN for name in place.queue)
         given = Counter()

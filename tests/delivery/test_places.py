@@ -1,8 +1,8 @@
 import pytest
 
 from kazoo_rec.delivery.http import Failure, Proof
-from kazoo_rec.delivery.places import FINISHING, SENT, FinishingPlaces, Place, UploadPlaces
-from kazoo_rec.delivery.servers import Servers
+from kazoo_rec.delivery.places import FINISHING, LONG_S, SENT, FinishingPlaces, Place, UploadPlaces
+from kazoo_rec.delivery.servers import PROVEN, Servers
 from kazoo_rec.delivery.settings import DeliverySettings
 
 from .fakes import FailingServers
@@ -74,6 +74,17 @@ def test_what_hangs_keeps_no_more_than_its_accounts_share(uploads):
     uploads.taken = uploads.taken[:12]  # four of the flood's end
     other = uploads.proven(("b", "other"))
     assert uploads.give(flood + other) == {("b", "other"): 4}
+
+
+def test_what_hangs_leaves_its_place_after_a_second_up_to_three_times_as_many_as_there_are(uploads):
+    queues = uploads.proven(*((f"a{number}", f"h{number}") for number in range(99)))
+    others = uploads.proven(*((f"b{number}", f"g{number}") for number in range(9)))
+
+    def room(hanging, for_s):
+        hang = [Place(queue, PROVEN, since_s=100) for queue in queues[:hanging]]
+        return uploads.places.give(others, hang, now_s=100 + for_s).total()
+
+    assert [room(16, LONG_S), room(16, LONG_S + 0.1), room(52, 60), room(64, 60)] == [0, 16, 12, 0]
 
 
 def test_what_was_sent_makes_room_unless_its_row_takes_long(uploads):
