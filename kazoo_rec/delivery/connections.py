@@ -36,7 +36,7 @@ class Connections:
         for idle in reversed(self._idle):
             if idle[0] == origin:
                 self._idle.remove(idle)
-                if not _spoken_to(idle[1]):
+                if not spoken_to(idle[1]):
                     return idle[1]
                 idle[1].close()
                 return self.take(origin)
@@ -57,7 +57,7 @@ class Connections:
             self._idle.pop()[1].close()
 
 
-def _spoken_to(connection):
+def spoken_to(connection):
     """Whether a connection without a request has something to read: its end, most often."""
     ready = _poll()
     ready.register(connection.sock.fileno(), POLLIN)

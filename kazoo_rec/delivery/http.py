@@ -1,7 +1,10 @@
 """One attempt to deliver: a PUT or POST of a file's bytes, or of a text, and what came of it."""
 
+import fcntl
 import hashlib
 import os
+import sys
+import termios
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -16,7 +19,8 @@ import gevent
 
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
-from kazoo_rec.errors import TargetError
+from kazoo_rec.delivery.connections import spoken_to
+from kazoo_rec.errors import MediaError, TargetError
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -27,6 +31,9 @@ SLOWEST_BYTES_S = 8_192
 #: Redirects followed, each with the method and the body again, as Kazoo does.
 REDIRECTS = 5
 
+#: Answers 4xx that do not depend on the file.
+OF_SERVER = (401, 403, 407, 408, 429)
+
 #: Bytes of an answer that are read: enough to give the connection back for the next upload.
 ANSWER_BYTES = 4_096
 
@@ -36,7 +43,7 @@ TEXT_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The server answered 2xx to all bytes. `sha256` (hex) is of the bytes as they were sent."""
+    """The server answered 2xx when its host had all bytes. `sha256` (hex) is of the bytes as they were sent."""
 
     status: int
     etag: str | None
@@ -46,13 +53,20 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Nothing was delivered. `text` is printable ASCII, `retry_after_s` what the server asked for, `final` that another
-    attempt is of no use.
+    attempt is of no use, `ours` that the server has no part in it.
     """
 
     text: str
     status: int | None = None
     retry_after_s: float | None = None
     final: bool = False
+    ours: bool = False
+
+    @property
+    def of_server(self) -> bool:
+        """Whether the server would not have taken another file of this account either. Of the answers 4xx most are to
+        the one file (RFC 9110, 15.5)."""
+        return not self.ours and (self.status is None or not 400 <= self.status < 500 or self.status in OF_SERVER)
 
 
 def send(connections, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
@@ -110,6 +124,8 @@ def _within(size_bytes, timeout_s, attempt):
         if expired is not limit:
             raise
         return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+    except MediaError as error:
+        return Failure(explain(error), ours=True)
     except (HTTPException, OSError, UnicodeError) as error:
         return Failure(explain(error))
 
@@ -160,15 +176,27 @@ def _exchange(connection, method, address, headers, body, timeout_s):
                           skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name, value)
-    # A server may answer and hang up before it has taken all.
-    with suppress(BrokenPipeError, ConnectionResetError):
+    # A server may answer before it has taken all, and hang up or take no more.
+    try:
         connection.endheaders()
         body.send(connection.sock)
+    except TimeoutError:
+        if not spoken_to(connection):
+            raise
+    except (BrokenPipeError, ConnectionResetError):
+        pass
     connection.sock.settimeout(answer_s)
     response, answer = connection.getresponse(), b""
+    body.withheld = _unacknowledged(response)
     with suppress(HTTPException, OSError):  # the status line has said it already
         answer = response.read(ANSWER_BYTES)
     return response, answer, body.complete and response.isclosed() and connection.sock is not None
+
+
+def _unacknowledged(response):
+    """Bytes that the kernel has of us and the server's host has not said that it has. Whoever answers to all bytes has
+    them, and says so with the answer: then there are none."""
+    return int.from_bytes(fcntl.ioctl(response.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _outcome(response, answer, body, now_s):
@@ -177,9 +205,10 @@ def _outcome(response, answer, body, now_s):
         text = f"answered {status} {printable(answer.decode(errors='replace'))}".rstrip()
         return Failure(text[:TEXT_LIMIT], status, _retry_after_s(response.headers.get("Retry-After"), now_s))
     if not body.complete:
-        return Failure(f"answered {status} after {body.sent} of {body.size_bytes} bytes", status)
+        taken = max(0, body.sent - body.withheld)
+        return Failure(f"answered {status} after {taken} of {body.size_bytes} bytes", status)
     if not body.intact:
-        return Failure("the file is not what it was when it was finished", status)
+        return Failure("the file is not what it was when it was finished", status, ours=True)
     etag = response.headers.get("ETag")
     return Proof(status, etag and printable(etag), body.sha256)
 
@@ -198,7 +227,8 @@ def _retry_after_s(value, now_s):
 
 
 class _Body:
-    """A file on its way. `sent` counts what the socket has taken; `sha256` is of that once it is all.
+    """A file on its way. `sent` counts what the socket has taken, `withheld` what of it the server's host did not have
+    when the server answered; `sha256` is of `sent` once it is all.
 
     Parameters:
       size_bytes, sha256: of the file when it was finished.
@@ -210,7 +240,7 @@ class _Body:
         self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
         self.size_bytes = size_bytes
         self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
-        self.sent = 0
+        self.sent = self.withheld = 0
 
     def close(self):
         if self._file is not None:
@@ -218,7 +248,7 @@ class _Body:
 
     @property
     def complete(self):
-        return self.sent == self.size_bytes
+        return self.sent - self.withheld == self.size_bytes
 
     @property
     def sha256(self):
@@ -229,8 +259,11 @@ class _Body:
         return self.sha256 == self._expected
 
     def read(self):
-        """Reads the next part, the first time with a look at the file."""
-        self._pool.apply(self._read)
+        """Reads the next part, the first time with a look at the file. Raises MediaError where it cannot be read."""
+        try:
+            self._pool.apply(self._read)
+        except OSError as error:
+            raise MediaError("the file cannot be read", str(self._path)) from error
 
     def send(self, sock):
         while True:
@@ -261,11 +294,12 @@ class _Text:
     intact = True
 
     def __init__(self, content):
-        self._content, self.size_bytes, self.sent = content, len(content), 0
+        self._content, self.size_bytes = content, len(content)
+        self.sent = self.withheld = 0
 
     @property
     def complete(self):
-        return self.sent == self.size_bytes
+        return self.sent - self.withheld == self.size_bytes
 
     @property
     def sha256(self):

@@ -20,6 +20,8 @@ class Meter:
         self.open = Gauge("kazoo_rec_recordings", "Recordings that are not finished.", ["state"], registry=own)
         self.backlog = Gauge("kazoo_rec_backlog", "What waits for delivery: to be finished, to be uploaded.", ["work"],
                              registry=own)
+        self.failing = Gauge("kazoo_rec_failing_servers", "Servers that took nothing at the last attempt, counted for "
+                             "each account.", registry=own)
         self.backlog_age = Gauge("kazoo_rec_backlog_age_seconds", "How long the oldest of it has waited.", ["work"],
                                  registry=own)
         self._lost = Histogram("kazoo_rec_lost_audio_seconds", "Talk that a recording has not: gap, before its start; "

@@ -5,8 +5,9 @@ could lose.
 """
 
 import random
-from collections import Counter
+import time
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import gevent
@@ -15,7 +16,10 @@ from gevent.event import Event
 
 from kazoo_rec.delivery import http, target, webhook
 from kazoo_rec.delivery.finish import all_of, finish, remove
+from kazoo_rec.delivery.jobs import Jobs
 from kazoo_rec.delivery.meter import Meter
+from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces, Place, UploadPlaces
+from kazoo_rec.delivery.servers import Servers
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
 from kazoo_rec.store.spans import is_declined, is_moved
@@ -26,20 +30,17 @@ LOOK_S = 0.2
 #: Seconds in which what ends together is waited for: looking costs as much as an upload.
 TOGETHER_S = 0.01
 
+#: Looking for what is due takes longer with each account and server; then it rests so many times as long.
+LOOK_RESTS = 20
+
 #: Recordings whose audio is removed at once.
 DELETE_AT_ONCE = 20
 
 #: Seconds to wait when the store cannot be read.
 STORE_RETRY_S = 2.0
 
-#: Milliseconds after a first failure; each further one doubles it, up to the last.
-RETRY_FIRST_MS, RETRY_LAST_MS = 5_000, 3_600_000
-
 #: Seconds that uploads are given to end when the worker stops.
 GRACE_S = 5.0
-
-#: In the place of its host, of an upload whose outcome is being written.
-SENT = ""
 
 log = structlog.get_logger()
 
@@ -63,11 +64,13 @@ class Worker:
                  clock_ms,
                  spread=random.random, timeout_s=http.TIMEOUT_S):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
-        self._settings, self._connections, self._clock_ms, self._spread = settings, connections, clock_ms, spread
+        self._settings, self._connections, self._clock_ms = settings, connections, clock_ms
         self._timeout_s, self.meter = timeout_s, Meter()
-        # id of a recording or delivery → (its greenlet, the host that it is sent to; SENT once it was, None for others)
-        self._at_work: dict = {}
-        self._aside: dict = {}  # the same ids → (failures, not before ms)
+        self.servers = Servers(store.failing_servers, node)
+        self._finishing = FinishingPlaces(max(1, pool.maxsize // 2))
+        self._uploads = UploadPlaces(settings, self.servers)
+        self._jobs = Jobs(clock_ms, spread, self._make_room)
+        self._queues, self._look_again_s = [], 0.0
         # What looks for work → whether some has ended, so that there is room, or more to do.
         self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
         self._loops = []
@@ -80,18 +83,19 @@ class Worker:
         """Takes up nothing more; what has not ended after GRACE_S is broken off and is still due."""
         gevent.killall(self._loops)
         self._loops = []
-        greenlets = self._greenlets()
+        greenlets = self._jobs.greenlets
         gevent.joinall(greenlets, timeout=GRACE_S)
         gevent.killall(greenlets)
 
     def tick(self):
         """Takes up what there is room for, and does not wait for it. Raises what the store raises on reading."""
+        self._look_again_s = 0.0
         for look in self._ended:
             look()
 
     def join(self):
         """Waits until everything that was taken up has ended."""
-        gevent.joinall(self._greenlets())
+        gevent.joinall(self._jobs.greenlets)
 
     def _run(self, look):
         ended = self._ended[look]
@@ -106,73 +110,50 @@ class Worker:
                 gevent.sleep(TOGETHER_S)
 
     def _take_stopped(self):
-        room = max(1, self._pool.maxsize // 2) - self._busy()[None]
-        if room > 0:
-            rows = self._free(room, partial(self._store.recordings.stopped, self._node))
-            for row in rows[:room]:
-                self._begin(row, None, self._finish, self._take_stopped, self._take_due)
+        """Accounts in turn; of an account what stopped first."""
+        def begin(queue, row):
+            self._jobs.begin(row, Place(queue, FINISHING), self._finish)
+
+        def read(most):
+            return [row for (account_id,), limit in most.items()
+                    for row in self._store.recordings.stopped(self._node, account_id, limit)]
+
+        accounts = self._store.recordings.accounts_stopped(self._node)
+        self._jobs.take([(account_id,) for account_id in accounts], self._finishing.give, read, begin)
 
     def _take_due(self):
-        per_host = self._settings.uploads_per_host
-        while (room := self._room(busy := self._busy())) > 0:
-            full = [host for host, count in busy.items() if host and count >= per_host]
-            jobs = self._free(room, partial(self._store.deliveries.due, self._node, self._clock_ms(), skip_hosts=full))
-            if not jobs:
-                return
-            for job in jobs[:room]:
-                busy[job["host"]] += 1
-                if busy[job["host"]] <= per_host:
-                    self._begin(job, job["host"], self._upload, self._take_due)
+        """Accounts in turn; of an account the server that is behind most, of that what was to begin first."""
+        now_ms = self._clock_ms()
+        self._look_for_queues()
+        queues = [queue for *queue, planned_ms in self._queues if planned_ms <= now_ms]
+        queues = [queue for queue in map(tuple, queues) if not self.servers.rests(queue, now_ms)]
+
+        def begin(queue, job):
+            self._jobs.begin(job, Place(queue, self.servers.standing(queue)), self._upload)
+
+        def read(most):
+            return self._store.deliveries.due(self._node, most, now_ms)
+
+        self._jobs.take(queues, self._uploads.give, read, begin)
+
+    def _look_for_queues(self):
+        since_s = time.monotonic()
+        if since_s >= self._look_again_s:
+            self._queues = sorted(self._store.deliveries.queues(self._node), key=itemgetter(2))
+            self.servers.look((account_id, host) for account_id, host, _ in self._queues)
+            now_s = time.monotonic()
+            self._look_again_s = now_s + LOOK_RESTS * (now_s - since_s)
 
     def _take_to_delete(self):
-        for row in self._free(DELETE_AT_ONCE, partial(self._store.recordings.to_delete, self._node)):
-            self._begin(row, None, self._delete, self._take_to_delete)
+        queue = ()
+        for row in self._jobs.free({queue: DELETE_AT_ONCE}, lambda most: self._store.recordings.to_delete(
+                self._node, most[queue])):
+            self._jobs.begin(row, Place(queue, DELETING), self._delete)
 
-    def _room(self, busy):
-        """For uploads: what was sent makes room before its row is written, unless that takes long."""
-        uploads, sent = self._settings.uploads, busy[SENT]
-        return min(uploads - busy.total() + busy[None] + sent, uploads - sent)
-
-    def _busy(self):
-        return Counter(host for _, host in self._at_work.values())
-
-    def _free(self, room, read):
-        """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old;
-        during the read another look may have taken one up."""
-        taken = set(self._at_work)
-        rows = read(limit=room + len(taken) + len(self._aside))
-        now_ms = self._clock_ms()
-        taken |= self._at_work.keys()
-        return [row for row in rows if row["id"] not in taken and self._aside.get(row["id"], (0, 0))[1] <= now_ms]
-
-    def _begin(self, row, host, work, *looks):
-        self._at_work[row["id"]] = gevent.spawn(self._do, row, work, looks), host
-
-    def _greenlets(self):
-        return [greenlet for greenlet, _ in self._at_work.values()]
-
-    def _do(self, row, work, looks):
-        try:
-            work(row)
-            self._aside.pop(row["id"], None)
-        except Exception as error:  # noqa: BLE001 - the trouble of one recording is no other's
-            self._set_aside(row, error)
-        finally:
-            del self._at_work[row["id"]]
-            for look in looks:
-                self._ended[look].set()
-
-    def _set_aside(self, row, error):
-        """The row could not be changed, so only this process knows not to try again at once."""
-        failures = self._aside.get(row["id"], (0, 0))[0] + 1
-        wait_ms = self._back_off_ms(failures)
-        self._aside[row["id"]] = failures, self._clock_ms() + wait_ms
-        log.error("recording set aside", recording_id=row.get("recording_id", row["id"]), error=http.explain(error),
-                  retry_ms=wait_ms)
-
-    def _back_off_ms(self, failures):
-        longest_ms = min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** min(failures - 1, 16))
-        return round(longest_ms * (1 - self._spread() / 2))
+    def _make_room(self, place):
+        looks = {FINISHING: (self._take_stopped, self._take_due), DELETING: (self._take_to_delete,)}
+        for look in looks.get(place.kind, (self._take_due,)):
+            self._ended[look].set()
 
     def _finish(self, row):
         if is_declined(row["spans"]):
@@ -198,9 +179,11 @@ class Worker:
 
     def _upload(self, job):
         outcome = self._attempt(job)
-        self._at_work[job["id"]] = gevent.getcurrent(), SENT
-        self._ended[self._take_due].set()
+        queue = job["account_id"], job["host"]
         now_ms, attempts, recording = self._clock_ms(), job["attempts"] + 1, job["recording"]
+        self.servers.told(queue, outcome, now_ms)
+        self._jobs.move(job, sent := Place(queue, SENT))
+        self._make_room(sent)
         told = log.bind(recording_id=recording["id"], call_id=recording["call_id"], kind=job["kind"], host=job["host"],
                         attempts=attempts)
         if isinstance(outcome, http.Proof):
@@ -209,13 +192,13 @@ class Worker:
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
             self.meter.attempts.labels("delivered").inc()
             told.info("recording delivered", status=outcome.status)
-            sent = proved and job["kind"] == "upload"
-            if sent and self._settings.remove_after_delivery and not self._held(recording):
+            there = proved and job["kind"] == "upload"
+            if there and self._settings.remove_after_delivery and not self._held(recording):
                 self._try_to_remove(recording, partial(self._remove_all, recording))
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         self.meter.attempts.labels("given_up" if over else "failed").inc()
-        wait_ms = max(self._back_off_ms(attempts), (outcome.retry_after_s or 0) * 1000)
+        wait_ms = max(self._jobs.back_off_ms(attempts), (outcome.retry_after_s or 0) * 1000)
         next_ms = round(min(now_ms + wait_ms, job["give_up_ms"]))
         changed = self._store.deliveries.update_due(
             job["id"], state="failed" if over else "due", attempts=attempts, status=outcome.status,
@@ -226,6 +209,17 @@ class Worker:
             told.error("delivery given up", error=outcome.text, hint="`kazoo-rec recordings retry` takes it up again")
         else:
             told.warning("delivery failed", error=outcome.text, next_attempt_ms=next_ms)
+        if outcome.of_server:
+            self._give_up(job, now_ms, outcome.text)
+
+    def _give_up(self, job, now_ms, text):
+        """What a failing server kept waiting has its time as well."""
+        error = f"not tried again: {text}"[:http.TEXT_LIMIT]
+        count = self._store.deliveries.give_up(self._node, job["account_id"], job["host"], now_ms, error).get()
+        if count:
+            self.meter.attempts.labels("given_up").inc(count)
+            log.error("deliveries given up", account_id=job["account_id"], host=job["host"], count=count, error=text,
+                      hint="`kazoo-rec recordings retry` takes one up again")
 
     def _held(self, recording):
         return self._store.recordings.get(recording["id"])["legal_hold"]
@@ -240,9 +234,9 @@ class Worker:
             return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
                              self._pool, self._clock_ms() / 1000, self._timeout_s)
         except TargetError as error:
-            return http.Failure(http.printable(str(error)), final=True)
+            return http.Failure(http.printable(str(error)), final=True, ours=True)
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error
-            return http.Failure(http.explain(error))
+            return http.Failure(http.explain(error), ours=True)
 
     def _remove_all(self, recording):
         master = self._recordings_dir / recording["master"]

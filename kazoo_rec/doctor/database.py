@@ -71,7 +71,7 @@ def waiting(store: Store, now_ms: int) -> list[Finding]:
         found.append(wrong(name, f"not finished: {several(stopped, 'recording')}, the first for "
                            f"{_age(now_ms - since_ms)}", start_it))
     due, made_ms, planned_ms = store.deliveries.waiting()
-    if due and now_ms - planned_ms > LATE_MS:
+    if planned_ms is not None and now_ms - planned_ms > LATE_MS:
         found.append(wrong(name, f"late: {several(due, 'upload')}, the first should have begun "
                            f"{_age(now_ms - planned_ms)} ago", start_it))
     elif due and now_ms - made_ms > REFUSED_MS:

@@ -75,16 +75,18 @@ class Delivery:
         self._disk_free.set(free_bytes)
         backlog, metrics = {}, families(self._registry)
         for switch, (worker, _) in self._workers.items():
-            backlog[switch] = self._backlog(switch, worker.meter)
+            backlog[switch] = self._backlog(switch, worker)
             metrics += families(worker.meter.registry, switch=switch)
         return {"disk": {"free_bytes": free_bytes, "least_bytes": LEAST_FREE_BYTES},
                 "backlog": backlog, "metrics": metrics}
 
-    def _backlog(self, switch, meter):
+    def _backlog(self, switch, worker):
         """What waits of one switch's, and by how much the first of it is late."""
-        now_ms = epoch_ms()
+        now_ms, meter = epoch_ms(), worker.meter
         states, stopped_ms = self._store.recordings.waiting(switch)
-        due, made_ms, planned_ms = self._store.deliveries.waiting_on(switch)
+        due, made_ms = self._store.deliveries.waiting_on(switch)
+        late_ms = worker.servers.late_ms(self._store.deliveries.queues(switch), now_ms)
+        meter.failing.set(worker.servers.failing)
         for state in (*OPEN_STATES, "stopped"):
             meter.open.labels(state).set(states.get(state, 0))
         since = {"finish": (states.get("stopped", 0), stopped_ms), "upload": (due, made_ms)}
@@ -93,7 +95,7 @@ class Delivery:
             meter.backlog_age.labels(work).set(_past(now_ms, first_ms) / 1000)
         return {**{work: {"waiting": count, "oldest_ms": _past(now_ms, first_ms)}
                    for work, (count, first_ms) in since.items()},
-                "late_ms": max(_past(now_ms, stopped_ms), _past(now_ms, planned_ms))}
+                "late_ms": max(_past(now_ms, stopped_ms), late_ms)}
 
 
 def _past(now_ms, then_ms):

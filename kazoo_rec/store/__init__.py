@@ -13,6 +13,7 @@ from kazoo_rec.store.access import Access
 from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
 from kazoo_rec.store.engines import Engines
+from kazoo_rec.store.failing import FailingServers
 from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.outages import Outages
 from kazoo_rec.store.reader import Reader
@@ -58,6 +59,7 @@ class Store:
         self.outages = Outages(self._read, submit)
         self.recordings = Recordings(self._read, look_up, submit, clock_ms)
         self.deliveries = Deliveries(self._read, look_up, submit)
+        self.failing_servers = FailingServers(self._read, submit)
 
     @property
     def waiting(self) -> int:

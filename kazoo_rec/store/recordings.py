@@ -31,6 +31,20 @@ _KEPT = recordings.c.delete_requested_ms.is_(None)
 #: In clear, for SQLite to see that the index has all of it.
 _TO_DELETE = text("delete_requested_ms IS NOT NULL AND state != 'deleted'")
 
+#: In clear as well.
+_STOPPED = Statement(
+    select(recordings).where(recordings.c.node == bindparam("its_node"), text("state = 'stopped'"),
+                             recordings.c.account_id == bindparam("its_account"))
+    .order_by(recordings.c.stopped_ms).limit(bindparam("most")))
+_ACCOUNTS_STOPPED = text("""
+    WITH RECURSIVE account (id) AS (
+      SELECT min(account_id) FROM recordings WHERE node = :node AND state = 'stopped'
+      UNION ALL
+      SELECT (SELECT min(account_id) FROM recordings
+              WHERE node = :node AND state = 'stopped' AND account_id > account.id)
+      FROM account WHERE id IS NOT NULL)
+    SELECT id FROM account WHERE id IS NOT NULL""")
+
 #: A page as one text: SQLite hands rows over one by one, and Python's threads take turns at each.
 _ALL = literal_column("json_group_array(json_array({}))".format(", ".join(
     f"json({column.name})" if isinstance(column.type, JSON) else column.name for column in recordings.c)))
@@ -119,9 +133,13 @@ class Recordings:
         rows = self._look_up(_ONE, {"its_id": recording_id}).get()
         return rows[0] if rows else None
 
-    def stopped(self, node: str, limit: int) -> list[dict]:
-        """What delivery has to finish on `node`: oldest first."""
-        return self._many(self._of_state(node, ("stopped",)).order_by(recordings.c.stopped_ms).limit(limit))
+    def accounts_stopped(self, node: str) -> list[str]:
+        """Accounts that delivery has something of to finish on `node`."""
+        return self._read(lambda connection: list(connection.execute(_ACCOUNTS_STOPPED, {"node": node}).scalars()))
+
+    def stopped(self, node: str, account_id: str, limit: int) -> list[dict]:
+        """What delivery has to finish of an account's on `node`: oldest first."""
+        return self._look_up(_STOPPED, {"its_node": node, "its_account": account_id, "most": limit}).get()
 
     def open(self, node: str) -> list[dict]:
         """What the engine of `node` had armed or running when it was last heard of."""

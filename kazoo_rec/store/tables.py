@@ -97,6 +97,9 @@ recordings = Table(
     Index("recordings_to_delete", "node", "delete_requested_ms",
           sqlite_where=text("delete_requested_ms IS NOT NULL AND state != 'deleted'")),
     Index("recordings_by_interaction", "interaction_id"),
+    # The condition is that of `Recordings.stopped`: what each account has waiting, apart from what is done.
+    Index("recordings_stopped", "node", "state", "account_id", "stopped_ms",
+          sqlite_where=text("state = 'stopped'")),
 )
 
 deliveries = Table(
@@ -119,7 +122,19 @@ deliveries = Table(
     Column("etag", Text),
     Column("proof_sha256", Text),
     Column("delivered_ms", BigInteger),
-    Index("deliveries_due", "node", "state", "next_attempt_ms"),
+    # The condition is that of `Deliveries.due`.
+    Index("deliveries_due", "node", "state", "account_id", "host", "next_attempt_ms",
+          sqlite_where=text("state = 'due'")),
+)
+
+#: Servers that took nothing of an account's when they were last asked, and are not asked again before `rests_until_ms`.
+failing_servers = Table(
+    "failing_servers", metadata,
+    Column("node", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("rests_until_ms", BigInteger, nullable=False),
 )
 
 #: What a document is found by: `what` is name, realm, number, username…, `text` as the document has it, `key` what of

@@ -3,6 +3,7 @@
 import socket
 import struct
 from contextlib import contextmanager
+from operator import itemgetter
 
 from gevent.event import AsyncResult
 from gevent.pywsgi import WSGIServer
@@ -49,6 +50,7 @@ class Store:
         self.reading = None
         self.recordings = Recordings(self)
         self.deliveries = Deliveries(self)
+        self.failing_servers = FailingServers()
 
     def write(self, change):
         done = AsyncResult()
@@ -62,9 +64,9 @@ class Store:
     def add_upload(self, recording_id, url, host, **columns):
         upload_id = len(self.uploads) + 1
         self.uploads[upload_id] = {
-            "id": upload_id, "recording_id": recording_id, "node": "fs1", "url": url, "host": host, "method": "put",
-            "state": "due", "attempts": 0, "next_attempt_ms": 0, "give_up_ms": 1_700_600_000_000, "last_error": None,
-            **columns,
+            "id": upload_id, "recording_id": recording_id, "node": "fs1", "account_id": "acme", "url": url,
+            "host": host, "method": "put", "state": "due", "attempts": 0, "next_attempt_ms": 0,
+            "give_up_ms": 1_700_600_000_000, "last_error": None, **columns,
         }
         return upload_id
 
@@ -73,11 +75,17 @@ class Recordings:
     def __init__(self, store):
         self._store = store
 
-    def stopped(self, node, limit):
-        found = [dict(row) for row in self._store.rows.values() if (row["node"], row["state"]) == (node, "stopped")]
+    def _stopped(self, node):
+        return [row for row in self._store.rows.values() if (row["node"], row["state"]) == (node, "stopped")]
+
+    def accounts_stopped(self, node):
+        return sorted({row["account_id"] for row in self._stopped(node)})
+
+    def stopped(self, node, account_id, limit):
+        found = [dict(row) for row in self._stopped(node) if row["account_id"] == account_id]
         if self._store.reading:
             self._store.reading("stopped")
-        return found[:limit]
+        return sorted(found, key=itemgetter("stopped_ms"))[:limit]
 
     def to_delete(self, node, limit):
         return [dict(row) for row in self._store.rows.values() if row["node"] == node
@@ -105,15 +113,35 @@ class Deliveries:
     def __init__(self, store):
         self._store = store
 
-    def due(self, node, now_ms, limit, skip_hosts=()):
-        found = [upload | {"recording": dict(self._store.rows[upload["recording_id"]])}
-                 for upload in self._store.uploads.values()
-                 if upload["node"] == node and upload["state"] == "due" and upload["next_attempt_ms"] <= now_ms
-                 and upload["host"] not in skip_hosts]
-        found.sort(key=lambda job: job["next_attempt_ms"])
+    def _due(self, node):
+        return [upload for upload in self._store.uploads.values() if (upload["node"], upload["state"]) == (node, "due")]
+
+    def queues(self, node):
+        first = {}
+        for upload in self._due(node):
+            queue = upload["account_id"], upload["host"]
+            first[queue] = min(first.get(queue, upload["next_attempt_ms"]), upload["next_attempt_ms"])
+        return [(*queue, planned_ms) for queue, planned_ms in sorted(first.items())]
+
+    def due(self, node, wanted, now_ms):
+        found = []
+        for queue, most in wanted.items():
+            own = [upload | {"recording": dict(self._store.rows[upload["recording_id"]])} for upload in self._due(node)
+                   if (upload["account_id"], upload["host"]) == queue and upload["next_attempt_ms"] <= now_ms]
+            found += sorted(own, key=itemgetter("next_attempt_ms", "id"))[:most]
         if self._store.reading:
             self._store.reading("due")
-        return found[:limit]
+        return found
+
+    def give_up(self, node, account_id, host, now_ms, error):
+        def change():
+            over = [upload for upload in self._due(node) if (upload["account_id"], upload["host"]) == (account_id, host)
+                    and upload["give_up_ms"] <= now_ms]
+            for upload in over:
+                upload.update(state="failed", last_error=error)
+            return len(over)
+
+        return self._store.write(change)
 
     def update(self, delivery_id, **columns):
         def change():
@@ -128,6 +156,23 @@ class Deliveries:
         if self._store.uploads.get(delivery_id, {}).get("state") != "due":
             return self._store.write(lambda: 0)
         return self.update(delivery_id, **columns)
+
+
+class FailingServers:
+    """As kazoo_rec.store.failing.FailingServers; outlives a worker."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def all(self, node):
+        return [{"account_id": account_id, "host": host, "failures": failures, "rests_until_ms": until_ms}
+                for (of, account_id, host), (failures, until_ms) in self.rows.items() if of == node]
+
+    def add(self, node, account_id, host, failures, rests_until_ms):
+        self.rows[node, account_id, host] = failures, rests_until_ms
+
+    def remove(self, node, account_id, host):
+        self.rows.pop((node, account_id, host), None)
 
 
 class Customer:

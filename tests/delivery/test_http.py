@@ -1,9 +1,13 @@
 import hashlib
+import re
+import socket
 from base64 import b64encode
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 from gevent.event import Event
+from gevent.server import StreamServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,11 +172,55 @@ def test_an_answer_before_the_end_of_the_body_is_no_delivery(upload, path):
     assert isinstance(outcome, Failure)
 
 
+@contextmanager
+def deaf_server(answer):
+    """Gives `answer` to a request when a part of its body has come, and takes no more of it: what its host has no room
+    for stays here."""
+    done = Event()
+
+    def behave(connection, _):
+        connection.recv(65_536)
+        connection.sendall(answer)
+        done.wait()
+
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = StreamServer(listener, behave)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        done.set()
+        server.stop(timeout=0)
+
+
+def test_a_2xx_to_bytes_that_never_left_this_host_is_no_delivery(upload):
+    """The kernel has taken all of a short file when the server has half of it."""
+    with deaf_server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+        outcome = upload(url)
+    assert (outcome.status, outcome.of_server) == (200, True)
+    taken = int(re.fullmatch(rf"answered 200 after (\d+) of {len(BODY)} bytes", outcome.text)[1])
+    assert taken < len(BODY)
+
+
+@pytest.mark.parametrize("closes", [b"", b"Connection: close\r\n"])
+def test_an_answer_that_comes_before_the_body_is_taken_is_heard(upload, path, closes):
+    body = BODY * 40
+    path.write_bytes(body)
+    with deaf_server(b"HTTP/1.1 413 Too Large\r\n" + closes + b"Content-Length: 4\r\n\r\nhuge") as url:
+        outcome = upload(url, timeout_s=(0.2, 5), size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+    assert outcome == Failure("answered 413 huge", 413)
+
+
 class Early:
     """Connections and connection: takes nothing of a body, and has an answer all the same."""
 
     def __init__(self, status, **headers):
-        self.answer = SimpleNamespace(status=status, headers=headers, read=lambda count: b"", isclosed=lambda: True)
+        self.untouched = socket.socket()
+        self.answer = SimpleNamespace(status=status, headers=headers, read=lambda count: b"", isclosed=lambda: True,
+                                      fileno=self.untouched.fileno)
         self.sock = SimpleNamespace(settimeout=lambda seconds: None, send=self.refuse)
         self.buffer = bytearray(len(BODY))
 
@@ -188,7 +236,10 @@ class Early:
     def getresponse(self):
         return self.answer
 
-    putheader = endheaders = close = putrequest
+    putheader = endheaders = putrequest
+
+    def close(self):
+        self.untouched.close()
 
 
 def test_bytes_that_were_read_but_not_taken_are_not_delivered(pool, path):
@@ -241,7 +292,7 @@ def test_a_server_that_answers_drop_by_drop_is_left(upload, monkeypatch):
 def test_a_file_that_is_gone_is_a_failure(upload, path):
     path.unlink()
     with Customer() as customer:
-        assert upload(customer.url) == Failure("FileNotFoundError: No such file or directory")
+        assert upload(customer.url) == Failure("FileNotFoundError: No such file or directory", ours=True)
     assert customer.requests == []
 
 

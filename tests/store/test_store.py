@@ -117,13 +117,88 @@ def test_a_change_of_which_nobody_can_be_told_is_not_made(store):
     assert store.recordings.get("r1")["state"] == "armed"
 
 
-def test_what_is_due_comes_oldest_first_without_full_hosts_and_with_its_recording(store):
-    for name, host, at in (("r1", "h1", 500), ("r2", "h2", 400), ("r3", "h1", 5000)):
-        store.recordings.insert(row(name, state="stopped"))
-        store.recordings.finish(name, {"state": "recorded"}, [upload(name, host=host, next_attempt_ms=at)]).get()
-    assert [job["recording"]["id"] for job in store.deliveries.due("fs1", 1000, 10)] == ["r2", "r1"]
-    assert [job["recording_id"] for job in store.deliveries.due("fs1", 1000, 10, skip_hosts=["h2"])] == ["r1"]
-    assert store.deliveries.due("fs2", 1000, 10) == []
+def recorded(store, recording_id, **columns):
+    """A recording with an upload of it."""
+    store.recordings.insert(row(recording_id, state="stopped"))
+    store.recordings.finish(recording_id, {"state": "recorded"}, [upload(recording_id, **columns)]).get()
+
+
+def test_queues_are_of_an_account_and_a_server_each_with_its_first_plan(store):
+    assert store.deliveries.queues("fs1") == []
+    for number, (account_id, host, at) in enumerate([
+            ("a", "h2", 500), ("a", "h1", 400), ("b", "h1", 5000), ("a", "h2", 300), ("b", "h0", 7)]):
+        recorded(store, f"r{number}", account_id=account_id, host=host, next_attempt_ms=at)
+    recorded(store, "sent", account_id="c", state="delivered")
+    recorded(store, "elsewhere", account_id="d", node="fs2")
+    assert store.deliveries.queues("fs1") == [("a", "h1", 400), ("a", "h2", 300), ("b", "h0", 7), ("b", "h1", 5000)]
+
+
+def test_what_is_due_of_a_queue_comes_in_order_of_its_plan_and_with_its_recording(store):
+    for name, host, at in (("r1", "h1", 500), ("r2", "h2", 400), ("r3", "h1", 5000), ("r4", "h1", 300),
+                           ("r5", "h1", 500)):
+        recorded(store, name, host=host, next_attempt_ms=at)
+
+    def due(now_ms, node="fs1", **wanted):
+        return [job["recording"]["id"] for job in store.deliveries.due(
+            node, {("acme", host): count for host, count in wanted.items()}, now_ms)]
+
+    assert due(1000, h1=9) == ["r4", "r1", "r5"] and due(1000, h1=2, h2=1) == ["r4", "r1", "r2"]
+    assert due(5000, h1=9)[-1] == "r3" and due(299, h1=9) == [] and due(9000, node="fs2", h1=9) == []
+    (job,) = store.deliveries.due("fs1", {("acme", "h2"): 1}, 1000)
+    assert job == {**store.deliveries.of("r2")[0], "recording": store.recordings.get("r2")}
+
+
+def test_what_has_had_its_time_is_given_up_together(store):
+    recorded(store, "r1", give_up_ms=900)
+    recorded(store, "r2", give_up_ms=901)
+    recorded(store, "r3", give_up_ms=900, host="h2")
+    assert store.deliveries.give_up("fs1", "acme", "https://files.example:443", 900, "not tried again").get() == 1
+    assert [(one["state"], one["last_error"]) for name in ("r1", "r2", "r3") for one in store.deliveries.of(name)] == [
+        ("failed", "not tried again"), ("due", None), ("due", None)]
+
+
+def test_what_stopped_is_found_by_account_and_oldest_first(store):
+    for name, account_id, at in (("r1", "a", 2), ("r2", "b", 1), ("r3", "a", 1)):
+        store.recordings.insert(row(name, account_id=account_id, state="stopped", stopped_ms=at)).get()
+    store.recordings.insert(row("r4", account_id="c", state="recorded")).get()
+    assert store.recordings.accounts_stopped("fs1") == ["a", "b"] and store.recordings.accounts_stopped("fs2") == []
+    assert [one["id"] for one in store.recordings.stopped("fs1", "a", 10)] == ["r3", "r1"]
+    assert [one["id"] for one in store.recordings.stopped("fs1", "a", 1)] == ["r3"]
+
+
+def test_a_failing_server_is_known_until_it_takes_something(store):
+    store.failing_servers.add("fs1", "acme", "h1", 1, 5).get()
+    store.failing_servers.add("fs1", "acme", "h1", 2, 7).get()
+    store.failing_servers.add("fs2", "acme", "h1", 1, 5).get()
+    assert store.failing_servers.all("fs1") == [
+        {"node": "fs1", "account_id": "acme", "host": "h1", "failures": 2, "rests_until_ms": 7}]
+    store.failing_servers.remove("fs1", "acme", "h1").get()
+    assert store.failing_servers.all("fs1") == [] and len(store.failing_servers.all("fs2")) == 1
+
+
+@pytest.mark.parametrize(("ask", "index"), [
+    (lambda store: store.deliveries.queues("fs1"), "deliveries_due"),
+    (lambda store: store.deliveries.due("fs1", {("acme", "h1"): 4}, 1000), "deliveries_due"),
+    (lambda store: store.deliveries.give_up("fs1", "acme", "h1", 1000, "").get(), "deliveries_due"),
+    (lambda store: store.recordings.accounts_stopped("fs1"), "recordings_stopped"),
+    (lambda store: store.recordings.stopped("fs1", "acme", 4), "recordings_stopped"),
+])
+def test_whose_turn_it_is_is_found_without_a_walk_past_what_waits(store, ask, index):
+    """The plan of each question: it goes by the index, and sorts nothing."""
+    asked = []
+    for engine, threads in ((store._looking, store._looks), (store._reading, store._reads),
+                            (store._writing, store._writes)):
+        database = threads.apply(engine.raw_connection).dbapi_connection
+        database.set_trace_callback(asked.append)
+    ask(store)
+    with sqlite3.connect(store.path) as database:
+        plans = [[step[-1] for step in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+                 for sql in asked if index.partition("_")[0] in sql]
+    assert plans
+    for step in (step for plan in plans for step in plan):
+        assert "TEMP B-TREE" not in step
+        if "deliveries" in step or "recordings" in step:
+            assert "SEARCH" in step and ("PRIMARY KEY" in step or "autoindex" in step or index in step), plans
 
 
 def test_a_failed_delivery_is_taken_up_again(store):
@@ -138,13 +213,14 @@ def test_a_failed_delivery_is_taken_up_again(store):
 def test_nothing_of_a_recording_that_is_to_be_deleted_is_due(store):
     store.recordings.insert(row("r1", state="stopped")).get()
     store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get()
-    [job] = store.deliveries.due("fs1", 1000, 10)
+    wanted = {("acme", "https://files.example:443"): 10}
+    [job] = store.deliveries.due("fs1", wanted, 1000)
     store.recordings.request_delete("r1", "root").get()
     assert store.deliveries.update_due(job["id"], state="due", next_attempt_ms=0).get() == 0
     assert store.deliveries.retry("r1", 0, 9000).get() == 0
     assert store.deliveries.of("r1")[0]["state"] == "failed"
     store.deliveries.update(job["id"], state="due").get()
-    assert store.deliveries.due("fs1", 1000, 10) == []
+    assert store.deliveries.due("fs1", wanted, 1000) == []
 
 
 def test_documents_change_only_where_they_differ(store):
@@ -297,7 +373,8 @@ def test_the_way_back_to_the_first_version_keeps_recordings_and_deliveries(url):
             "SELECT sql FROM sqlite_master WHERE name = 'recordings'").fetchone()[0]
     migrate(url)
     store = Store(url)
-    assert [job["recording"]["id"] for job in store.deliveries.due("fs1", 1000, 10)] == ["r1"]
+    (job,) = store.deliveries.due("fs1", {("acme", "https://files.example:443"): 10}, 1000)
+    assert job["recording"]["id"] == "r1"
     with pytest.raises(IntegrityError):
         store.recordings._submit(lambda connection: connection.exec_driver_sql("DELETE FROM recordings")).get()
     store.close()
@@ -388,6 +465,8 @@ def test_what_waits_is_counted_with_the_time_of_the_first(store):
         upload("r1", created_ms=1, next_attempt_ms=1, state="failed"),
         upload("r1", created_ms=2, next_attempt_ms=2, state="delivered")]).get()
     assert store.deliveries.waiting() == (2, 70, 800) and store.deliveries.given_up() == 1
+    store.failing_servers.add("fs1", "acme", "https://files.example:443", 1, 0).get()
+    assert store.deliveries.waiting() == (2, 70, None)
 
 
 def test_what_waits_on_a_node_is_counted_from_the_index_alone(store):
@@ -399,8 +478,8 @@ def test_what_waits_on_a_node_is_counted_from_the_index_alone(store):
     assert store.recordings.waiting("fs3") == ({}, None)
     store.recordings.finish("1", {"state": "recorded"}, [upload("1", next_attempt_ms=9_000, created_ms=20)]).get()
     store.recordings.finish("2", {"state": "recorded"}, [upload("2", next_attempt_ms=8_000, created_ms=30)]).get()
-    assert store.deliveries.waiting_on("fs1") == (2, 20, 8_000)
-    assert store.deliveries.waiting_on("fs2") == (0, None, None)
+    assert store.deliveries.waiting_on("fs1") == (2, 20)
+    assert store.deliveries.waiting_on("fs2") == (0, None)
     event.listen(store._reading, "before_cursor_execute", lambda *told: seen.append((told[2], told[3])))
     store.recordings.waiting("fs1")
     store.deliveries.waiting_on("fs1")
