@@ -54,7 +54,8 @@ COLLECT_EVERY_S = 60.0
 #: which would hold up 5,000 calls for 0.3 s. Of an ended call nothing is left to it: legs and recordings let go.
 COLLECTOR = (700, 10, 1_000_000_000)
 
-#: Threads for making directories and removing files; the store has its own.
+#: Threads for making directories and removing files; the store and who reads documents have their own, as a disk that
+#: hangs holds these.
 FILE_THREADS = 2
 
 log = structlog.get_logger()
@@ -71,7 +72,7 @@ class Engine:
 
     def __init__(self, config: Config, observe: bool = False, say: Callable[[str], object] | None = None):
         self._config, self._observe, self._say = config, observe, say
-        self._threads = Threads(FILE_THREADS)
+        self._threads, self._reading = Threads(FILE_THREADS), Threads(1)
         self.directory = Directory()
         self._greenlets: list = []
         self._store = self._control = self._callflow = None
@@ -119,7 +120,8 @@ class Engine:
             if not self._observe:
                 self._store.engines.leave(self._config.node)
             self._store.close()
-        self._threads.kill()
+        for threads in (self._threads, self._reading):
+            threads.kill()
 
     def _serve(self):
         """Takes orders. Without a socket for them it records all the same."""
@@ -188,7 +190,7 @@ class Engine:
     def _read_documents(self):
         rows = self._store.documents.since(self.directory.seq)
         if rows:
-            self.directory = self._threads.apply(self.directory.apply, (rows,))
+            self.directory = self._reading.apply(self.directory.apply, (rows,))
             log.info("documents read", changed=len(rows), documents=len(self.directory))
 
 
