@@ -14,6 +14,7 @@ import structlog
 from gevent.event import Event
 
 from kazoo_rec.delivery import http, target, webhook
+from kazoo_rec.delivery.disk import refuses
 from kazoo_rec.delivery.finish import all_of, finish, remove
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
@@ -34,6 +35,9 @@ STORE_RETRY_S = 2.0
 
 #: Milliseconds after a first failure; each further one doubles it, up to the last.
 RETRY_FIRST_MS, RETRY_LAST_MS = 5_000, 3_600_000
+
+#: Milliseconds before a disk that takes nothing more is tried again.
+DISK_RETRY_MS = 10_000
 
 #: Seconds that uploads are given to end when the worker stops.
 GRACE_S = 5.0
@@ -71,6 +75,7 @@ class Worker:
         # What looks for work → whether some has ended, so that there is room, or more to do.
         self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
         self._loops = []
+        self._disk_tried_ms, self.disk_refuses = 0, False
 
     def start(self):
         """Begins to look into the store."""
@@ -107,7 +112,8 @@ class Worker:
 
     def _take_stopped(self):
         room = max(1, self._pool.maxsize // 2) - self._busy()[None]
-        if room > 0:
+        waits = self.disk_refuses and self._clock_ms() - self._disk_tried_ms < DISK_RETRY_MS
+        if room > 0 and not waits:
             rows = self._free(room, partial(self._store.recordings.stopped, self._node))
             for row in rows[:room]:
                 self._begin(row, None, self._finish, self._take_stopped, self._take_due)
@@ -163,7 +169,15 @@ class Worker:
                 self._ended[look].set()
 
     def _set_aside(self, row, error):
-        """The row could not be changed, so only this process knows not to try again at once."""
+        """The row could not be changed, so only this process knows not to try again at once. A disk that takes nothing
+        more is the trouble of all that stopped: they wait, and none for longer than the others."""
+        if refuses(error):
+            self._disk_tried_ms = self._clock_ms()
+            if not self.disk_refuses:
+                log.error("the disk takes nothing more: what has stopped waits", node=self._node,
+                          error=http.explain(error), retry_ms=DISK_RETRY_MS)
+            self.disk_refuses = True
+            return
         failures = self._aside.get(row["id"], (0, 0))[0] + 1
         wait_ms = self._back_off_ms(failures)
         self._aside[row["id"]] = failures, self._clock_ms() + wait_ms
@@ -183,6 +197,9 @@ class Worker:
         except Exception as error:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
+        if self.disk_refuses:
+            self.disk_refuses = False
+            log.info("the disk takes files again", node=self._node)
         if state == "discarded":
             self._try_to_remove(row, partial(self._remove_all, row))
         elif state == "recorded" and is_moved(row["spans"]):
@@ -211,7 +228,7 @@ class Worker:
             told.info("recording delivered", status=outcome.status)
             sent = proved and job["kind"] == "upload"
             if sent and self._settings.remove_after_delivery and not self._held(recording):
-                self._try_to_remove(recording, partial(self._remove_all, recording))
+                self._try_to_remove(recording, partial(self._remove_delivered, recording))
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         self.meter.attempts.labels("given_up" if over else "failed").inc()
@@ -247,6 +264,10 @@ class Worker:
     def _remove_all(self, recording):
         master = self._recordings_dir / recording["master"]
         self._pool.apply(lambda: remove(*all_of(recording["id"], master)))
+
+    def _remove_delivered(self, recording):
+        self._remove_all(recording)
+        self._store.recordings.update(recording["id"], audio_removed_ms=self._clock_ms())
 
     def _try_to_remove(self, recording, remove_some):
         try:

@@ -5,10 +5,24 @@ from operator import itemgetter
 
 import orjson
 from gevent.event import AsyncResult
-from sqlalchemy import JSON, Boolean, bindparam, case, func, literal_column, or_, select, text, tuple_, update
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from kazoo_rec.store.statement import Statement
-from kazoo_rec.store.tables import deliveries, recordings
+from kazoo_rec.store.tables import deliveries, links, recordings
 
 #: States in which the switch may still be writing the file.
 OPEN_STATES = ("armed", "recording", "paused")
@@ -30,6 +44,16 @@ _KEPT = recordings.c.delete_requested_ms.is_(None)
 
 #: In clear, for SQLite to see that the index has all of it.
 _TO_DELETE = text("delete_requested_ms IS NOT NULL AND state != 'deleted'")
+
+#: In clear, as `_TO_DELETE`: audio that is still on the disk.
+_ON_DISK = text("recordings.state = 'recorded' AND recordings.audio_removed_ms IS NULL")
+
+_UPLOAD = and_(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "upload")
+
+#: All of it arrived, and that it did is proved.
+_PROVED = and_(
+    exists().where(_UPLOAD, deliveries.c.state == "delivered", deliveries.c.proof_sha256 == recordings.c.sha256),
+    ~exists().where(_UPLOAD, deliveries.c.state != "delivered"))
 
 #: A page as one text: SQLite hands rows over one by one, and Python's threads take turns at each.
 _ALL = literal_column("json_group_array(json_array({}))".format(", ".join(
@@ -176,6 +200,18 @@ class Recordings:
         return self._many(select(recordings).where(
             recordings.c.node == node, _TO_DELETE)
             .order_by(recordings.c.delete_requested_ms).limit(limit))
+
+    def on_disk(self, node: str, now_ms: int, after: tuple[int, str] | None, limit: int) -> list[dict]:
+        """id, master and stopped_ms of recordings of `node` whose audio is here, the oldest first, from behind
+        (stopped_ms, id), and `may_go`: delivered and proved, on no legal hold, and promised by no link."""
+        linked = exists().where(links.c.recording_id == recordings.c.id, links.c.revoked_ms.is_(None),
+                                links.c.expires_ms > now_ms)
+        may_go = and_(recordings.c.legal_hold.is_(False), _KEPT, _PROVED, ~linked)
+        query = select(recordings.c.id, recordings.c.master, recordings.c.stopped_ms, may_go.label("may_go")).where(
+            recordings.c.node == node, _ON_DISK)
+        if after is not None:
+            query = query.where(tuple_(recordings.c.stopped_ms, recordings.c.id) > tuple_(*after))
+        return self._many(query.order_by(recordings.c.stopped_ms, recordings.c.id).limit(limit))
 
     def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
         """The newest recordings first."""

@@ -30,8 +30,8 @@ MOST_WAITING = 100_000
 #: What ails the database and not the write: the same write is good later (SQLite's primary result codes).
 FAULTS_OF_THE_DATABASE = frozenset((
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_NOTADB))
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_NOTADB))
 
 log = structlog.get_logger()
 
@@ -107,7 +107,7 @@ class Writer:
             batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
             try:
                 outcomes = self._commit(batch, _together)
-            except Exception as error:  # noqa: BLE001 - one write is at fault: the others go on, it gets its own error
+            except Exception as error:  # one write is at fault: the others go on, it gets its own error
                 if _of_the_database(error):
                     raise
                 outcomes = self._commit(batch, _apart)
@@ -138,7 +138,7 @@ def _apart(connection, write):
     try:
         with connection.begin_nested():
             return write(connection), None
-    except Exception as error:  # noqa: BLE001 - travels to whoever submitted the write
+    except Exception as error:  # travels to whoever submitted the write
         if _of_the_database(error):
             raise
         return None, error
@@ -147,6 +147,6 @@ def _apart(connection, write):
 def _of_the_database(error):
     """Whether an error is none of the write's. SQLAlchemy's of a connection that is lost have no code of SQLite's."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, OSError)
+        return False
     code = getattr(error.orig, "sqlite_errorcode", None)
     return code is None or code & 0xFF in FAULTS_OF_THE_DATABASE

@@ -1,4 +1,4 @@
-"""A database that is full, locked, broken or gone: what is submitted waits in its order, and is written when it can be."""
+"""A database that is full, locked, broken or gone: what is submitted waits in its order, and is written later."""
 
 import sqlite3
 import subprocess
