@@ -7,12 +7,16 @@ from pathlib import Path
 import gevent
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
+from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config
 from kazoo_rec.delivery.connections import Connections
 from kazoo_rec.delivery.disk import Clearing, Disk
+from kazoo_rec.delivery.orphans import FOUND_EVERY_S, Orphans
 from kazoo_rec.delivery.worker import Worker
-from kazoo_rec.errors import ConfigError
+from kazoo_rec.documents.directory import Directory
+from kazoo_rec.errors import ConfigError, StoreError
+from kazoo_rec.policy.settings import DEFAULTS
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.recordings import OPEN_STATES
@@ -43,7 +47,7 @@ class Delivery:
                                  "can be written.", registry=self._registry)
         self._disk = Disk(Path(config.recordings_dir.here), config.disk, self._looking.apply)
         self._clearings: list[Clearing] = []
-        self._watching, self._looked_s = [], time.monotonic()
+        self._watching, self._looked_s, self._documents = [], time.monotonic(), Directory()
 
     def start(self):
         """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
@@ -61,7 +65,12 @@ class Delivery:
             self._workers[switch.name] = worker, threads
             self._clearings.append(
                 Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, worker.meter))
-        self._watching = [gevent.spawn(run) for run in (self._watch_disk, self._make_room)]
+        orphans = Orphans(
+            self._store, self._config.node, self._config.switches[0].name, directory, self._looking.apply,
+            self._settings_of, DEFAULTS, time.monotonic,
+            self._workers[self._config.switches[0].name][0].meter)
+        self._watching = [gevent.spawn(run) for run in (
+            self._watch_disk, self._make_room, lambda: self._look_for(orphans))]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
         self._vitals.start()
 
@@ -103,6 +112,24 @@ class Delivery:
                 fault = str(refused)
                 if fault != before:
                     log.error("the recordings directory cannot be looked at", reason=fault)
+
+    def _look_for(self, orphans):
+        fault = None
+        while True:
+            before, fault = fault, None
+            try:
+                orphans.look()
+            except (OSError, SQLAlchemyError, StoreError) as refused:
+                fault = str(refused)
+                if fault != before:
+                    log.error("files without a row cannot be looked for", reason=fault)
+            gevent.sleep(FOUND_EVERY_S)
+
+    def _settings_of(self, *asked):
+        rows = self._store.documents.since(self._documents.seq)
+        if rows:
+            self._documents = self._looking.apply(self._documents.apply, (rows,))
+        return self._documents.settings(*asked)
 
     def _make_room(self):
         while True:

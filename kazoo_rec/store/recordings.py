@@ -68,6 +68,11 @@ def _insert(columns):
 
 
 @cache
+def _adopt(columns):
+    return Statement(recordings.insert().prefix_with("OR IGNORE"), columns)
+
+
+@cache
 def _update(columns, states):
     statement = (update(recordings).where(recordings.c.id == bindparam("its_id"))
                  .values({name: bindparam(name) for name in (*columns, "updated_ms")}))
@@ -87,6 +92,21 @@ class Recordings:
         values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
         statement = _insert(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
+
+    def adopt(self, row: dict) -> AsyncResult:
+        """As `insert`, unless there is one of that id; the result is 1 or 0."""
+        now_ms = self._clock_ms()
+        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
+        statement = _adopt(tuple(values))
+        return self._submit(lambda connection: statement.execute(connection, values))
+
+    def unknown(self, ids: list[str]) -> set[str]:
+        """Those of `ids` of which there is no recording."""
+        known: set[str] = set()
+        for first in range(0, len(ids), IDS_AT_ONCE):
+            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]))
+            known |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
+        return set(ids) - known
 
     def update(self, recording_id: str, **columns) -> AsyncResult:
         """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""
