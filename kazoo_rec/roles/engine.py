@@ -18,7 +18,7 @@ from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.recorder import Recorder
-from kazoo_rec.calls.recovery import SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
+from kazoo_rec.calls.recovery import LEFT_EVERY_S, SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.room_recorder import RoomRecorder
 from kazoo_rec.calls.rooms import Rooms
@@ -223,18 +223,18 @@ class _Watch:
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
-        self._sweeping, self._doubtful, self._fault = None, Event(), None
+        self._sweeping, self._doubtful, self._fault = [], Event(), None
         self._stopping = False
 
     def start(self):
         # Events first: the switch queues five connections at most and lets the next wait a second (its `listen`).
         self._link.start()
         self._pool.start()
-        self._sweeping = gevent.spawn(self._sweep)
+        self._sweeping = [gevent.spawn(run) for run in (self._sweep, self._close_left)]
 
     def stop(self):
         self._stopping = True
-        self._sweeping.kill()
+        gevent.killall(self._sweeping)
         self._link.stop()
         self._pool.stop()
 
@@ -300,3 +300,13 @@ class _Watch:
             except Exception as fault:  # noqa: BLE001  as in `tick`
                 self._tell(fault)
                 wait_s = SWEEP_RETRY_S
+
+    def _close_left(self):
+        while True:
+            gevent.sleep(LEFT_EVERY_S)
+            try:
+                self._recovery.close_left(self._pool.ask)
+            except (SwitchError, SQLAlchemyError) as unheard:
+                log.debug("open rows were not looked at", switch=self.name, reason=str(unheard))
+            except Exception as fault:  # noqa: BLE001  as in `tick`
+                self._tell(fault)
