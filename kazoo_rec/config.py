@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from kazoo_rec.calls.identity import IdentityRules, Trunk
-from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.delivery.settings import DeliverySettings, DiskSettings
 from kazoo_rec.documents.schema import check
 from kazoo_rec.errors import ConfigError
 
@@ -88,6 +88,7 @@ class Config:
     documents: Path | None = None
     identity: IdentityRules = field(default_factory=IdentityRules)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    disk: DiskSettings = field(default_factory=DiskSettings)
     api: Api = Api()
     #: None: no callflows are run.
     callflow: CallflowAddress | None = None
@@ -127,12 +128,13 @@ def _config(said: dict, beside: Path) -> Config:
     if len(api.keys() & {"certificate", "key"}) == 1:
         raise ConfigError("api.certificate and api.key are said together, or neither")
     api |= {name: beside / api[name] for name in ("certificate", "key") if name in api}
+    disk = DiskSettings(**{name: float(value.rstrip("%")) / 100 for name, value in said.pop("disk", {}).items()})
     callflow = CallflowAddress(**said.pop("callflow")) if "callflow" in said else None
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
         delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**api), callflow=callflow,
-        **paths, **said)
+        disk=disk, **paths, **said)
 
 
 def _with_environment(value, environ, missing):

@@ -43,12 +43,14 @@ identity:
   trunks: {pbx: {account: acme}}
 delivery:
   {uploads: 32, uploads_per_host: 2, retry_for_s: 3600, remove_after_delivery: true, file_name: call_id, query: none}
+disk: {remove_delivered_below: 12.5%, alarm_below: "0%"}
 api: {host: "::1", port: 9000, public_url: "https://rec.example", certificate: tls.pem, key: /etc/key.pem}
 """)
     assert config.documents == tmp_path / "docs"
     assert config.identity.account == ("domain_uuid",) and config.identity.user[0] == "kazoo_rec_user_id"
     assert config.identity.trunks == {"pbx": Trunk("acme", "onnet")}
     assert (config.delivery.uploads, config.delivery.file_name, config.api.port) == (32, "call_id", 9000)
+    assert (config.disk.remove_delivered_below, config.disk.alarm_below) == (0.125, 0)
     assert (config.api.public_url, config.api.certificate, config.api.key) == (
         "https://rec.example", tmp_path / "tls.pem", Path("/etc/key.pem"))
 
@@ -73,6 +75,8 @@ def test_two_names_of_one_directory(tmp_path):
     (LEAST.replace("${ESL_PASSWORD}", "${NOT_SET}"), "${NOT_SET} is not in the environment"),
     (LEAST + "delivery: {uploads: many}\n", "delivery.uploads: must be an integer from 1 to 256"),
     (LEAST + "api: {public_url: rec.example}\n", "api.public_url: must be an http or https URL"),
+    (LEAST + "disk: {alarm_below: 3}\n", 'disk.alarm_below: must be a percentage, such as "10%"'),
+    (LEAST + 'disk: {alarm_below: "3%\\n"}\n', "disk.alarm_below: must be a percentage"),
     (LEAST + "switches: [", "is not YAML"),
     ("[1, 2]", "must be an object"),
     (LEAST.replace("[{", "[{name: a, password: x}, {name: a, "), "two switches have one name: a, a"),

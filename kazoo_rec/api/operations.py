@@ -99,7 +99,8 @@ def _checks(mine, now_ms):
             checks[f"legs not recorded {name}"] = {"ready": True, **missing}
     if checks["delivery"]["ready"]:
         state = mine["delivery"]["state"]
-        checks["disk"] = {"ready": state["disk"]["free_bytes"] >= state["disk"]["least_bytes"], **state["disk"]}
+        disk = state["disk"]
+        checks["disk"] = {"ready": disk["free_bytes"] >= disk["least_bytes"] and not disk.get("refuses"), **disk}
         for name, backlog in state["backlog"].items():
             checks[f"backlog {name}"] = {"ready": backlog["late_ms"] <= LATE_MS, **backlog}
     return checks

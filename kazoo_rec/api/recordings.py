@@ -137,6 +137,8 @@ class Explain:
         happened += [{"at_ms": one["delivered_ms"],
                       "what": f"{'delivered' if one['kind'] == 'upload' else one['kind']} to {one['host']}"}
                      for one in self._store.deliveries.of(row["id"]) if one["delivered_ms"]]
+        if row["audio_removed_ms"] is not None:
+            happened.append({"at_ms": row["audio_removed_ms"], "what": "its audio was removed here"})
         succeed(request, response, {
             "id": row["id"], "rule": row["rule"], "leg": row["leg"], "reason": row["reason"],
             "settings": {name: {"value": value, "from": row["settings_from"].get(name)}
@@ -177,6 +179,7 @@ def shown(row: dict) -> dict:
         "answered_ms": row["answered_ms"], "started_ms": row["started_ms"], "stopped_ms": row["stopped_ms"],
         "size_bytes": row["size_bytes"], "sha256": row["sha256"], "channels": row["channels"],
         "sample_rate": row["sample_rate"], "label": row["label"], "legal_hold": row["legal_hold"],
+        "audio_removed_ms": row["audio_removed_ms"],
         **({"deleted_ms": row["delete_requested_ms"], "deleted_by": row["deleted_by"]}
            if row["delete_requested_ms"] is not None else {}),
     }

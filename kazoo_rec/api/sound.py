@@ -122,12 +122,16 @@ class Sound:
             return make(self._recordings_dir / row["master"])
         except (FileNotFoundError, MediaError):
             raise _not_here(row) from None
+        except OSError as refused:
+            raise ApiError(503, "service_unavailable", {"message": "it cannot be made: the disk is full or fails"}
+                           ) from refused
 
 
 def _not_here(row):
+    removed = row["audio_removed_ms"] is not None
     return ApiError(404, "bad_identifier", {
-        "message": "the audio is not here: it was removed after its delivery, or its disk is not mounted",
-        "state": row["state"]})
+        "message": "the audio was removed here after its delivery" if removed else "the audio is not here: is its disk "
+        "mounted?", "state": row["state"]})
 
 
 def _kind(request) -> str:

@@ -9,6 +9,9 @@ from kazoo_rec.switch import commands, replies
 #: How long a command waits for its row to be durable. The row follows if it takes longer: a call does not wait.
 ROW_WITHIN_S = 0.01
 
+#: And, after that, for its directory: a disk that hangs holds up no arming. The switch makes what is not there itself.
+DIRECTORY_WITHIN_S = 0.01
+
 #: How long a command may go unanswered; the switch takes 11 ms to start a recording.
 COMMAND_WITHIN_S = 5.0
 
@@ -154,12 +157,13 @@ class Orders:
         with gevent.Timeout(ROW_WITHIN_S, False):
             for recording in recordings:
                 recording.row.wait()
-        for directory in {recording.directory for recording in recordings}:
-            try:
-                self._files.make(directory)
-            except OSError as refused:
-                log.error("a directory for recordings cannot be made", directory=directory, reason=str(refused),
-                          hint="FreeSWITCH may make it, readable by its own group alone; see recordings_dir")
+        with gevent.Timeout(DIRECTORY_WITHIN_S, False):
+            for directory in {recording.directory for recording in recordings}:
+                try:
+                    self._files.make(directory)
+                except OSError as refused:
+                    log.error("a directory for recordings cannot be made", directory=directory, reason=str(refused),
+                              hint="FreeSWITCH may make it, readable by its own group alone; see recordings_dir")
 
     def _impossible(self, recordings, refused):
         for recording in recordings:

@@ -1,7 +1,5 @@
 """One recording while its leg lives: what was planned, what the switch has done of it, and its row."""
 
-import hashlib
-import json
 import re
 import time
 import uuid
@@ -14,6 +12,7 @@ from gevent.event import Event
 
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
+from kazoo_rec.policy.settings import digest
 from kazoo_rec.store.spans import is_declined
 
 #: Sample rate of a master in Hz, where no document says one.
@@ -49,6 +48,11 @@ MESSAGE = "record_caller"
 
 #: Below the recordings directory, as `Recording.master` is.
 _FILE = re.compile(r"[A-Za-z0-9_-]{1,64}/[0-9]{8}/([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
+
+#: Begins what a file says of its recording.
+COMMENT = "kazoo_rec"
+
+_ID = re.compile(r"[A-Za-z0-9_.@:-]{1,256}")
 
 
 class Past(NamedTuple):
@@ -185,19 +189,18 @@ class Recording:
         return 0 if self.on_bridge else self.plan.settings["time_limit"] + LIMIT_MARGIN_S
 
     def variables(self) -> dict[str, str]:
-        """What travels with the recording and comes back as `Recording-Variable-*`; enough to rebuild its row.
+        """What travels with the recording and comes back as `Recording-Variable-*`.
 
         Unbuffered, so that a crash costs milliseconds; no pre-buffer, which would let 0.46 s before an unmask
         through and make anything under 0.5 s report 20 ms (switch_ivr_async.c, record_callback).
         """
         settings = self.plan.settings
         rate = settings["record_sample_rate"] or (WIDEBAND_HZ if self.leg.wideband else NARROWBAND_HZ)
-        digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]
         return {
             "kazoo_rec_id": self.id,
             "kazoo_rec_account": self.account_id,
             "kazoo_rec_rule": self.plan.rule,
-            "kazoo_rec_settings": digest,
+            "RECORD_COMMENT": self._comment(),
             "RECORD_STEREO": "true",
             "RECORD_PRE_BUFFER_FRAMES": "0",
             "enable_file_write_buffering": "false",
@@ -205,6 +208,14 @@ class Recording:
             "RECORD_BRIDGE_REQ": "true" if self.on_bridge else "false",
             **NOT_OF_THE_LEG,
         }
+
+    def _comment(self) -> str:
+        """What is in the file itself (a WAV's LIST chunk, before the audio), to make its row again should that be lost:
+        `delivery.orphans` reads it. Ids may come from a leg's variables: one that is no id is left out."""
+        leg, plan = self.leg, self.plan
+        said = (leg.uuid, self.interaction_id or leg.call.interaction_id, plan.rule, plan.leg, leg.identity.user_id,
+                leg.identity.device_id, digest(plan.settings))
+        return "/".join((COMMENT, *(one if _ID.fullmatch(one or "") else "" for one in said)))
 
     def hold(self, at_ms: int):
         """The leg put itself on hold: its recording gets no samples until `unhold`."""

@@ -16,6 +16,9 @@ from kazoo_rec.switch.rows import Rows
 #: Seconds between sweeps of a connection that stays up.
 SWEEP_EVERY_S = 300
 
+#: Seconds between looks at open rows that nothing is being recorded for.
+LEFT_EVERY_S = 10
+
 #: Seconds before one that the switch did not answer is tried again, and before one that takes in what the list of
 #: the sweep after a connection did not have yet.
 SWEEP_RETRY_S = 2
@@ -63,7 +66,7 @@ class Recovery:
         self._observe, self._rooms, self._webhook = observe, rooms, webhook
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._clock, self._now_at = registrations, files, clock, now_at
-        self._lost_at, self._known_before = None, set()
+        self._lost_at, self._known_before, self._left_before = None, set(), set()
         self.took_in = False
 
     def connected(self, send):
@@ -199,13 +202,22 @@ class Recovery:
     def _exists_on(send, uuid):
         return replies.exists(send(commands.exists(uuid), ANSWER_WITHIN_S))
 
-    def _close_rows(self, send):
+    def close_left(self, send):
+        """Between sweeps: closes open rows that were nobody's at the look before this one too, such as those that
+        delivery has made of files without one (`delivery.orphans`)."""
+        if not self.took_in:
+            return
+        left = {one for one in self._rows.open_ids(self._node) if one not in self._recorder}
+        self._close_rows(send, left & self._left_before)
+        self._left_before = left
+
+    def _close_rows(self, send, ids=None):
         """Rows of which nothing runs and whose end was not heard: their file, if there is one, is what there is of
         them. One that had started is delivery's to look for: it tells a missing file from a directory that is not
         mounted."""
         if self._observe:
             return
-        for recording_id in self._rows.open_ids(self._node):
+        for recording_id in self._rows.open_ids(self._node) if ids is None else ids:
             if recording_id in self._recorder or (row := self._rows.get(recording_id)) is None:
                 continue
             if row["state"] not in OPEN_STATES or self._in_a_room(row) or self._runs(send, row):

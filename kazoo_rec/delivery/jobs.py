@@ -7,6 +7,7 @@ import gevent
 import structlog
 
 from kazoo_rec.delivery import http
+from kazoo_rec.delivery.disk import refuses
 from kazoo_rec.delivery.places import Place
 
 #: Milliseconds after a first failure; each further one doubles it, up to the last.
@@ -23,10 +24,11 @@ class Jobs:
       clock_ms: milliseconds since the epoch.
       spread: numbers of [0, 1), for the jitter of retries.
       ended: called with its Place when a row's work has ended.
+      disk_full: called with an error that says that the disk takes nothing more; its row is not set aside.
     """
 
-    def __init__(self, clock_ms, spread, ended):
-        self._clock_ms, self._spread, self._ended = clock_ms, spread, ended
+    def __init__(self, clock_ms, spread, ended, disk_full):
+        self._clock_ms, self._spread, self._ended, self._disk_full = clock_ms, spread, ended, disk_full
         self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, its place)
         self._aside: dict = {}  # queue → {the same ids → (failures, not before ms)}
 
@@ -89,6 +91,9 @@ class Jobs:
 
     def _set_aside(self, row, queue, error):
         """The row could not be changed, so only this process knows not to try again at once."""
+        if refuses(error):
+            self._disk_full(error)
+            return
         own = self._aside.setdefault(queue, {})
         failures = own.get(row["id"], (0, 0))[0] + 1
         wait_ms = self.back_off_ms(failures)

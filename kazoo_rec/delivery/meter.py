@@ -27,6 +27,8 @@ class Meter:
         self._lost = Histogram("kazoo_rec_lost_audio_seconds", "Talk that a recording has not: gap, before its start; "
                                "short, less than was expected from start to end.", ["kind"], buckets=LOST_BUCKETS_S,
                                registry=own)
+        self.audio_removed = Counter("kazoo_rec_audio_removed", "Delivered recordings whose audio was removed here to "
+                                     "make room.", registry=own)
         for outcome in OUTCOMES:
             self.attempts.labels(outcome)
 

@@ -17,3 +17,13 @@ class DeliverySettings:
     remove_after_delivery: bool = False
     file_name: str = "recording_id"
     query: str = "kazoo"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSettings:
+    """Shares of a disk, 0.1 is 10 %; 0 is never."""
+
+    #: Below it the audio of delivered recordings is removed, the oldest first.
+    remove_delivered_below: float = 0.10
+    #: Below it whoever runs it is told.
+    alarm_below: float = 0.03

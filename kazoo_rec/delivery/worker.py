@@ -39,6 +39,9 @@ DELETE_AT_ONCE = 20
 #: Seconds to wait when the store cannot be read.
 STORE_RETRY_S = 2.0
 
+#: Milliseconds before a disk that takes nothing more is tried again.
+DISK_RETRY_MS = 10_000
+
 #: Seconds that uploads are given to end when the worker stops.
 GRACE_S = 5.0
 
@@ -69,11 +72,12 @@ class Worker:
         self.servers = Servers(store.failing_servers, node)
         self._finishing = FinishingPlaces(max(1, pool.maxsize // 2))
         self._uploads = UploadPlaces(settings, self.servers)
-        self._jobs = Jobs(clock_ms, spread, self._make_room)
+        self._jobs = Jobs(clock_ms, spread, self._make_room, self._disk_full)
         self._queues, self._look_again_s = [], 0.0
         # What looks for work → whether some has ended, so that there is room, or more to do.
         self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
         self._loops = []
+        self._disk_tried_ms, self.disk_refuses = 0, False
 
     def start(self):
         """Begins to look into the store."""
@@ -111,6 +115,9 @@ class Worker:
 
     def _take_stopped(self):
         """Accounts in turn; of an account what stopped first."""
+        if self.disk_refuses and self._clock_ms() - self._disk_tried_ms < DISK_RETRY_MS:
+            return
+
         def begin(queue, row):
             self._jobs.begin(row, Place(queue, FINISHING), self._finish)
 
@@ -155,6 +162,15 @@ class Worker:
         for look in looks.get(place.kind, (self._take_due,)):
             self._ended[look].set()
 
+    def _disk_full(self, error):
+        """A disk that takes nothing more is the trouble of all that stopped: they wait, and none for longer than the
+        others."""
+        self._disk_tried_ms = self._clock_ms()
+        if not self.disk_refuses:
+            log.error("the disk takes nothing more: what has stopped waits", node=self._node,
+                      error=http.explain(error), retry_ms=DISK_RETRY_MS)
+        self.disk_refuses = True
+
     def _finish(self, row):
         if is_declined(row["spans"]):
             self._remove_all(row)  # before the row says so: killed in between, it is done again
@@ -164,6 +180,9 @@ class Worker:
         except Exception as error:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
+        if self.disk_refuses:
+            self.disk_refuses = False
+            log.info("the disk takes files again", node=self._node)
         if state == "discarded":
             self._try_to_remove(row, partial(self._remove_all, row))
         elif state == "recorded" and is_moved(row["spans"]):
@@ -194,7 +213,7 @@ class Worker:
             told.info("recording delivered", status=outcome.status)
             there = proved and job["kind"] == "upload"
             if there and self._settings.remove_after_delivery and not self._held(recording):
-                self._try_to_remove(recording, partial(self._remove_all, recording))
+                self._try_to_remove(recording, partial(self._remove_delivered, recording))
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         self.meter.attempts.labels("given_up" if over else "failed").inc()
@@ -241,6 +260,10 @@ class Worker:
     def _remove_all(self, recording):
         master = self._recordings_dir / recording["master"]
         self._pool.apply(lambda: remove(*all_of(recording["id"], master)))
+
+    def _remove_delivered(self, recording):
+        self._remove_all(recording)
+        self._store.recordings.update(recording["id"], audio_removed_ms=self._clock_ms())
 
     def _try_to_remove(self, recording, remove_some):
         try:

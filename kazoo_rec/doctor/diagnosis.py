@@ -84,7 +84,7 @@ class Diagnosis:
             written = self._store.recordings.written_since
         self._note("disk space", lambda: place.space(
             config.recordings_dir.here, written, self._now_ms(), config.delivery.remove_after_delivery,
-            lambda path: run(os.statvfs, (path,))))
+            config.disk, lambda path: run(os.statvfs, (path,))))
 
     def _documents(self) -> Directory:
         """As the engine has them, else as they are in the files."""

@@ -8,11 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kazoo_rec.config import RecordingsDir
+from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.doctor.finding import Finding, ok, warning, wrong
 
 #: Of file systems that another host serves: a stall of it stalls FreeSWITCH's calls.
-NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p",
-                 "afs")
+NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "ceph", "glusterfs", "9p", "afs", "coda", "lustre",
+                 "beegfs", "gpfs", "gfs2", "ocfs2", "orangefs", "pvfs2")
+
+#: Begins the type of a file system that a program serves (fuse.sshfs, fuse.s3fs, fuse.rclone, …), but for those that
+#: keep everything on this host. Plain "fuse" does not say which it is; "fuseblk" is a local disk.
+FUSE, LOCAL_FUSE = "fuse", ("fuseblk", "fuse.fuse-overlayfs", "fuse.mergerfs", "fuse.bindfs")
 
 #: Bytes free below which calls are about to be lost, files free below which no recording can be begun.
 LEAST_FREE_BYTES, LEAST_FREE_FILES = 200_000_000, 10_000
@@ -58,19 +63,20 @@ def rights(directory: RecordingsDir, groups: frozenset[int], mounts: str, access
         faults.append(("everybody on this host may look into it", f"`chmod 2770 {path}`"))
     findings = [wrong(name, f"{seen}: {fault}", advice) for fault, advice in faults]
     kind = _file_system(path.resolve(), mounts)
-    if kind in NETWORK_TYPES:
+    if kind in NETWORK_TYPES or (kind.startswith(FUSE) and kind not in LOCAL_FUSE):
         findings.append(wrong(name, f"{path} is on {kind}: a stall of it stalls calls",
                               "record on a local disk; delivery takes the files elsewhere"))
     return findings or [ok(name, seen)]
 
 
 def space(here: str, written: Callable[[int], tuple[int, int]] | None, now_ms: int, removed: bool,
-          stat_of=os.statvfs) -> list[Finding]:
+          marks: DiskSettings, stat_of=os.statvfs) -> list[Finding]:
     """What is free, and for how many days. Blocks.
 
     Parameters:
       written: (recordings, bytes) since a time in ms (`store.recordings.written_since`); None where there is no store.
       removed: whether files are removed once they are delivered.
+      marks: shares of it below which somebody is told, and what was delivered is removed.
     """
     name = "disk space"
     try:
@@ -80,11 +86,15 @@ def space(here: str, written: Callable[[int], tuple[int, int]] | None, now_ms: i
     free_bytes = disk.f_bavail * disk.f_frsize
     seen = f"{_size(free_bytes)} free"
     advice = f"make room on the file system of {here}, or set delivery.remove_after_delivery"
-    if free_bytes < LEAST_FREE_BYTES:
+    share = free_bytes / (disk.f_blocks * disk.f_frsize)
+    if free_bytes < LEAST_FREE_BYTES or share < marks.alarm_below:
         return [wrong(name, f"{seen}: FreeSWITCH goes on without a word when the disk is full, and nothing is recorded",
                       advice)]
     if disk.f_files and disk.f_favail < LEAST_FREE_FILES:
         return [wrong(name, f"{seen}, but only {disk.f_favail} inodes", advice)]
+    if share < marks.remove_delivered_below:
+        return [warning(name, f"{seen}, {share:.1%}: audio of delivered recordings is being removed, the oldest first",
+                        advice)]
     if written is None:
         return [ok(name, f"{seen}; without the database nobody knows for how long")]
     day_count, day_bytes = written(now_ms - DAY_MS)

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import phonenumbers
 
 from kazoo_rec.documents.callflows import Callflows
-from kazoo_rec.policy.settings import Grid, account_policy, endpoint_policy
+from kazoo_rec.policy.settings import Grid, account_policy, digest, endpoint_policy
 
 #: Characters of the longest text that may be a number; callers choose it, and numbers are kept once compared.
 NUMBER_LIMIT = 32
@@ -116,6 +116,16 @@ class Directory:
     def on_no_recording(self, account_id: str) -> str:
         """What the account wants done where a leg of its is not recorded (`calls.vigil`): an alarm, unless it says."""
         return self._body("account", account_id, account_id).get("on_no_recording") or "alarm"
+
+    def settings(self, account_id: str, user_id: str | None, device_id: str | None,
+                 digest_of_it: str) -> tuple[dict, dict] | None:
+        """The settings of the account, or of this endpoint of it, that have this digest (`policy.settings.digest`), and
+        where each comes from. None where there are none such any more."""
+        for grid in (self.account(account_id), self.endpoint(account_id, user_id, device_id)):
+            for cell in grid.values():
+                if digest(cell.settings) == digest_of_it:
+                    return dict(cell.settings), dict(cell.origin)
+        return None
 
     def callflows(self, account_id: str) -> Callflows:
         """Those of the account; none where there is no such account."""

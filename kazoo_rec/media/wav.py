@@ -17,6 +17,9 @@ SAMPLE_BYTES = 2
 #: Format tags (mmreg.h) of PCM, plain and WAVE_FORMAT_EXTENSIBLE.
 PCM_TAGS = (0x0001, 0xFFFE)
 
+#: Of what is said about a file; ours takes 300.
+LONGEST_LIST_BYTES = 4096
+
 
 #: Chunks before the audio, and behind it, that are looked at: a file of nothing but empty ones would take for ever.
 MOST_CHUNKS = 64
@@ -71,6 +74,35 @@ def repair(path: Path) -> Wav:
         os.pwrite(handle, struct.pack("<I", size - 8), 4)
         os.fsync(handle)
         return _probe(file, Path(path))
+
+
+def comment(path: Path) -> str:
+    """The comment (ICMT of a LIST chunk) before the audio, as FreeSWITCH writes a recording's RECORD_COMMENT; "" where
+    there is none. Raises as `probe` does."""
+    with open(path, "rb") as file:
+        if _read(file, 12)[:4] != b"RIFF":
+            raise MediaError("not a WAV file")
+        while True:
+            chunk, chunk_bytes = struct.unpack("<4sI", _read(file, 8))
+            if chunk == b"data":
+                return ""
+            if chunk == b"LIST" and chunk_bytes <= LONGEST_LIST_BYTES:
+                text = _comment_in(_read(file, chunk_bytes))
+                if text:
+                    return text
+            else:
+                file.seek(chunk_bytes, os.SEEK_CUR)
+            file.seek(chunk_bytes & 1, os.SEEK_CUR)
+
+
+def _comment_in(listed):
+    offset = 4 if listed[:4] == b"INFO" else len(listed)
+    while offset + 8 <= len(listed):
+        name, size = struct.unpack_from("<4sI", listed, offset)
+        if name == b"ICMT":
+            return listed[offset + 8:offset + 8 + size].partition(b"\0")[0].decode("ascii", "replace")
+        offset += 8 + size + (size & 1)
+    return ""
 
 
 def first(wav: Wav, length_ms: int) -> Wav:

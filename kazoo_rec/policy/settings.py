@@ -5,6 +5,8 @@ A `call_recording` is {any, inbound, outbound} × {any, onnet, offnet} → setti
 have passed their schema; a value of null, like an absent one, says nothing.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -106,6 +108,13 @@ def endpoint_policy(account: Mapping, user: Mapping | None, device: Mapping | No
     """An endpoint's rule, each setting on its own: device, else user, else the account's `call_recording.endpoint`."""
     own = [_endpoint_source(name, doc) for name, doc in (("device", device), ("user", user)) if doc is not None]
     return _grid([*own, _account_source(account, "endpoint")], account)
+
+
+def digest(settings: Mapping[str, object]) -> str:
+    """16 hex digits that stand for the settings of a recording, by which they can be known again. `enabled` is not in
+    it: whatever is recorded is."""
+    said = {name: value for name, value in settings.items() if name != "enabled"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _account_source(account: Mapping, level: str) -> _Source:

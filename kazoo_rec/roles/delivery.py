@@ -1,19 +1,24 @@
 """The delivery: finishes recordings that stopped, and sends them where their settings say."""
 
 import fcntl
-import os
 import time
 from functools import partial
 from pathlib import Path
 
+import gevent
+import structlog
 from prometheus_client import CollectorRegistry, Gauge
+from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config
 from kazoo_rec.delivery.clock import HostClock
 from kazoo_rec.delivery.connections import Connections
+from kazoo_rec.delivery.disk import Clearing, Disk
+from kazoo_rec.delivery.orphans import FOUND_EVERY_S, Orphans
 from kazoo_rec.delivery.worker import RETRY_LAST_MS, Worker
-from kazoo_rec.doctor.place import LEAST_FREE_BYTES
-from kazoo_rec.errors import ConfigError
+from kazoo_rec.documents.directory import Directory
+from kazoo_rec.errors import ConfigError, StoreError
+from kazoo_rec.policy.settings import DEFAULTS
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.recordings import OPEN_STATES
@@ -21,6 +26,14 @@ from kazoo_rec.threads import Threads
 
 #: Threads of each switch that encode, hash and read files; half of them at most encode.
 THREADS = 4
+
+#: Seconds between looks at what is free.
+DISK_EVERY_S = 2.0
+
+#: Seconds without an answer of the disk after which it is said not to take anything.
+DISK_HANGS_S = 10.0
+
+log = structlog.get_logger()
 
 
 def monotonic_ms() -> int:
@@ -37,12 +50,18 @@ class Delivery:
         self._workers: dict[str, tuple[Worker, Threads]] = {}
         self._vitals, self._looking, self._registry = None, Threads(1), CollectorRegistry()
         self._disk_free = Gauge("kazoo_rec_disk_free_bytes", "Free where recordings are kept.", registry=self._registry)
+        self._disk_alarm = Gauge("kazoo_rec_disk_alarm", "1 while less than disk.alarm_below is free, or nothing more "
+                                 "can be written.", registry=self._registry)
+        self._disk = Disk(Path(config.recordings_dir.here), config.disk, self._looking.apply)
+        self._clearings: list[Clearing] = []
+        self._watching, self._looked_s, self._documents = [], time.monotonic(), Directory()
 
     def start(self):
         """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
         not there or another delivery process works it."""
         directory = Path(self._config.recordings_dir.here)
         self._lock = _locked(directory)
+        self._disk.look()
         self._store = Store(self._config.database)
         settings = self._config.delivery
         for switch in self._config.switches:
@@ -53,12 +72,21 @@ class Delivery:
                             HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)))
             worker.start()
             self._workers[switch.name] = worker, threads
+            self._clearings.append(
+                Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, worker.meter))
+        orphans = Orphans(
+            self._store, self._config.node, self._config.switches[0].name, directory, self._looking.apply,
+            self._settings_of, DEFAULTS, time.monotonic,
+            self._workers[self._config.switches[0].name][0].meter)
+        self._watching = [gevent.spawn(run) for run in (
+            self._watch_disk, self._make_room, lambda: self._look_for(orphans))]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
         self._vitals.start()
 
     def stop(self):
         if self._vitals is not None:
             self._vitals.stop()
+        gevent.killall(self._watching)
         for worker, threads in self._workers.values():
             worker.stop()
             threads.kill()
@@ -69,16 +97,54 @@ class Delivery:
             self._lock.close()
 
     def _tell(self):
-        """How it is; raises OSError where the directory is not to be had. A disk that hangs holds up nothing else."""
-        disk = self._looking.apply(os.statvfs, (self._config.recordings_dir.here,))
-        free_bytes = disk.f_bavail * disk.f_frsize
-        self._disk_free.set(free_bytes)
+        """How it is. A disk that hangs holds up nothing else."""
+        disk, hangs = self._disk, time.monotonic() - self._looked_s > DISK_HANGS_S
+        refuses = hangs or any(worker.disk_refuses for worker, _ in self._workers.values())
+        self._disk_free.set(disk.free_bytes)
+        self._disk_alarm.set(disk.alarmed or refuses)
         backlog, metrics = {}, families(self._registry)
         for switch, (worker, _) in self._workers.items():
             backlog[switch] = self._backlog(switch, worker)
             metrics += families(worker.meter.registry, switch=switch)
-        return {"disk": {"free_bytes": free_bytes, "least_bytes": LEAST_FREE_BYTES},
+        return {"disk": {"free_bytes": disk.free_bytes, "least_bytes": disk.least_bytes, "refuses": refuses},
                 "backlog": backlog, "metrics": metrics}
+
+    def _watch_disk(self):
+        fault = None
+        while True:
+            gevent.sleep(DISK_EVERY_S)
+            before, fault = fault, None
+            try:
+                self._disk.look()
+                self._looked_s = time.monotonic()
+            except OSError as refused:
+                fault = str(refused)
+                if fault != before:
+                    log.error("the recordings directory cannot be looked at", reason=fault)
+
+    def _look_for(self, orphans):
+        fault = None
+        while True:
+            before, fault = fault, None
+            try:
+                orphans.look()
+            except (OSError, SQLAlchemyError, StoreError) as refused:
+                fault = str(refused)
+                if fault != before:
+                    log.error("files without a row cannot be looked for", reason=fault)
+            gevent.sleep(FOUND_EVERY_S)
+
+    def _settings_of(self, *asked):
+        rows = self._store.documents.since(self._documents.seq)
+        if rows:
+            self._documents = self._looking.apply(self._documents.apply, (rows,))
+        return self._documents.settings(*asked)
+
+    def _make_room(self):
+        while True:
+            for clearing in self._clearings:
+                clearing.tick()
+            gevent.sleep(DISK_EVERY_S)
 
     def _backlog(self, switch, worker):
         """What waits of one switch's, and by how much the first of it is late."""

@@ -19,7 +19,7 @@ from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
 from kazoo_rec.calls.meter import Meter
 from kazoo_rec.calls.recorder import Recorder
-from kazoo_rec.calls.recovery import SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
+from kazoo_rec.calls.recovery import LEFT_EVERY_S, SWEEP_EVERY_S, SWEEP_RETRY_S, Recovery
 from kazoo_rec.calls.registrations import Registrations
 from kazoo_rec.calls.room_recorder import RoomRecorder
 from kazoo_rec.calls.rooms import Rooms
@@ -58,7 +58,8 @@ COLLECTOR = (700, 10, 1_000_000_000)
 #: Writes that wait, from which on an engine is called overloaded: some seconds' worth.
 MANY_WRITES = 10_000
 
-#: Threads for making directories and removing files; the store has its own.
+#: Threads for making directories and removing files; the store and who reads documents have their own, as a disk that
+#: hangs holds these.
 FILE_THREADS = 2
 
 log = structlog.get_logger()
@@ -75,7 +76,7 @@ class Engine:
 
     def __init__(self, config: Config, observe: bool = False, say: Callable[[str], object] | None = None):
         self._config, self._observe, self._say = config, observe, say
-        self._threads = Threads(FILE_THREADS)
+        self._threads, self._reading = Threads(FILE_THREADS), Threads(1)
         self.directory = Directory()
         self._greenlets: list = []
         self._store = self._control = self._callflow = None
@@ -124,7 +125,8 @@ class Engine:
             if not self._observe:
                 self._store.engines.leave(self._config.node)
             self._store.close()
-        self._threads.kill()
+        for threads in (self._threads, self._reading):
+            threads.kill()
 
     def _note_absence(self):
         """An engine that was killed has said when it lived last; one that was stopped has said so."""
@@ -204,7 +206,7 @@ class Engine:
     def _read_documents(self):
         rows = self._store.documents.since(self.directory.seq)
         if rows:
-            self.directory = self._threads.apply(self.directory.apply, (rows,))
+            self.directory = self._reading.apply(self.directory.apply, (rows,))
             log.info("documents read", changed=len(rows), documents=len(self.directory))
 
 
@@ -241,20 +243,20 @@ class _Watch:
                                lambda: self._recovery.took_in)
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
-        self._sweeping, self._doubtful, self._fault = None, Event(), None
+        self._sweeping, self._doubtful, self._fault = [], Event(), None
         self._stopping, self._lost_at = False, None
 
     def start(self):
         # Events first: the switch queues five connections at most and lets the next wait a second (its `listen`).
         self._link.start()
         self._pool.start()
-        self._sweeping = gevent.spawn(self._sweep)
+        self._sweeping = [gevent.spawn(run) for run in (self._sweep, self._close_left)]
 
     def stop(self):
         self._stopping = True
         if self._outages is not None:
             self._outages.begin(self.name, epoch_ms(), "the engine was stopped")
-        self._sweeping.kill()
+        gevent.killall(self._sweeping)
         self._link.stop()
         self._pool.stop()
 
@@ -348,3 +350,13 @@ class _Watch:
             except Exception as fault:  # noqa: BLE001  as in `tick`
                 self._tell(fault)
                 wait_s = SWEEP_RETRY_S
+
+    def _close_left(self):
+        while True:
+            gevent.sleep(LEFT_EVERY_S)
+            try:
+                self._recovery.close_left(self._pool.ask)
+            except (SwitchError, SQLAlchemyError) as unheard:
+                log.debug("open rows were not looked at", switch=self.name, reason=str(unheard))
+            except Exception as fault:  # noqa: BLE001  as in `tick`
+                self._tell(fault)

@@ -4,6 +4,7 @@ import gevent
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from kazoo_rec.errors import StoreError
 from kazoo_rec.store.vitals import SAID_EVERY_MS
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ class Vitals:
         while True:
             try:
                 self._store.vitals.say(self._node, self._role, self._tell()).get()
-            except (SQLAlchemyError, OSError) as refused:  # who asks sees how old the last word is
+            except (StoreError, SQLAlchemyError, OSError) as refused:  # who asks sees how old the last word is
                 log.warning("how this role is could not be said", of=self._role, reason=str(refused))
             gevent.sleep(SAID_EVERY_MS / 1000)
 

@@ -132,7 +132,7 @@ class Recording:
         """Something could not be written. A buffered recording counts what was handed over all the same."""
         self.cause = "uri-failure"
         if not self._file.buffer:
-            self._frames = (self.size - 44) // (self._samples * (4 if self._stereo else 2))
+            self._frames = (self.size - self._file.header_bytes) // (self._samples * (4 if self._stereo else 2))
 
     def _judge(self):
         """Removes what is not worth keeping."""
@@ -227,7 +227,7 @@ class Recording:
                 if os.path.isdir(f"{directory}/{trap}"):
                     RecordedFile(f"{directory}/{trap}/{name}", self.rate, channels, 0, append=False).abandon()
                     raise OSError(f"lands in {trap}")
-        return RecordedFile(self.path, self.rate, channels, buffer, self._appends)
+        return RecordedFile(self.path, self.rate, channels, buffer, self._appends, self._get("RECORD_COMMENT"))
 
     def _publish(self, event, more=()):
         own = {f"Recording-Variable-{name}": value for name, value in self.variables.items()}

@@ -36,14 +36,16 @@ class RecordedFile:
     """A file that grows while a call goes on. A WAV says 8 and 0 bytes in its header until it is closed; files of other
     endings get bare samples.
 
-    `buffer` is how many bytes the switch collects before it writes them, 0 for none. Raises OSError where it cannot be
-    opened; `failed` says that something could not be written, as on a full disk: who sets `full` makes it one.
+    `buffer` is how many bytes the switch collects before it writes them, 0 for none; `comment` is in a LIST chunk
+    before the audio. Raises OSError where it cannot be opened; `failed` says that something could not be written, as on
+    a full disk: who sets `full` makes it one.
     """
 
-    def __init__(self, path: str, rate: int, channels: int, buffer: int, append: bool):
+    def __init__(self, path: str, rate: int, channels: int, buffer: int, append: bool, comment: str = ""):
         self.path, self._wav = Path(path), path.endswith(".wav")
-        self._rate, self._channels, self._pending = rate, channels, bytearray()
+        self._rate, self._channels, self._pending, self._comment = rate, channels, bytearray(), comment.encode()
         self.buffer, self.failed, self.full = buffer, False, False
+        self.header_bytes = len(self._header(0, 0))
         for parent in reversed(self.path.parents):
             if not parent.exists():
                 parent.mkdir(0o750, exist_ok=True)
@@ -71,7 +73,7 @@ class RecordedFile:
         self._write(self._pending)
         size = os.fstat(self._file).st_size
         if self._wav:
-            os.pwrite(self._file, self._header(size - 8, size - 44), 0)
+            os.pwrite(self._file, self._header(size - 8, size - self.header_bytes), 0)
         os.close(self._file)
         return size
 
@@ -93,5 +95,13 @@ class RecordedFile:
 
     def _header(self, riff_bytes: int, data_bytes: int) -> bytes:
         step = 2 * self._channels
-        return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", riff_bytes, b"WAVE", b"fmt ", 16, 1, self._channels,
-                           self._rate, self._rate * step, step, 16, b"data", data_bytes)
+        return struct.pack("<4sI4s4sIHHIIHH", b"RIFF", riff_bytes, b"WAVE", b"fmt ", 16, 1, self._channels,
+                           self._rate, self._rate * step, step, 16) + self._list() + struct.pack(
+                               "<4sI", b"data", data_bytes)
+
+    def _list(self):
+        """As libsndfile writes it: an even number of bytes, the last of them 0."""
+        if not self._comment:
+            return b""
+        text = self._comment + b"\0" * (2 - len(self._comment) % 2)
+        return struct.pack("<4sI4s4sI", b"LIST", 12 + len(text), b"INFO", b"ICMT", len(text)) + text

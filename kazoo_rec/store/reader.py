@@ -39,12 +39,12 @@ class Reader:
             self._turn = None
 
     def _all(self, asked):
-        if self._database is None:
-            self._database = self._engine.raw_connection()
         found = []
         for statement, values, _ in asked:
             try:
-                found.append((statement.rows(self._database.dbapi_connection, values), None))
+                if self._database is None:
+                    self._database = self._engine.connect()  # whose errors are SQLAlchemy's
+                found.append((statement.rows(self._database.connection.dbapi_connection, values), None))
             except Exception as error:  # noqa: BLE001 - travels to whoever asked
                 found.append((None, error))
         return found

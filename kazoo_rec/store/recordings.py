@@ -5,10 +5,24 @@ from operator import itemgetter
 
 import orjson
 from gevent.event import AsyncResult
-from sqlalchemy import JSON, Boolean, bindparam, case, func, literal_column, or_, select, text, tuple_, update
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from kazoo_rec.store.statement import Statement
-from kazoo_rec.store.tables import deliveries, recordings
+from kazoo_rec.store.tables import deliveries, links, recordings
 
 #: States in which the switch may still be writing the file.
 OPEN_STATES = ("armed", "recording", "paused")
@@ -45,6 +59,16 @@ _ACCOUNTS_STOPPED = text("""
       FROM account WHERE id IS NOT NULL)
     SELECT id FROM account WHERE id IS NOT NULL""")
 
+#: In clear, as `_TO_DELETE`: audio that is still on the disk.
+_ON_DISK = text("recordings.state = 'recorded' AND recordings.audio_removed_ms IS NULL")
+
+_UPLOAD = and_(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "upload")
+
+#: All of it arrived, and that it did is proved.
+_PROVED = and_(
+    exists().where(_UPLOAD, deliveries.c.state == "delivered", deliveries.c.proof_sha256 == recordings.c.sha256),
+    ~exists().where(_UPLOAD, deliveries.c.state != "delivered"))
+
 #: A page as one text: SQLite hands rows over one by one, and Python's threads take turns at each.
 _ALL = literal_column("json_group_array(json_array({}))".format(", ".join(
     f"json({column.name})" if isinstance(column.type, JSON) else column.name for column in recordings.c)))
@@ -55,6 +79,11 @@ _BOOLEANS = [column.name for column in recordings.c if isinstance(column.type, B
 @cache
 def _insert(columns):
     return Statement(recordings.insert(), columns)
+
+
+@cache
+def _adopt(columns):
+    return Statement(recordings.insert().prefix_with("OR IGNORE"), columns)
 
 
 @cache
@@ -77,6 +106,21 @@ class Recordings:
         values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
         statement = _insert(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
+
+    def adopt(self, row: dict) -> AsyncResult:
+        """As `insert`, unless there is one of that id; the result is 1 or 0."""
+        now_ms = self._clock_ms()
+        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
+        statement = _adopt(tuple(values))
+        return self._submit(lambda connection: statement.execute(connection, values))
+
+    def unknown(self, ids: list[str]) -> set[str]:
+        """Those of `ids` of which there is no recording."""
+        known: set[str] = set()
+        for first in range(0, len(ids), IDS_AT_ONCE):
+            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]))
+            known |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
+        return set(ids) - known
 
     def update(self, recording_id: str, **columns) -> AsyncResult:
         """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""
@@ -207,6 +251,18 @@ class Recordings:
         return self._many(select(recordings).where(
             recordings.c.node == node, _TO_DELETE)
             .order_by(recordings.c.delete_requested_ms).limit(limit))
+
+    def on_disk(self, node: str, now_ms: int, after: tuple[int, str] | None, limit: int) -> list[dict]:
+        """id, master and stopped_ms of recordings of `node` whose audio is here, the oldest first, from behind
+        (stopped_ms, id), and `may_go`: delivered and proved, on no legal hold, and promised by no link."""
+        linked = exists().where(links.c.recording_id == recordings.c.id, links.c.revoked_ms.is_(None),
+                                links.c.expires_ms > now_ms)
+        may_go = and_(recordings.c.legal_hold.is_(False), _KEPT, _PROVED, ~linked)
+        query = select(recordings.c.id, recordings.c.master, recordings.c.stopped_ms, may_go.label("may_go")).where(
+            recordings.c.node == node, _ON_DISK)
+        if after is not None:
+            query = query.where(tuple_(recordings.c.stopped_ms, recordings.c.id) > tuple_(*after))
+        return self._many(query.order_by(recordings.c.stopped_ms, recordings.c.id).limit(limit))
 
     def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
         """The newest recordings first."""

@@ -87,6 +87,7 @@ recordings = Table(
     Column("legal_hold", Boolean, nullable=False, default=False),
     Column("delete_requested_ms", BigInteger),
     Column("deleted_by", Text),
+    Column("audio_removed_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Index("recordings_by_state", "node", "state", "stopped_ms"),
@@ -96,6 +97,9 @@ recordings = Table(
     # The condition is that of `Recordings.to_delete`, or SQLite does not use it.
     Index("recordings_to_delete", "node", "delete_requested_ms",
           sqlite_where=text("delete_requested_ms IS NOT NULL AND state != 'deleted'")),
+    # The condition is that of `Recordings.on_disk`.
+    Index("recordings_on_disk", "node", "stopped_ms", "id",
+          sqlite_where=text("state = 'recorded' AND audio_removed_ms IS NULL")),
     Index("recordings_by_interaction", "interaction_id"),
     # The condition is that of `Recordings.stopped`: what each account has waiting, apart from what is done.
     Index("recordings_stopped", "node", "state", "account_id", "stopped_ms",

@@ -7,18 +7,31 @@ A second one is the turn to take it: a busy process that lets go cannot take it 
 
 import fcntl
 import os
+import sqlite3
 from collections import deque
 
 import gevent
 import structlog
 from gevent.event import AsyncResult
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
+
+from kazoo_rec.errors import StoreError
 
 #: Rows in one transaction: enough to share an fsync, few enough that other processes wait no longer than one commit.
 BATCH = 500
 
 #: Seconds between attempts while the database refuses (locked, full, read-only): doubled up to the last.
 RETRY_FIRST_S, RETRY_LAST_S = 0.1, 5.0
+
+#: Writes that may wait: 1.7 kB each, three of a recording, so 170 MB of 33,000. What is refused is found again by its
+#: file (`delivery/orphans.py`).
+MOST_WAITING = 100_000
+
+#: What ails the database and not the write: the same write is good later (SQLite's primary result codes).
+FAULTS_OF_THE_DATABASE = frozenset((
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_NOTADB))
 
 log = structlog.get_logger()
 
@@ -44,9 +57,13 @@ class Writer:
         """Queues `write(connection)`, called inside a transaction on the store's thread.
 
         Its return value, or what it raised, is in the AsyncResult once the transaction is durable. A database that
-        refuses for a while (locked, full) is asked again until it does not: nothing submitted is dropped.
+        refuses for a while (locked, full, broken) is asked again until it does not, and what waits keeps its order.
+        With MOST_WAITING of them the next has a StoreError at once; those that wait are kept.
         """
         done = AsyncResult()
+        if len(self._waiting) >= MOST_WAITING:
+            done.set_exception(StoreError("too much waits for the database", f"{MOST_WAITING} writes"))
+            return done
         self._waiting.append((write, done))
         if self._draining is None:
             self._draining = gevent.spawn(self._drain)
@@ -95,9 +112,9 @@ class Writer:
             batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
             try:
                 outcomes = self._commit(batch, _together)
-            except OperationalError:
-                raise
-            except Exception:  # noqa: BLE001 - one write is at fault: the others go on, it gets its own error
+            except Exception as error:  # one write is at fault: the others go on, it gets its own error
+                if _of_the_database(error):
+                    raise
                 outcomes = self._commit(batch, _apart)
             for _ in batch:
                 self._waiting.popleft()
@@ -126,7 +143,15 @@ def _apart(connection, write):
     try:
         with connection.begin_nested():
             return write(connection), None
-    except OperationalError:
-        raise
-    except Exception as error:  # noqa: BLE001 - travels to whoever submitted the write
+    except Exception as error:  # travels to whoever submitted the write
+        if _of_the_database(error):
+            raise
         return None, error
+
+
+def _of_the_database(error):
+    """Whether an error is none of the write's. SQLAlchemy's of a connection that is lost have no code of SQLite's."""
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in FAULTS_OF_THE_DATABASE

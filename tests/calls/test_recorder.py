@@ -1,10 +1,12 @@
 """Armed, verified, fallen back on; held, limited, doubled, dropped."""
 
 import pytest
+from gevent.event import AsyncResult, Event
 
+from kazoo_rec.calls.files import Files
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 
-from .fakes import Scene
+from .fakes import ROOT, Scene
 
 BUGS = """<media-bugs>
  <media-bug>
@@ -40,6 +42,15 @@ def test_an_arming_that_comes_too_late_is_followed_by_a_start_at_once_under_anot
     for function, args in waiting:  # the arming leaves its queue only now: the leg has answered, it stays unsent
         function(*args)
     assert not one.switch.of("execute_on_answer")
+
+
+def test_a_leg_is_armed_though_its_row_and_its_directory_hang(monkeypatch):
+    one, hang = scene(), Event()
+    monkeypatch.setattr(one.rows, "insert", lambda row: AsyncResult())
+    files = Files(ROOT, ROOT, lambda function, args: hang.wait())
+    monkeypatch.setattr(one.recorder._orders, "_files", files)
+    one.phone_calls("a", "1000")
+    assert one.switch.of("execute_on_answer") and not hang.is_set()
 
 
 def test_an_armed_recording_is_given_time_to_start():

@@ -316,6 +316,23 @@ def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
     assert (site.rows()["a"]["state"], site.rows()["b"]["state"]) == ("recording", "stopped")
 
 
+def test_a_row_that_delivery_has_made_of_a_file_is_closed_where_the_switch_does_not_record_it(site):
+    site.talk().sweep()
+    site.running = site.started()
+    (running,) = site.running["a"]
+    made = {"call_id": "a", "node": "fs1", "state": "recording", "account_id": "acme", "started_ms": 1, "settings": {}}
+    rows = site.scene.rows
+    for recording_id, master in (("is over", "acme/20261121/over.wav"), ("goes on", "acme/20261121/on.wav")):
+        rows.insert({**made, "id": recording_id, "master": master})
+    site.running["a"] = [running, f"{ROOT}/acme/20261121/on.wav"]
+    site.recovery.close_left(site.answer)
+    assert {row["state"] for row in rows.by_id.values()} == {"recording"}, "one look may be before its engine's word"
+    site.recovery.close_left(site.answer)
+    assert {row["state"] for recording_id, row in rows.by_id.items() if recording_id != "is over"} == {"recording"}
+    assert (rows.by_id["is over"]["state"], rows.by_id["is over"]["state_reason"]) == (
+        "stopped", "its end was not heard")
+
+
 def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
     one = site.scene
     one.phone_calls("a", "1000").rings("b", "a", "1001")

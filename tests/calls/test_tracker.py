@@ -6,6 +6,7 @@ import pytest
 
 from kazoo_rec.calls.leg import Call, Leg
 from kazoo_rec.calls.recording import Recording
+from kazoo_rec.policy.settings import digest
 
 from .fakes import NO_MEDIA, Scene
 
@@ -44,8 +45,8 @@ def test_a_recording_is_armed_while_its_leg_rings_and_nothing_is_started_by_comm
     assert scene.switch.commands == [
         f"api uuid_setvar_multi b execute_on_answer_{row['id']}=record_session /rec/{row['master']} +10801 "
         f"{{kazoo_rec_id={row['id']},kazoo_rec_account=acme,kazoo_rec_rule=callee.inbound,"
-        f"kazoo_rec_settings={scene.switch.commands[0].partition('kazoo_rec_settings=')[2][:16]},RECORD_STEREO=true,"
-        "RECORD_PRE_BUFFER_FRAMES=0,enable_file_write_buffering=false,record_sample_rate=8000,RECORD_BRIDGE_REQ=false,"
+        f"RECORD_COMMENT=kazoo_rec/b/a/callee.inbound/B//{row['device_id']}/{digest(row['settings'])},"
+        "RECORD_STEREO=true,RECORD_PRE_BUFFER_FRAMES=0,enable_file_write_buffering=false,record_sample_rate=8000,RECORD_BRIDGE_REQ=false,"
         "RECORD_STEREO_SWAP=false,RECORD_READ_ONLY=false,RECORD_WRITE_ONLY=false,RECORD_APPEND=false,"
         "RECORD_ANSWER_REQ=false,RECORD_MIN_SEC=0,RECORD_INITIAL_TIMEOUT_MS=0,RECORD_FINAL_TIMEOUT_MS=0,"
         "RECORD_TOGGLE_ON_REPEAT=false,RECORD_HANGUP_ON_ERROR=false,RECORD_CHECK_BRIDGE=false}"]

@@ -1,3 +1,5 @@
+import errno
+import os
 from collections import Counter
 from contextlib import ExitStack
 
@@ -8,6 +10,7 @@ from kazoo_rec.delivery import worker as worker_module
 from kazoo_rec.delivery.finish import finish
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.delivery.worker import Worker
+from kazoo_rec.media import encode
 from tests.media.sounds import write_talk
 
 from .fakes import RECORDING_ID, Clock, Customer, Store, refusing_url, rude_server, stopped_row
@@ -321,6 +324,31 @@ def test_what_could_not_be_finished_is_finished_when_it_can_be(site):
     assert row["state"] == "stopped"
     site.step(later_s=0.1)
     assert (row["state"], row["state_reason"]) == ("recorded", None)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_on_a_disk_that_takes_nothing_more_all_wait_and_go_on_by_themselves_when_it_does(site, monkeypatch, number):
+    whole = encode.to_mp3
+    refusals = []
+
+    def full(*args):
+        refusals.append(1)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(encode, "to_mp3", full)
+    with Customer() as customer:
+        for n in range(9):
+            site.stopped(f"{customer.url}/rec", f"202611-{n:032x}", settings={"format": "mp3"})
+        for _ in range(60):
+            site.step(later_s=worker_module.DISK_RETRY_MS / SECOND_MS / 6)
+        assert site.worker.disk_refuses and 9 < len(refusals) <= 24
+        assert {row["state"] for row in site.store.rows.values()} == {"stopped"} and not customer.requests
+        assert any(os.strerror(number) in (row["state_reason"] or "") for row in site.store.rows.values())
+        monkeypatch.setattr(encode, "to_mp3", whole)
+        for _ in range(10):
+            site.step(later_s=2)
+        assert not site.worker.disk_refuses and len(customer.requests) == 9
+    assert {row["state"] for row in site.store.rows.values()} == {"recorded"}
 
 
 def test_a_dead_server_holds_up_nobody_else(site):

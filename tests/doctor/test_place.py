@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from kazoo_rec.config import RecordingsDir
+from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.doctor import place
 
 NOW_MS = 1_795_242_427_000
@@ -57,12 +58,20 @@ def test_one_on_nfs_is_wrong_where_the_innermost_mount_says_so(directory):
     assert seen(rights(directory, mounts.replace(f"{directory.parent} ", f"{directory.parent}/rec ")), "ok")
 
 
+@pytest.mark.parametrize("kind, state", [
+    ("cifs", "wrong"), ("lustre", "wrong"), ("fuse.sshfs", "wrong"), ("fuse.s3fs", "wrong"), ("fuse.rclone", "wrong"),
+    ("fuse", "wrong"), ("fuseblk", "ok"), ("ext4", "ok"), ("btrfs", "ok"), ("fuse.mergerfs", "ok")])
+def test_one_that_another_host_or_a_program_serves_is_wrong(directory, kind, state):
+    assert seen(rights(directory, MOUNT.format(directory, kind)), state)
+
+
 def disk(free=10**12, files=10**6):
-    return lambda path: SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_files=10**7, f_favail=files)
+    return lambda path: SimpleNamespace(f_blocks=4 * 10**12 // 4096, f_bavail=free // 4096, f_frsize=4096,
+                                        f_files=10**7, f_favail=files)
 
 
 def space(written, removed=False, stat_of=None):
-    (found,) = place.space("/r", written, NOW_MS, removed, stat_of or disk())
+    (found,) = place.space("/r", written, NOW_MS, removed, DiskSettings(), stat_of or disk())
     return found
 
 
@@ -89,6 +98,12 @@ def test_a_disk_that_is_full_or_has_no_inodes_is_wrong():
     assert "nothing is recorded" in space(None, stat_of=disk(free=10**8)).seen
     found = space(None, stat_of=disk(files=5))
     assert found.state == "wrong" and "only 5 inodes" in found.seen
+
+
+def test_the_marks_of_the_configuration_are_told():
+    assert space(None, stat_of=disk(free=10**11)).state == "wrong"
+    found = space(None, stat_of=disk(free=3 * 10**11))
+    assert found.state == "warning" and "7.5%: audio of delivered recordings is being removed" in found.seen
 
 
 def test_without_a_recording_or_a_database_only_what_is_free_is_told():

@@ -1,0 +1,169 @@
+"""Files of recordings of which there is no row: what their engine had in memory died with it while the database took
+nothing, or the database was put back to what it was before. Each becomes a row: finished and delivered where its
+settings are known again, else `failed`, which keeps the file.
+
+An engine that lives may have the row in memory. It writes in order, and says every 2 s that it lives: once it has said
+so twice after a file was seen without a row, it has none for it.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from kazoo_rec.delivery.meter import Meter
+from kazoo_rec.errors import MediaError
+from kazoo_rec.media import wav
+
+#: Seconds between looks at every directory that has changed, and between those at files that have no row yet.
+ALL_EVERY_S, FOUND_EVERY_S = 300.0, 5.0
+
+#: Seconds for which a file has not grown of which it is not known whose leg might still be recorded to it.
+AT_REST_S = 600.0
+
+#: Words of its engine after which an engine has nothing in memory of a file: one that it had begun to write, one after.
+WORDS = 3
+
+#: What the file says of itself (`calls.recording.Recording`), each an id or nothing.
+_COMMENT = re.compile("kazoo_rec" + 7 * "/([A-Za-z0-9_.@:-]*)")
+_ACCOUNT, _DAY = re.compile(r"[A-Za-z0-9_-]{1,64}"), re.compile(r"[0-9]{8}")
+_FILE = re.compile(r"([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
+
+_NOT_KNOWN = dict.fromkeys(("source", "from_uri", "to_uri", "caller_id_name", "caller_id_number", "callee_id_name",
+                            "callee_id_number"), "")
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Found:
+    """A file without a row; `heard` are the engine's words since, `size` it has had since `since_s`."""
+
+    id: str
+    heard: set = field(default_factory=set)
+    size: int = -1
+    since_s: float = 0.0
+
+
+class Orphans:
+    """Of one recordings directory.
+
+    Parameters:
+      store, node: of this delivery and its switches' engine.
+      switch: whose rows they become.
+      directory: of recordings.
+      run: `run(function, args)` on a thread.
+      settings_of: `settings_of(account, user, device, digest)` gives the settings that have this digest
+        (`policy.settings.digest`) and where each comes from, None where no document says them any more.
+      kept: the settings of one of which they are not known.
+      now_s: a clock that nothing moves.
+      meter: of the switch.
+    """
+
+    def __init__(self, store, node: str, switch: str, directory: Path, run: Callable, settings_of: Callable,
+                 kept: Mapping, now_s: Callable, meter: Meter):
+        self._store, self._node, self._switch, self._directory, self._run = store, node, switch, directory, run
+        self._settings_of, self._kept, self._now_s, self._meter = settings_of, kept, now_s, meter
+        self._looked: dict[str, int] = {}
+        self._found: dict[str, _Found] = {}
+        self._all_at_s = None
+
+    def look(self):
+        """To be called every FOUND_EVERY_S. Raises what the disk and the store raise."""
+        now_s = self._now_s()
+        if self._all_at_s is None or now_s >= self._all_at_s:
+            self._all_at_s = now_s + ALL_EVERY_S
+            for day, changed_ns in self._run(_days, (self._directory,)):
+                if self._looked.get(day) != changed_ns:
+                    self._note_unknown(self._run(_files, (self._directory, day)))
+                    self._looked[day] = changed_ns
+        if self._found:
+            self._settle(now_s)
+
+    def _note_unknown(self, files):
+        unknown = self._store.recordings.unknown([recording_id for _, recording_id in files])
+        for path, recording_id in files:
+            if recording_id in unknown:
+                self._found.setdefault(path, _Found(recording_id))
+
+    def _settle(self, now_s):
+        said_ms = next((row["said_ms"] for row in self._store.vitals.all()
+                        if (row["node"], row["role"]) == (self._node, "engine")), None)
+        unknown = self._store.recordings.unknown([found.id for found in self._found.values()])
+        for path, found in list(self._found.items()):
+            stat = self._run(_stat, (self._directory / path,))
+            if found.id not in unknown or stat is None:
+                del self._found[path]
+                continue
+            if said_ms is not None:
+                found.heard.add(said_ms)
+            if stat.st_size != found.size:
+                found.size, found.since_s = stat.st_size, now_s
+            if len(found.heard) >= WORDS and self._adopt(path, found, stat, now_s - found.since_s >= AT_REST_S):
+                del self._found[path]
+
+    def _adopt(self, path, found, stat, at_rest):
+        """Whether it has a row now."""
+        row = self._run(self._row, (path, found.id, stat))
+        account, (user, device, digest) = row["account_id"], (row.pop(name) for name in ("user", "device", "digest"))
+        settings = digest and self._settings_of(account, user, device, digest)
+        if settings:
+            # Whether the switch still writes it is the engine's to find out, as of every open row.
+            row |= {"state": "recording", "settings": settings[0], "settings_from": settings[1]}
+        elif at_rest:
+            row |= {"state": "failed", "settings": dict(self._kept), "settings_from": {},
+                    "state_reason": "found without its row: its settings are not known; the file is kept"}
+        else:
+            return False
+        if self._store.recordings.adopt({**row, "user_id": user or None, "device_id": device or None}).get():
+            self._meter.states.labels(row["state"]).inc()
+            log.error("a recording was found without its row", recording_id=found.id, account=account,
+                      state=row["state"], hint="the database was full, locked or put back; its file is where it was")
+        return True
+
+    def _row(self, path, recording_id, stat):
+        """What is known of it. Blocks."""
+        try:
+            probed = wav.probe(self._directory / path)
+            said = _COMMENT.fullmatch(wav.comment(self._directory / path))
+            duration_ms = probed.duration_ms
+        except MediaError:
+            said, duration_ms = None, 0
+        call, talk, rule, leg, user, device, digest = said.groups() if said else ("", "", "", "", "", "", "")
+        ended_ms = stat.st_mtime_ns // 1_000_000
+        return {
+            **_NOT_KNOWN, "id": recording_id, "node": self._switch, "account_id": path.partition("/")[0],
+            "call_id": call, "interaction_id": talk or call, "rule": rule, "leg": leg,
+            "direction": "outbound" if leg == "B" else "inbound", "origin": "found", "master": path,
+            "reason": "Found without its row.", "started_ms": ended_ms - duration_ms, "stopped_ms": ended_ms,
+            "created_ms": ended_ms - duration_ms, "duration_ms": duration_ms, "state_reason": None,
+            "user": user, "device": device, "digest": digest}
+
+
+def _days(directory):
+    """(account/day, when it was changed) of every one."""
+    found = []
+    for account in _directories(directory, _ACCOUNT):
+        found += [(f"{account.name}/{day.name}", day.stat().st_mtime_ns) for day in _directories(account.path, _DAY)]
+    return found
+
+
+def _directories(path, name):
+    with os.scandir(path) as entries:
+        return [entry for entry in entries if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+
+
+def _files(directory, day):
+    """(path, id of its recording) of every master."""
+    matches = map(_FILE.fullmatch, os.listdir(directory / day))
+    return [(f"{day}/{match[0]}", match[1]) for match in matches if match]
+
+
+def _stat(path):
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None

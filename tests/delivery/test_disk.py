@@ -1,0 +1,216 @@
+"""Watermarks: what goes to make room, what never does, and who is told."""
+
+import errno
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from kazoo_rec.delivery import disk as disk_module
+from kazoo_rec.delivery.disk import Clearing, Disk
+from kazoo_rec.delivery.meter import Meter
+from kazoo_rec.delivery.settings import DiskSettings
+from kazoo_rec.store import Store
+from kazoo_rec.store.migrations import migrate
+from tests.store.test_store import row, upload
+
+SHA256 = "ab" * 32
+NOW_MS = 1_795_221_338_000
+
+#: Blocks of one byte that the disk has: its shares are easily told.
+ALL_BYTES = 1000
+
+
+def call(function, args=()):
+    return function(*args)
+
+
+class Site:
+    """A store and a disk of 1000 bytes; each recording's files take 10."""
+
+    def __init__(self, store, directory):
+        self.store, self.directory, self.free_bytes, self.refusal = store, directory, 500, None
+        self.now_ms, self.meter = NOW_MS, Meter()
+        self.disk = Disk(directory, DiskSettings(), call, self._stat)
+        self.clearing = Clearing(store, "fs1", directory, self.disk, self._run, lambda: self.now_ms, self.meter)
+
+    def _stat(self, path):
+        assert path == self.directory
+        return SimpleNamespace(f_blocks=ALL_BYTES, f_bavail=self.free_bytes, f_frsize=1)
+
+    def _run(self, function, args):
+        if self.refusal:
+            raise self.refusal
+        return function(*args)
+
+    def files(self):
+        return {path.name for path in self.directory.rglob("*.*")}
+
+    def recorded(self, name, stopped_ms, deliveries=({"state": "delivered", "proof_sha256": SHA256},), **columns):
+        """A recording with its master and its file to deliver, and its deliveries."""
+        master = f"acme/20261121/{name}.wav"
+        self.store.recordings.insert(row(name, state="stopped", master=master, stopped_ms=stopped_ms))
+        told = [upload(name, **{"proof_sha256": None, **one}) for one in deliveries]
+        finished = {"state": "recorded", "sha256": SHA256, "file": f"acme/20261121/{name}.mp3", **columns}
+        self.store.recordings.finish(name, finished, told).get()
+        for suffix in ("wav", "mp3"):
+            path = self.directory / f"acme/20261121/{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"audio")
+
+    def look(self):
+        self.disk.look()
+        self.clearing.tick()
+
+    def names(self):
+        return {name.partition(".")[0] for name in self.files()}
+
+
+@pytest.fixture
+def site(tmp_path):
+    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    migrate(url)
+    store = Store(url)
+    yield Site(store, tmp_path / "recordings")
+    store.close()
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """(event, what it was told with) of each line of the log."""
+    lines = []
+    log = SimpleNamespace(**{level: lambda event, **told: lines.append((event, told))
+                             for level in ("info", "warning", "error")})
+    monkeypatch.setattr(disk_module, "log", log)
+    return lines
+
+
+def test_below_the_first_mark_what_was_delivered_goes_the_oldest_first_until_there_is_room(site, said):
+    for number in range(10):
+        site.recorded(f"r{number}", stopped_ms=1000 - number)
+    site.free_bytes = 100
+    site.look()
+    assert len(site.names()) == 10 and not said
+    site.free_bytes = 95
+    site.look()
+    assert site.names() == {f"r{number}" for number in range(8)}, "110 are wanted, so that the next file fits too"
+    assert site.store.recordings.get("r9")["audio_removed_ms"] == NOW_MS
+    assert site.store.recordings.get("r9")["state"] == "recorded"
+    assert [event for event, _ in said] == ["audio of delivered recordings was removed to make room"]
+    assert site.meter.registry.get_sample_value("kazoo_rec_audio_removed_total") == 2
+
+
+def test_what_is_not_free_at_once_is_not_made_good_by_more(site):
+    for number in range(9):
+        site.recorded(f"r{number}", stopped_ms=number)
+    site.free_bytes = 60
+    for _ in range(3):
+        site.look()
+        assert site.names() == {"r5", "r6", "r7", "r8"}
+    site.free_bytes = 90
+    site.now_ms += disk_module.AGAIN_MS
+    site.look()
+    assert site.names() == {"r7", "r8"}
+
+
+@pytest.mark.parametrize("kept", [
+    {"deliveries": ()},
+    {"deliveries": ({"state": "due"},)},
+    {"deliveries": ({"state": "failed"},)},
+    {"deliveries": ({"state": "delivered", "proof_sha256": "cd" * 32},)},
+    {"deliveries": ({"state": "delivered", "proof_sha256": SHA256}, {"state": "due"})},
+    {"deliveries": ({"state": "delivered", "kind": "webhook.completed", "proof_sha256": SHA256},)},
+    {"legal_hold": True},
+    {"state": "failed"},
+    {"node": "fs2"},
+    {"delete_requested_ms": 5},
+], ids=str)
+def test_what_may_not_go_stays_however_little_room_there_is(site, monkeypatch, kept):
+    monkeypatch.setattr(disk_module, "AT_ONCE", 1)
+    site.recorded("kept", stopped_ms=1, **kept)
+    site.recorded("goes", stopped_ms=2)
+    site.free_bytes = 0
+    site.look()
+    assert site.names() == {"kept"}
+
+
+def test_what_a_link_promises_stays_until_the_link_ends(site):
+    site.recorded("linked", stopped_ms=1)
+    site.store.access.add_link({
+        "id": "l", "hash": "h", "account_id": "acme", "recording_id": "linked", "format": "mp3", "channels": "mono",
+        "track": "both", "made_by": "t", "expires_ms": NOW_MS + 3_600_000, "revoked_ms": None}).get()
+    site.free_bytes = 0
+    site.look()
+    assert site.names() == {"linked"}
+    site.now_ms += 3_600_000
+    site.look()
+    assert not site.names()
+
+
+def test_what_is_put_on_hold_meanwhile_stays(site, monkeypatch):
+    for number in range(2):
+        site.recorded(f"r{number}", stopped_ms=number)
+    on_disk = site.store.recordings.on_disk
+
+    def then_held(*asked):
+        found = on_disk(*asked)
+        site.store.recordings.hold("r0", True).get()
+        return found
+
+    monkeypatch.setattr(site.store.recordings, "on_disk", then_held)
+    site.free_bytes = 0
+    site.look()
+    assert site.names() == {"r0"}
+
+
+def test_a_file_that_cannot_be_removed_is_told_once_and_its_row_says_nothing(site, said):
+    site.recorded("r", stopped_ms=1)
+    site.free_bytes, site.refusal = 0, PermissionError(errno.EACCES, "Permission denied")
+    for _ in range(3):
+        site.look()
+        site.now_ms += disk_module.AGAIN_MS
+    assert site.store.recordings.get("r")["audio_removed_ms"] is None
+    assert [event for event, _ in said].count("no room can be made") == 1
+    site.refusal = None
+    site.now_ms += disk_module.AGAIN_MS
+    site.look()
+    assert not site.names() and site.store.recordings.get("r")["audio_removed_ms"]
+
+
+def test_killed_between_file_and_row_it_is_told_by_the_next_look(site):
+    site.recorded("r", stopped_ms=1)
+    for name in site.files():
+        os.unlink(site.directory / "acme/20261121" / name)
+    site.free_bytes = 0
+    site.look()
+    assert site.store.recordings.get("r")["audio_removed_ms"] == NOW_MS
+
+
+def test_where_nothing_may_go_it_is_not_looked_for_all_the_time(site, monkeypatch):
+    site.recorded("kept", stopped_ms=1, legal_hold=True)
+    asked, on_disk = [], site.store.recordings.on_disk
+    monkeypatch.setattr(site.store.recordings, "on_disk", lambda *args: asked.append(args) or on_disk(*args))
+    site.free_bytes = 0
+    for _ in range(5):
+        site.look()
+    assert [after for _, _, after, _ in asked] == [None, (1, "kept")]
+    site.now_ms += disk_module.AGAIN_MS
+    site.look()
+    assert len(asked) == 4
+
+
+def test_below_the_second_mark_it_is_told_once_and_once_more_when_there_is_room(site, said):
+    for free_bytes in (31, 29, 28, 0, 30, 400):
+        site.free_bytes = free_bytes
+        site.disk.look()
+        assert site.disk.alarmed == (free_bytes < 30)
+    assert [(event, told["free_bytes"]) for event, told in said] == [
+        ("the disk is nearly full", 29), ("the disk has room again", 30)]
+
+
+def test_at_0_percent_nothing_goes_and_nobody_is_told(site, said):
+    site.recorded("r", stopped_ms=1)
+    site.disk._settings = DiskSettings(remove_delivered_below=0, alarm_below=0)
+    site.free_bytes = 0
+    site.look()
+    assert site.names() == {"r"} and not said and not site.disk.alarmed

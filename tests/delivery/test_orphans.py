@@ -1,0 +1,182 @@
+"""Files without a row: whose they are, and what becomes of them."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from kazoo_rec.delivery.meter import Meter
+from kazoo_rec.delivery.orphans import ALL_EVERY_S, AT_REST_S, FOUND_EVERY_S, Orphans
+from kazoo_rec.media import wav
+from kazoo_rec.store import Store
+from kazoo_rec.store.migrations import migrate
+from tests.store.test_store import row
+
+ID = "202611-0123456789abcdef0123456789abcdef"
+ANOTHER = ID.replace("0123", "9999", 1)
+SAID = "kazoo_rec/leg-a/talk/account.inbound/A/u1//0123456789abcdef"
+SETTINGS = {"url": "https://files.example/", "format": "mp3"}
+KEPT = {"url": None, "format": "wav"}
+
+
+class Site:
+    """A recordings directory and a store; an engine that says that it lives; what documents say by digest."""
+
+    def __init__(self, store, directory):
+        self.store, self.directory, self.now_s, self.said_ms, self.meter = store, directory, 1000.0, 5000, Meter()
+        self.known, self.asked, self.runs = {}, [], []
+        self.orphans = Orphans(store, "fs1", "switch1", directory, self._run, self._settings_of, KEPT,
+                               lambda: self.now_s, self.meter)
+        directory.mkdir()
+
+    def _run(self, function, args):
+        self.runs.append((function.__name__, args[-1]))
+        return function(*args)
+
+    def _settings_of(self, *asked):
+        self.asked.append(asked)
+        return self.known.get(asked)
+
+    def file(self, name=f"{ID}.wav", comment="", day="acme/20261121", seconds=2.0):
+        path = self.directory / day / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with soundfile.SoundFile(path, "w", 8000, 2, "PCM_16") as file:
+            if comment:
+                file.comment = comment
+            file.write(np.full((round(seconds * 8000), 2), 1000, "<i2"))
+        return path
+
+    def look(self, times=1, engine=True):
+        for _ in range(times):
+            if engine:
+                self.said_ms += 2000
+                self.store.vitals._clock_ms = lambda: self.said_ms
+                self.store.vitals.say("fs1", "engine", {}).get()
+            self.orphans.look()
+            self.now_s += FOUND_EVERY_S
+
+    def row(self, recording_id=ID):
+        return self.store.recordings.get(recording_id)
+
+
+@pytest.fixture
+def site(tmp_path):
+    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    migrate(url)
+    store = Store(url)
+    yield Site(store, tmp_path / "recordings")
+    store.close()
+
+
+def test_a_file_whose_settings_are_known_again_becomes_an_open_row_for_the_engine_to_close(site):
+    site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {"url": "account"})}
+    site.file(comment=SAID)
+    site.look(3)
+    found = site.row()
+    assert (found["state"], found["node"], found["account_id"]) == ("recording", "switch1", "acme")
+    assert (found["call_id"], found["interaction_id"], found["rule"], found["leg"], found["user_id"]) == (
+        "leg-a", "talk", "account.inbound", "A", "u1")
+    assert (found["settings"], found["settings_from"]) == (SETTINGS, {"url": "account"})
+    assert found["device_id"] is None and found["master"] == f"acme/20261121/{ID}.wav"
+    assert found["stopped_ms"] - found["started_ms"] == 2000
+    assert site.store.recordings.open_ids("switch1") == [ID]
+
+
+def test_what_an_engine_that_lives_may_have_in_memory_is_left_to_it(site):
+    site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
+    site.file(comment=SAID)
+    site.look(2)
+    site.look(200, engine=False)
+    assert site.row() is None
+    site.store.recordings.insert(row(ID, reason="its own")).get()
+    site.look(5)
+    assert site.row()["reason"] == "its own"
+
+
+@pytest.mark.parametrize("comment", ["", "somebody's words", SAID, "kazoo_rec/" + "x/" * 9, f"{SAID}\u2028"])
+def test_one_whose_settings_are_not_known_is_reported_when_it_has_come_to_rest_and_its_file_is_kept(site, comment):
+    path = site.file(comment=comment)
+    site.look(5)
+    assert site.row() is None
+    site.now_s += AT_REST_S
+    site.look()
+    found = site.row()
+    assert found["state"] == "failed" and "its settings are not known; the file is kept" in found["state_reason"]
+    assert (found["account_id"], found["settings"], found["duration_ms"]) == ("acme", KEPT, 2000)
+    assert path.exists() and site.meter.registry.get_sample_value(
+        "kazoo_rec_recording_states_total", {"state": "failed"}) == 1
+
+
+def test_one_that_grows_is_not_at_rest(site):
+    path = site.file()
+    for _ in range(5):
+        site.look(3)
+        site.now_s += AT_REST_S
+        with open(path, "ab") as file:
+            file.write(bytes(320))
+    assert site.row() is None
+
+
+def test_one_that_is_gone_is_forgotten(site):
+    path = site.file()
+    site.look(2)
+    path.unlink()
+    site.look(5)
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.row() is None and not site.orphans._found
+
+
+def test_what_is_no_recording_is_left_alone(site):
+    for name in (f"{ID}.mp3", f"{ID}.mono.wav", f"{ID}.mp3.abc.part", "notes.wav", f"{ID}.WAV"):
+        site.file().rename(site.directory / "acme/20261121" / name)
+    for day in ("acme/trial", "acme/2026112", ".hidden/20261121", "a b/20261121"):
+        site.file(f"{ANOTHER}.wav", day=day)
+    os.symlink(site.directory / "a b", site.directory / "linked")
+    (site.directory / "file").touch()
+    site.look(4)
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.store.recordings.count_by_state() == {}
+
+
+def test_a_fallback_s_file_is_its_recording_s(site):
+    site.store.recordings.insert(row(ANOTHER)).get()
+    site.file(f"{ID}.f.wav"), site.file(f"{ANOTHER}.f.wav")
+    site.look(4)
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.row()["master"] == f"acme/20261121/{ID}.f.wav" and site.row(ANOTHER)["state"] == "armed"
+
+
+def test_what_is_no_wav_is_reported_too(site):
+    site.file().write_bytes(b"no sound at all")
+    site.look(4)
+    site.now_s += AT_REST_S
+    site.look()
+    assert (site.row()["state"], site.row()["duration_ms"]) == ("failed", 0)
+
+
+def test_only_days_that_have_changed_are_looked_into_again(site):
+    for day in ("acme/20261120", "acme/20261121", "other/20261121"):
+        site.file(f"{ANOTHER}.wav", day=day)
+    site.store.recordings.insert(row(ANOTHER)).get()
+    site.look(3)
+    site.now_s += ALL_EVERY_S
+    site.file(f"{ID}.wav")
+    os.utime(site.directory / "acme/20261121", ns=(1, 1))
+    site.runs.clear()
+    site.look()
+    assert [last for name, last in site.runs if name == "_files"] == ["acme/20261121"]
+
+
+def test_what_freeswitch_writes_into_a_file_is_read_and_stays_after_a_repair(site):
+    path = site.file(comment=SAID, seconds=1)
+    data = path.read_bytes()
+    assert data[36:40] == b"LIST", "libsndfile writes it before the audio, as FreeSWITCH has it do"
+    with open(path, "r+b") as file:
+        file.seek(4), file.write(b"\x08\0\0\0")
+        file.seek(wav.probe(path).data_offset - 4), file.write(bytes(4))
+    assert not wav.probe(path).intact and wav.probe(path).duration_ms == 1000
+    assert wav.repair(path).intact and wav.comment(path) == SAID and path.read_bytes() == data

@@ -1,0 +1,85 @@
+"""The database is locked by somebody else's process: calls are recorded, and what is to be written waits."""
+
+import sqlite3
+from contextlib import contextmanager
+
+import pytest
+
+from tests.faults.site import Site
+
+CALLS = 4
+
+
+@pytest.fixture
+def site(tmp_path):
+    with Site(tmp_path) as started:
+        yield started
+
+
+@contextmanager
+def locked(site):
+    """Nobody can write; a lock lasts as long as the caller wants, or lives."""
+    connection = sqlite3.connect(site.place / "kazoo_rec.db", isolation_level=None, timeout=20)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def talk(site):
+    """Calls, until they are over. Each leg was armed before its answer: nothing waited for a row."""
+    for _ in range(CALLS):
+        site.call(talk_s=3)
+    site.until(lambda: sum(map(len, site.switch.ask("recorded").values())) == 2 * CALLS, 20, "not all is recorded")
+    site.until(lambda: not site.switch.ask("legs"), 20, "the calls do not end")
+    assert site.switch.ask("commands", contains="execute_on_answer") == 2 * CALLS
+    assert not site.switch.ask("commands", contains="uuid_record")
+
+
+def test_calls_are_recorded_while_the_database_is_locked_and_their_rows_follow(site, table):
+    with locked(site):
+        talk(site)
+        site.until(lambda: "database refuses writes" in site.log.read_text(), 20, "nothing was refused")
+        assert not site.ledger.recordings()
+    site.until(lambda: len(site.ledger.recordings()) == 2 * CALLS, 30, "not every row was written later")
+    site.wait_quiet()
+    account = site.account()
+    assert (account.wanted, account.delivered) == (2 * CALLS, 2 * CALLS)
+    table.add("database locked", account)
+
+
+def test_what_an_engine_had_in_memory_only_is_found_by_its_files_and_delivered(site, table):
+    """The database was locked from before the calls until the engine was killed: there is no row of any."""
+    with locked(site):
+        talk(site)
+        site.kill("engine")
+    site.restart("engine")
+    site.wait_heard()
+    site.until(lambda: len(site.ledger.recordings()) == 2 * CALLS, 60, "not every file has a row")
+    site.wait_quiet()
+    rows = site.ledger.recordings()
+    assert {row["reason"] for row in rows} == {"Found without its row."}
+    assert {(row["leg"], row["rule"], row["file"][-3:]) for row in rows} == {
+        ("A", "account.inbound", "mp3"), ("B", "callee.inbound", "wav")}
+    account = site.account()
+    assert (account.wanted, account.delivered) == (2 * CALLS, 2 * CALLS)
+    table.add("database locked, engine killed", account)
+
+
+def test_rows_that_a_backup_did_not_have_are_made_again(site, table):
+    talk(site)
+    site.wait_quiet()
+    site.kill("all")
+    with sqlite3.connect(site.place / "kazoo_rec.db") as database:
+        for name in ("deliveries", "recordings"):
+            database.execute(f"DELETE FROM {name}")
+    database.close()
+    site.restart("all")
+    site.wait_heard()
+    site.until(lambda: len(site.ledger.recordings()) == 2 * CALLS, 60, "not every file has a row")
+    site.wait_quiet()
+    account = site.account()
+    assert (account.wanted, account.delivered) == (2 * CALLS, 2 * CALLS)
+    table.add("database put back", account)

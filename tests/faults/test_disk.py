@@ -1,0 +1,64 @@
+"""The disk of the recordings is full: a small tmpfs, which only root may mount; else these are skipped."""
+
+import subprocess
+
+import pytest
+
+from tests.faults.site import Site
+
+#: Bytes: 12 s of both legs of a call.
+DISK_BYTES = 768 * 1024
+
+#: Its first bytes are somebody else's.
+THEIRS_BYTES = 512 * 1024
+
+
+@pytest.fixture
+def site(tmp_path):
+    with Site(tmp_path) as started:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=2770", "tmpfs",
+                                  started.recordings], capture_output=True, text=True)
+        if mounted.returncode:
+            pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+        try:
+            yield started
+        finally:
+            started.close()
+            subprocess.run(["umount", started.recordings], check=True)
+
+
+def test_a_disk_that_fills_up_leaves_partial_recordings_which_wait_for_room_and_are_delivered(site, table):
+    theirs = site.recordings / "theirs"
+    theirs.write_bytes(bytes(THEIRS_BYTES))
+    site.call(talk_s=9)
+    site.until(lambda: "the disk takes nothing more: what has stopped waits" in site.log.read_text(), 40,
+               "the disk was not full for the delivery")
+    assert not site.ledger.deliveries()
+    rows = site.ledger.recordings()
+    assert {row["state"] for row in rows} <= {"stopped", "recorded"}
+    theirs.unlink()
+    site.wait_quiet()
+    account = site.account()
+    assert (account.wanted, account.reported, account.delivered, account.broken) == (2, 0, 2, [])
+    for row in site.ledger.recordings():
+        assert row["partial"] and f"partial: {row['duration_ms']} ms of {row['expected_ms']} ms" in row["state_reason"]
+        assert row["duration_ms"] < 6000 < 8500 < row["expected_ms"]
+    table.add("disk full", account)
+
+
+def test_below_the_first_mark_what_was_delivered_goes_and_below_the_second_there_is_an_alarm(site, table):
+    site.call(talk_s=3)
+    site.until(lambda: len(site.ledger.rows("SELECT id FROM deliveries WHERE state = 'delivered'")) == 2, 40,
+               "not delivered")
+    assert len(list(site.recordings.rglob("*.wav"))) == 2
+    room = DISK_BYTES - sum(file.stat().st_blocks * 512 for file in site.recordings.rglob("*.*"))
+    (site.recordings / "theirs").write_bytes(bytes(room - 16 * 1024))
+    site.until(lambda: not list(site.recordings.rglob("*.wav")), 40, "nothing is removed")
+    site.until(lambda: "the disk has room again" in site.log.read_text(), 20, "it is not told that there is room")
+    assert "the disk is nearly full" in site.log.read_text()
+    assert all(row["audio_removed_ms"] for row in site.ledger.recordings())
+    site.call(talk_s=1.5)
+    site.wait_quiet()
+    account = site.account()
+    assert (account.wanted, account.delivered, account.broken) == (4, 4, [])
+    table.add("disk below its marks", account)
