@@ -150,7 +150,7 @@ class Recovery:
             for uuid in uuids:
                 self._tracker.let_go(uuid, self._now_at())
         if not self._observe:
-            astray.end(self._lost_ms, self._now_at())
+            astray.end(self._heard_ms(), self._now_at())
         self._recorder.lose(unlisted)
 
     def _take_call(self, answers, before, astray, unlisted):

@@ -14,8 +14,9 @@ from kazoo_rec.config import Config
 from kazoo_rec.delivery.clock import HostClock
 from kazoo_rec.delivery.connections import Connections
 from kazoo_rec.delivery.disk import Clearing, Disk
+from kazoo_rec.delivery.jobs import RETRY_LAST_MS
 from kazoo_rec.delivery.orphans import FOUND_EVERY_S, Orphans
-from kazoo_rec.delivery.worker import RETRY_LAST_MS, Worker
+from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import ConfigError, StoreError
 from kazoo_rec.policy.settings import DEFAULTS
