@@ -14,6 +14,7 @@ from kazoo_rec.simulator.connection import Connection
 from kazoo_rec.simulator.events import core_headers, new_uuid
 from kazoo_rec.simulator.registry import Registry
 from kazoo_rec.simulator.script import Phone, Script, scripts_of
+from kazoo_rec.simulator.truth import ALIVE_S, Truth
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -33,13 +34,13 @@ class Simulator:
     `clock` is a WallClock by default; a HandClock stands still until a test advances it. `listener` is (host, port);
     port 0 takes a free one. `recordings` is what `global_getvar recordings_dir` says, and where relative paths land.
     `commands` are the command lines that came after `api` and `bgapi`; `extensions` are {number: lines of a dialplan}
-    of numbers that are more than a phone.
+    of numbers that are more than a phone. `truth` keeps what truly happens.
     """
 
     def __init__(self, password="ClueCon", clock=None, listener=("127.0.0.1", 0), hostname="fs1.example",
-                 recordings="/var/lib/freeswitch/recordings"):
+                 recordings="/var/lib/freeswitch/recordings", truth=None):
         self.password, self.clock, self.hostname = password, clock or WallClock(), hostname
-        self.recordings = str(recordings)
+        self.recordings, self.truth = str(recordings), truth or Truth()
         self.address, self.core_uuid, self.commands = listener, "", deque(maxlen=_REMEMBERED_COMMANDS)
         self.fallen: list = []
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
@@ -66,6 +67,8 @@ class Simulator:
         self.clock.start()
         self.clock.after(_HEARTBEAT_S, lambda life=self._life: self._beat(life))
         self._write_on(self._life)
+        self.truth.note(self.clock, "started", core=self.core_uuid)
+        self._live_on(self._life)
 
     def stop(self):
         """Ends it as a shutdown does, without the wait."""
@@ -252,6 +255,11 @@ class Simulator:
             "Session-Count": str(len(self.legs)), "Max-Sessions": "10000", "Session-Per-Sec": "1000",
             "Session-Since-Startup": str(self.sessions), "Session-Peak-Max": str(self.peak), "Idle-CPU": "100.000000"})
         self.clock.after(_HEARTBEAT_S, lambda: self._beat(life))
+
+    def _live_on(self, life):
+        if life == self._life:
+            self.truth.note(self.clock, "alive")
+            self.clock.after(ALIVE_S, lambda: self._live_on(life))
 
     def _write_on(self, life):
         if life != self._life:
