@@ -8,6 +8,7 @@ import gevent
 from gevent.event import Event
 
 from kazoo_rec.errors import ConfigError
+from kazoo_rec.simulator import door
 from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.script import read_scripts
 from kazoo_rec.simulator.simulator import Simulator
@@ -29,7 +30,8 @@ def simulate(port, password, calls_file, speed, recordings, truth):
     """Run a simulated FreeSWITCH: it speaks the event socket, plays calls and writes the recordings it is told to make.
 
     It serves until Ctrl-C. A file of calls names phones, and who calls whom; times are seconds after a leg was made,
-    `says` is a tone in Hz.
+    `says` is a tone in Hz. What goes wrong is told to it on its standard input, a line each, such as `event sockets
+    end at 0`: the sentences are in kazoo_rec/simulator/faults.py.
 
     \b
     Example:
@@ -46,8 +48,11 @@ def simulate(port, password, calls_file, speed, recordings, truth):
         - {name: ring group, at: 12, caller: {phone: alice, hangs_up: 6}, called: [bob, {phone: carrier, answers: 2}]}
     """
     scripts = read_scripts(calls_file) if calls_file else []
-    switch = Simulator(password, WallClock(speed), ("127.0.0.1", port), recordings=recordings.resolve(),
-                       truth=Truth(truth))
+    try:
+        kept = Truth(truth)
+    except OSError as error:
+        raise ConfigError("cannot keep the truth", f"{truth}: {error.strerror}", "choose another --truth") from error
+    switch = Simulator(password, WallClock(speed), ("127.0.0.1", port), recordings=recordings.resolve(), truth=kept)
     asked_to_end = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, asked_to_end.set)
@@ -56,9 +61,11 @@ def simulate(port, password, calls_file, speed, recordings, truth):
     except OSError as error:
         raise ConfigError("cannot listen", f"127.0.0.1:{port}: {error.strerror}", "choose another --port") from error
     click.echo(f"A simulated FreeSWITCH listens on 127.0.0.1:{switch.address[1]}; Ctrl-C ends it.")
-    playing = gevent.spawn(_play, switch, scripts)
+    # In the background of a terminal to read from it is an error, not a stop.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    busy = [gevent.spawn(_play, switch, scripts), gevent.spawn(door.serve, switch, 0, click.echo)]
     asked_to_end.wait()
-    playing.kill()
+    gevent.killall(busy)
     switch.stop()
     click.echo(f"Sessions since startup: {switch.sessions}")
 

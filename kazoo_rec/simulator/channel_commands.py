@@ -52,9 +52,6 @@ def _uuid_record(switch, arguments):
     if leg is None:
         return "-ERR Cannot locate session!\n"
     if order == "start":
-        waits_s, switch.start_waits_s = switch.start_waits_s, 0.0
-        if waits_s:
-            switch.clock.sleep(waits_s)
         limit = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
         variables = parse_variables(words[4]) if len(words) > 4 else {}
         done = start_recording(leg, path, limit, variables, armed=False)

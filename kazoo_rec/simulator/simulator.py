@@ -1,6 +1,7 @@
 """The simulated switch as a whole."""
 
 from collections import deque
+from functools import partial
 
 import gevent
 from gevent.event import Event
@@ -12,6 +13,7 @@ from kazoo_rec.simulator.call import Call
 from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.connection import Connection
 from kazoo_rec.simulator.events import core_headers, new_uuid
+from kazoo_rec.simulator.mishaps import Mishaps
 from kazoo_rec.simulator.registry import Registry
 from kazoo_rec.simulator.script import Phone, Script, scripts_of
 from kazoo_rec.simulator.truth import ALIVE_S, Truth
@@ -26,6 +28,8 @@ _WRITE_S = 0.1
 #: Channels that are gone stay in `show channels` for a moment; older ones are forgotten.
 _REMEMBERED = 1000
 _REMEMBERED_COMMANDS = 100_000
+#: A listener that falls behind by so many events loses them.
+_MAX_QUEUED = 100_000
 
 
 class Simulator:
@@ -48,9 +52,9 @@ class Simulator:
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
         self.rooms, self._last_member = {}, 0
         self.extensions: dict[str, tuple[str, ...]] = {}
-        self.database_lag_s, self.start_waits_s = _DATABASE_LAG_S, 0.0
-        self.is_disk_full, self.lost_events = False, set()
-        self._sequence, self._moving, self._changed, self._life = 0, Event(), Event(), 0
+        self.database_lag_s, self.queue_limit, self.is_disk_full = _DATABASE_LAG_S, _MAX_QUEUED, False
+        self.event_mishaps, self.command_mishaps = Mishaps(), Mishaps()
+        self._sequence, self._moving, self._speaking, self._changed, self._life = 0, Event(), Event(), Event(), 0
 
     # Life
 
@@ -60,7 +64,7 @@ class Simulator:
         self.peak = 0
         self._life += 1
         self._gone.clear()
-        self._moving.set()
+        self.go_on()
         self._server = StreamServer(self.address, self._serve)
         self._server.start()
         self.address = self._server.address
@@ -72,6 +76,7 @@ class Simulator:
 
     def stop(self):
         """Ends it as a shutdown does, without the wait."""
+        self.go_on()
         if self._server is not None:
             self._go_down()
         connections = tuple(self._connections)
@@ -134,7 +139,8 @@ class Simulator:
         name, _, arguments = line.partition(" ")
         more = {"API-Command-Argument": arguments} if arguments else {}
         self.publish("API", lambda: {"API-Command": name, **more})
-        return execute(self, line)
+        obey = self.command_mishaps.take(line.split())
+        return execute(self, line) if obey is None else obey(lambda: execute(self, line))
 
     def has_listener(self, event: str) -> bool:
         return any(each.wants(event, None, None) for each in self._connections)
@@ -150,39 +156,51 @@ class Simulator:
         """A command was executed or a connection ended: `until` looks again."""
         self._changed.set()
 
-    def cut(self):
-        """Every connection ends without a word."""
-        for connection in tuple(self._connections):
-            connection.cut()
+    def cut(self, whose: str = "event", how: str = "end"):
+        """Every connection ends without a word: how is "end", "reset" or "go dead"; whose is "event" for all,
+        "listening" for those that asked for events, "commanding" for the others."""
+        for each in tuple(self._connections):
+            if whose == "event" or (whose == "listening") == each.subscription.is_any:
+                {"end": each.cut, "reset": each.reset, "go dead": each.go_dead}[how]()
 
-    def fill_disk(self):
-        """Nothing more can be written."""
+    def fill_disk(self, is_full: bool = True):
+        """Nothing more can be written, or again."""
         for leg in self.legs.values():
             leg.call.settle()
-        self.is_disk_full = True
+        self.is_disk_full = is_full
 
     def stall(self):
         """No command is executed until `go_on`."""
         self._moving.clear()
 
+    def hang(self):
+        """Besides, nothing is sent."""
+        self._moving.clear()
+        self._speaking.clear()
+
     def go_on(self):
         self._moving.set()
+        self._speaking.set()
 
     def wait_while_stalled(self):
         self._moving.wait()
+
+    def wait_while_mute(self):
+        self._speaking.wait()
 
     # What legs and connections need
 
     def publish(self, name: str, headers, subclass: str | None = None, of: str | None = None):
         """Sends an event to whom it concerns; `headers()` is asked only if it concerns anybody. `of` is its leg."""
         self._sequence += 1
-        if name in self.lost_events:
-            return
         listeners = [each for each in self._connections if each.wants(name, subclass, of)]
-        if listeners:
-            event, encoded = {**self.core_headers(name, subclass), **headers()}, {}
-            for listener in listeners:
-                listener.offer(event, encoded)
+        late = self.event_mishaps.take([name])
+        if listeners and late is None:
+            _offer(listeners, {**self.core_headers(name, subclass), **headers()})
+        elif listeners and late:
+            event = {**self.core_headers(name, subclass), **headers()}
+            for seconds in late:
+                self.clock.after(seconds, partial(_offer, listeners, event))
 
     def core_headers(self, name: str, subclass: str | None = None) -> dict[str, str]:
         return core_headers(name, subclass, self._sequence, self.core_uuid, self.hostname, self.clock.epoch_us())
@@ -267,3 +285,9 @@ class Simulator:
         for each in (*self.legs.values(), *self.rooms.values()):
             each.catch_up()
         self.clock.after(_WRITE_S * self.clock.speed, lambda: self._write_on(life))
+
+
+def _offer(listeners, event):
+    encoded = {}
+    for listener in listeners:
+        listener.offer(event, encoded)
