@@ -12,7 +12,6 @@ from kazoo_rec.simulator import door
 from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.script import read_scripts
 from kazoo_rec.simulator.simulator import Simulator
-from kazoo_rec.simulator.truth import Truth
 
 
 @click.command()
@@ -24,9 +23,7 @@ from kazoo_rec.simulator.truth import Truth
               help="How many seconds of the switch go by in one of the wall's.")
 @click.option("--recordings", type=click.Path(file_okay=False, path_type=Path), default="recordings", show_default=True,
               help="What the switch says is its recordings_dir.")
-@click.option("--truth", type=click.Path(dir_okay=False, path_type=Path),
-              help="File to keep what truly happens in: who answered, what each said, which files were written.")
-def simulate(port, password, calls_file, speed, recordings, truth):
+def simulate(port, password, calls_file, speed, recordings):
     """Run a simulated FreeSWITCH: it speaks the event socket, plays calls and writes the recordings it is told to make.
 
     It serves until Ctrl-C. A file of calls names phones, and who calls whom; times are seconds after a leg was made,
@@ -48,11 +45,7 @@ def simulate(port, password, calls_file, speed, recordings, truth):
         - {name: ring group, at: 12, caller: {phone: alice, hangs_up: 6}, called: [bob, {phone: carrier, answers: 2}]}
     """
     scripts = read_scripts(calls_file) if calls_file else []
-    try:
-        kept = Truth(truth)
-    except OSError as error:
-        raise ConfigError("cannot keep the truth", f"{truth}: {error.strerror}", "choose another --truth") from error
-    switch = Simulator(password, WallClock(speed), ("127.0.0.1", port), recordings=recordings.resolve(), truth=kept)
+    switch = Simulator(password, WallClock(speed), ("127.0.0.1", port), recordings=recordings.resolve())
     asked_to_end = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, asked_to_end.set)

@@ -155,6 +155,10 @@ def _lag(call, seconds):
     call.switch.database_lag_s = float(seconds)
 
 
+def _lost(call, name):
+    call.switch.lost_events.add(name)
+
+
 def _event_comes(moments):
     """`moments(seconds)` are the seconds after which it comes."""
     return lambda call, once, name, *seconds: call.switch.event_mishaps.add(name, moments(*seconds), bool(once))
@@ -203,7 +207,8 @@ _OF_ALL = (
     (rf"(commands stall|event sockets hang) from {_SECONDS} to {_SECONDS}", _hang),
     (rf"{_SOCKETS} (end|reset|go dead) at {_SECONDS}", _sockets),
     (r"event queues hold (\d+)", _queues),
-    (rf"{_NEXT}{_EVENT} is lost", _event_comes(lambda: ())),
+    (rf"{_EVENT} is lost", _lost),
+    (rf"(the next ){_EVENT} is lost", _event_comes(lambda: ())),
     (rf"{_NEXT}{_EVENT} comes twice", _event_comes(lambda: (0.0, 0.0))),
     (rf"{_NEXT}{_EVENT} comes {_SECONDS} late", _event_comes(lambda seconds: (float(seconds),))),
     (rf"the first start waits {_SECONDS}", _first_start_waits),

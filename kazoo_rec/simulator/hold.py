@@ -13,7 +13,6 @@ def hold(leg):
         return
     leg.call.settle()
     leg.held, leg.call_state = True, "HELD"
-    leg.note("held")
     leg.profile.times["Channel-Last-Hold"] = leg.clock.epoch_us()
     leg.publish("CHANNEL_HOLD")
     leg.clock.after(_MUSIC_AFTER_S, lambda: _entertain(leg))
@@ -24,7 +23,6 @@ def unhold(leg):
         return
     leg.call.settle()
     leg.held, leg.call_state = False, "UNHELD"
-    leg.note("unheld")
     leg.profile.times["Channel-Hold-Accum"] += leg.clock.epoch_us() - leg.profile.times["Channel-Last-Hold"]
     partner = leg.partner
     if partner is not None and partner.playing_hz == MUSIC_HZ:

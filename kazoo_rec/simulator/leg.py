@@ -97,15 +97,9 @@ class Leg:
         now = self.clock.epoch_us()
         self.profile.times |= {name: now for name in names if not self.profile.times[name]}
 
-    def note(self, now: str, **more):
-        """Keeps what truly happens to it."""
-        self.switch.truth.note(self.clock, now, leg=self.uuid, **more)
-
     # How it comes
 
     def create(self):
-        self.note("created", user=self.phone.user, domain=self.phone.domain, direction=self.direction,
-                  originator=self.originator.uuid if self.originator else "", call=self.call.script.name)
         self.state = ("CS_INIT", 2)
         self.publish("CHANNEL_CREATE")
         if self.direction == "inbound":
@@ -150,7 +144,6 @@ class Leg:
             return
         self.call.settle()
         self.answered, self.answer_state = True, "answered"
-        self.note("answered", says=self.tone_hz, media=self.media)
         self._hear_from_phone()
         self.negotiate()
         if self.twin is not None and self.direction == "inbound":
@@ -209,7 +202,6 @@ class Leg:
         if not hz and self.tone_hz:
             self.silent_since = self.clock.now
         self.tone_hz = hz
-        self.note("says", says=hz)
         if hz and self.member is not None:
             self.member.listen()
 
@@ -266,7 +258,6 @@ class Leg:
             return
         self.call.settle()
         self.cause, self.answer_state, self.state = cause, "hangup", (self.state[0], 10)
-        self.note("ended", cause=cause)
         self.publish("CHANNEL_HANGUP")
         if self.process is not None:
             self.process.interrupt()
@@ -281,12 +272,9 @@ class Leg:
         """From now on it goes around the switch. Nothing tells."""
         self.call.settle()
         self.media_left = True
-        self.note("media gone")
 
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
-        if not self.cause:
-            self.note("ended", cause="killed")
         self.cause, self._is_finished = "SYSTEM_SHUTDOWN", False
         self.displaced.clear()
         if self.process is not None:
@@ -304,7 +292,6 @@ class Leg:
         self.variables["recovered"] = "true"
         self.state, self.answer_state = ("CS_INIT", 2), "answered"
         self.call.enter_again(self)
-        self.note("recovered", says=self.tone_hz, media=self.media)
         self.publish("CHANNEL_CREATE")
         self.state = ("CS_EXCHANGE_MEDIA" if self.originator else "CS_SOFT_EXECUTE", 5)
 

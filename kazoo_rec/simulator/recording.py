@@ -47,8 +47,6 @@ class Recording:
         self._withheld = int(early) if early.isdigit() else _FRAMES_BEFORE_WRITING
         self._frames, self._unwritten = 0, numpy.zeros((0, 2) if self._stereo else 0, "<i2")
         self._file = self._opened()
-        if self._file is not None:
-            leg.note("records", path=path)
         if limit_s > 0:
             leg.clock.at(leg.clock.whole_seconds(limit_s), self._limit)
 
@@ -106,7 +104,6 @@ class Recording:
                 "record_file_size": str(self.size), "record_samples": str(self._frames * self._samples),
                 "record_seconds": str(self.ms // 1000), "record_ms": str(self.ms),
                 "record_completion_cause": self.cause}
-            self.leg.note("stopped", path=self.path, ms=self.ms, cause=self.cause)
             self._publish("RECORD_STOP", {"Record-Completion-Cause": self.cause})
         else:
             self._publish("RECORD_STOP")
@@ -119,7 +116,6 @@ class Recording:
     def move(self, leg):
         """It goes over to another leg, by a transfer: no path leads to it any more, and no RECORD event tells."""
         before = self.leg
-        before.note("moved", path=self.path, to=leg.uuid)
         before.files.pop(self.path, None)
         before.recordings.remove(self)
         leg.recordings.append(self)
@@ -134,7 +130,6 @@ class Recording:
         self.leg.recordings.remove(self)
         if self._file is not None:
             self._file.abandon()
-            self.leg.note("stopped", path=self.path, ms=None, cause="killed")
 
     def _fail(self):
         """Something could not be written. A buffered recording counts what was handed over all the same."""

@@ -16,7 +16,6 @@ from kazoo_rec.simulator.events import core_headers, new_uuid
 from kazoo_rec.simulator.mishaps import Mishaps
 from kazoo_rec.simulator.registry import Registry
 from kazoo_rec.simulator.script import Phone, Script, scripts_of
-from kazoo_rec.simulator.truth import ALIVE_S, Truth
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -38,13 +37,13 @@ class Simulator:
     `clock` is a WallClock by default; a HandClock stands still until a test advances it. `listener` is (host, port);
     port 0 takes a free one. `recordings` is what `global_getvar recordings_dir` says, and where relative paths land.
     `commands` are the command lines that came after `api` and `bgapi`; `extensions` are {number: lines of a dialplan}
-    of numbers that are more than a phone. `truth` keeps what truly happens.
+    of numbers that are more than a phone.
     """
 
     def __init__(self, password="ClueCon", clock=None, listener=("127.0.0.1", 0), hostname="fs1.example",
-                 recordings="/var/lib/freeswitch/recordings", truth=None):
+                 recordings="/var/lib/freeswitch/recordings"):
         self.password, self.clock, self.hostname = password, clock or WallClock(), hostname
-        self.recordings, self.truth = str(recordings), truth or Truth()
+        self.recordings = str(recordings)
         self.address, self.core_uuid, self.commands = listener, "", deque(maxlen=_REMEMBERED_COMMANDS)
         self.fallen: list = []
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
@@ -53,7 +52,7 @@ class Simulator:
         self.rooms, self._last_member = {}, 0
         self.extensions: dict[str, tuple[str, ...]] = {}
         self.database_lag_s, self.queue_limit, self.is_disk_full = _DATABASE_LAG_S, _MAX_QUEUED, False
-        self.event_mishaps, self.command_mishaps = Mishaps(), Mishaps()
+        self.event_mishaps, self.command_mishaps, self.lost_events = Mishaps(), Mishaps(), set()
         self._sequence, self._moving, self._speaking, self._changed, self._life = 0, Event(), Event(), Event(), 0
 
     # Life
@@ -71,8 +70,6 @@ class Simulator:
         self.clock.start()
         self.clock.after(_HEARTBEAT_S, lambda life=self._life: self._beat(life))
         self._write_on(self._life)
-        self.truth.note(self.clock, "started", core=self.core_uuid)
-        self._live_on(self._life)
 
     def stop(self):
         """Ends it as a shutdown does, without the wait."""
@@ -193,6 +190,8 @@ class Simulator:
     def publish(self, name: str, headers, subclass: str | None = None, of: str | None = None):
         """Sends an event to whom it concerns; `headers()` is asked only if it concerns anybody. `of` is its leg."""
         self._sequence += 1
+        if name in self.lost_events:
+            return
         listeners = [each for each in self._connections if each.wants(name, subclass, of)]
         late = self.event_mishaps.take([name])
         if listeners and late is None:
@@ -273,11 +272,6 @@ class Simulator:
             "Session-Count": str(len(self.legs)), "Max-Sessions": "10000", "Session-Per-Sec": "1000",
             "Session-Since-Startup": str(self.sessions), "Session-Peak-Max": str(self.peak), "Idle-CPU": "100.000000"})
         self.clock.after(_HEARTBEAT_S, lambda: self._beat(life))
-
-    def _live_on(self, life):
-        if life == self._life:
-            self.truth.note(self.clock, "alive")
-            self.clock.after(ALIVE_S, lambda: self._live_on(life))
 
     def _write_on(self, life):
         if life != self._life:

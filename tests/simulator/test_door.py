@@ -10,7 +10,6 @@ import gevent
 import pytest
 
 from kazoo_rec.simulator import door
-from kazoo_rec.simulator.truth import read
 from tests.simulator.conftest import Client
 
 CALL = {"calls": [{"caller": {"user": "1000", "domain": "acme.example"},
@@ -70,8 +69,8 @@ def test_what_it_does_not_understand_it_says(told, line, reason):
     assert told("disk full at 0") == "+OK"
 
 
-def test_a_process_is_told_and_its_truth_outlives_its_death(tmp_path):
-    arguments = ["--port", "0", "--recordings", tmp_path, "--truth", tmp_path / "truth"]
+def test_a_process_is_told(tmp_path):
+    arguments = ["--port", "0", "--recordings", tmp_path]
     process = subprocess.Popen([sys.executable, "-m", "kazoo_rec", "simulate", *arguments], text=True, bufsize=1,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
@@ -88,4 +87,3 @@ def test_a_process_is_told_and_its_truth_outlives_its_death(tmp_path):
     finally:
         process.kill()
         process.communicate()
-    assert [bool(leg.answered) for leg in read(tmp_path / "truth")] == [True, True]

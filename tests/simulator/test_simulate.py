@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from kazoo_rec.cli.simulate import simulate
 from kazoo_rec.simulator.script import read_scripts
 from kazoo_rec.simulator.simulator import Simulator
-from kazoo_rec.simulator.truth import read
 from tests.simulator.conftest import Client
 
 CALLS = """
@@ -32,8 +31,7 @@ def started(monkeypatch):
 
 def test_it_plays_its_calls_to_who_listens_and_ends_on_interrupt(tmp_path, started):
     (tmp_path / "calls.yaml").write_text(CALLS)
-    arguments = ["--port", "0", "--calls", str(tmp_path / "calls.yaml"), "--speed", "50", "--password", "secret",
-                 "--truth", str(tmp_path / "truth")]
+    arguments = ["--port", "0", "--calls", str(tmp_path / "calls.yaml"), "--speed", "50", "--password", "secret"]
     running = gevent.spawn(CliRunner().invoke, simulate, arguments)
     with gevent.Timeout(10):
         while not started or not started[0].core_uuid:
@@ -48,7 +46,6 @@ def test_it_plays_its_calls_to_who_listens_and_ends_on_interrupt(tmp_path, start
     assert "listens on 127.0.0.1:" in result.output and "Sessions since startup: 2" in result.output
     client.wait_for_end()
     assert client.notices == ["The system is being shut down.\n"]
-    assert [(leg.user, bool(leg.answered)) for leg in read(tmp_path / "truth")] == [("1000", True), ("1001", True)]
 
 
 def test_a_port_that_is_taken_is_told(switch):
