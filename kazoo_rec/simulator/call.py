@@ -86,6 +86,8 @@ class Call:
         """Before anything that can be heard changes: every recording takes in what was."""
         for leg in self.legs:
             leg.catch_up()
+            if leg.partner is not None and leg.partner.call is not self:
+                leg.partner.catch_up()
             if leg.member is not None:
                 leg.member.room.catch_up()
 

@@ -11,6 +11,8 @@ Of legs:
     media of 1000 leaves the switch at 1  as `uuid_media off`: no event tells, recordings get nothing more
     1001 transfers to 1002 at 1.5         blind, by REFER; recordings end with their leg unless its variables say more
     1001 transfers to 1002 at 1.5, recordings go along
+    1001 transfers to 1002 at 3.9, attended   its partner speaks with whom 1001 has called in another call
+    1001 transfers to 1002 at 3.9, attended, recordings go along
     files of 1000 are cut to 4096 bytes at 1   at their end, when RECORD_STOP has told of all of it
 
 Of the switch:
@@ -52,6 +54,7 @@ the whole switch lasts as long as it does.
 import re
 
 from kazoo_rec.errors import ConfigError
+from kazoo_rec.simulator.meeting import transfer_attended
 from kazoo_rec.simulator.recover import recover
 from kazoo_rec.simulator.transfer import transfer
 
@@ -107,14 +110,26 @@ def _media_leaves(call, who, seconds):
     _later(call, seconds, lambda: [leg.lose_media() for leg in _legs(call, who)])
 
 
-def _transfers(call, who, number, seconds, along):
+def _transfers(call, who, number, seconds, attended, along):
     def refer():
         for leg in _legs(call, who):
-            if leg.partner is not None and not leg.cause:
+            if leg.partner is None or leg.cause:
+                continue
+            if not attended:
                 leg.variables["transfer_disposition"] = "recv_replace"
                 transfer(leg, number, bool(along))
+            elif consulting := _consulting(leg, number):
+                transfer_attended(leg, consulting, bool(along))
+                return
 
     _later(call, seconds, refer)
+
+
+def _consulting(leg, number):
+    """The leg of the same phone that speaks with that number; None where the REFER names a call that is gone."""
+    return next((other for other in leg.switch.legs.values()
+                 if other is not leg and other.phone.address == leg.phone.address and other.partner is not None
+                 and number in (other.partner.phone.user, other.partner.phone.address)), None)
 
 
 def _cut_short(call, who, size, seconds):
@@ -195,7 +210,7 @@ _OF_CALLS = (
 )
 _OF_ALL = (
     (rf"media of {_WHO} leaves the switch at {_SECONDS}", _media_leaves),
-    (rf"{_WHO} transfers to {_WHO} at {_SECONDS}(, recordings go along)?", _transfers),
+    (rf"{_WHO} transfers to {_WHO} at {_SECONDS}(, attended)?(, recordings go along)?", _transfers),
     (rf"files of {_WHO} are cut to (\d+) bytes at {_SECONDS}", _cut_short),
     (rf"switch killed at {_SECONDS}", _at(lambda switch: switch.kill())),
     (rf"switch shut down at {_SECONDS}", _at(lambda switch: switch.shut_down())),

@@ -13,18 +13,21 @@ class Leg:
     """A channel from CHANNEL_CREATE to CHANNEL_DESTROY.
 
     `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
-    rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
-    switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
-    `parking` is what it waits for while that program orders. `recordings` are its media bugs, `tapes` what else
-    writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
-    conference, `displaced` are the sounds in what it hears, by path.
+    rings, has media, answers or is gone is put as (what, leg) into the `news` of the leg `news_to`: its originator, of
+    a leg that the switch itself dialled its own, of one that uuid_bridge brought to another that. `link` is the
+    connection to the program that controls it, if any, and `parking` is what it waits for while that program orders.
+    `recordings` are its media bugs, `tapes` what else writes down what it says; `is_decoded` while an application takes
+    its audio as samples; `member` is what it is in a conference, `displaced` are the sounds in what it hears, by path.
+    `first_profile` and `shown_application` are what `show channels` has of it.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
         self.call, self.switch, self.clock, self.phone = call, call.switch, call.switch.clock, phone
         self.name, self.profile, self.variables, self.presence_id = name, profile, variables, presence_id
+        self.first_profile = profile
         self.uuid, self.direction, self.originator = profile.uuid, profile.direction, originator
-        self.news, self.digits = Mailbox(), Mailbox()
+        self.news, self.digits, self.shown_application = Mailbox(), Mailbox(), None
+        self.news_to = originator or (self if self.direction == "outbound" else None)
         self.state, self.call_state, self.answer_state = ("CS_NONE", 1), "DOWN", "ringing"
         self.early = self.answered = self.held = False
         self.hits_dialplan = self.direction == "inbound"
@@ -182,10 +185,7 @@ class Leg:
 
     def turn_around(self):
         """A called leg becomes one that calls: it walks through the dialplan, and what it showed is turned round."""
-        profile = self.profile
-        self.profile = profile.copied(
-            caller_id_name=profile.callee_id_name, caller_id_number=profile.callee_id_number,
-            callee_id_name=profile.caller_id_name, callee_id_number=profile.caller_id_number)
+        self.profile = self.profile.inverted()
         self.variables["call_uuid"] = self.uuid
         self.state, self.hits_dialplan = ("CS_EXECUTE", 4), True
 
@@ -235,7 +235,7 @@ class Leg:
 
     def executing(self, application, data, uuid="") -> str:
         """An application begins. Gives its uuid."""
-        uuid = uuid or new_uuid()
+        uuid, self.shown_application = uuid or new_uuid(), None
         self.publish("CHANNEL_EXECUTE", after={
             "Application": application, **({"Application-Data": data} if data else {}), "Application-UUID": uuid})
         return uuid
@@ -344,9 +344,8 @@ class Leg:
             self.variables |= sip.negotiated(self.phone.codec)
 
     def _tell(self, what):
-        to = self.originator or (self if self.direction == "outbound" else None)
-        if to is not None and not to.cause:
-            to.news.put((what, self))
+        if self.news_to is not None and not self.news_to.cause:
+            self.news_to.news.put((what, self))
 
 
 def _playback(path):

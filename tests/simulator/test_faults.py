@@ -53,7 +53,7 @@ def test_a_fault_that_is_no_sentence_is_refused(switch):
 
 def test_every_sentence_of_the_list_is_one(switch):
     listed = [line.strip().split("  ")[0] for line in SENTENCES.splitlines() if line.startswith("    ")]
-    assert len(listed) == 30
+    assert len(listed) == 32
     for sentence in listed:
         switch.play(Script(alice(), (bob(),), faults=(sentence,), at=1000.0)).begin()
 
