@@ -100,7 +100,7 @@ def _uuid_getvar(switch, arguments):
     uuid, _, name = arguments.partition(" ")
     if not name:
         return "-USAGE: <uuid> <var>\n"
-    return switch.legs[uuid].variables.get(name, "_undef_") if uuid in switch.legs else _NO_CHANNEL
+    return switch.legs[uuid].get(name) or "_undef_" if uuid in switch.legs else _NO_CHANNEL
 
 
 def _uuid_kill(switch, arguments):

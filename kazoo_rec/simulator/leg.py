@@ -103,7 +103,7 @@ class Leg:
     # How it comes
 
     def create(self):
-        self.state = ("CS_INIT", 2)
+        self.state = ("CS_INIT", 10 if self.cause else 2)
         self.publish("CHANNEL_CREATE")
         if self.direction == "inbound":
             self.state, self.call_state = ("CS_EXECUTE", 4), "RINGING"
@@ -266,6 +266,15 @@ class Leg:
             self.finish()
         if self.twin is not None:
             self.twin.hangup()
+        self._tell("gone")
+
+    def miscarry(self, cause):
+        """It is hung up before it is created."""
+        self.variables.pop("sofia_profile_name")
+        self.cause, self.answer_state, self.state = cause, "hangup", (self.state[0], 10)
+        self.publish("CHANNEL_HANGUP", variables=False)
+        self.create()
+        self.finish()
         self._tell("gone")
 
     def lose_media(self):
