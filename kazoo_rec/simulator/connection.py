@@ -38,7 +38,7 @@ class Connection:
         self._send(wire.auth_request())
         if self._authenticates():
             while (command := self._read()) is not None:
-                self._switch.wait_while_stalled()
+                self._switch.sockets.wait_while_stalled()
                 if self._is_dead:
                     continue
                 self._release()
@@ -59,7 +59,7 @@ class Connection:
         """Queues an event; `encoded` keeps its bytes for other connections, by form."""
         if not self.subscription.passes(event):
             return
-        if len(self._queued) + len(self._outgoing) >= self._switch.queue_limit:
+        if len(self._queued) + len(self._outgoing) >= self._switch.sockets.queue_limit:
             self._lost += 1
             if self._lost > _MAX_LOST:
                 self.cut()
@@ -106,7 +106,7 @@ class Connection:
         try:
             while True:
                 self._ready.wait()
-                self._switch.wait_while_mute()
+                self._switch.sockets.wait_while_mute()
                 while self._outgoing:
                     frames = []
                     while self._outgoing and (frame := self._outgoing.popleft()) is not None:

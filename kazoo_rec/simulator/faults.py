@@ -163,7 +163,7 @@ def _sockets(call, whose, how, seconds):
 
 
 def _queues(call, count):
-    call.switch.queue_limit = int(count)
+    call.switch.sockets.queue_limit = int(count)
 
 
 def _lag(call, seconds):

@@ -5,17 +5,16 @@ from functools import partial
 
 import gevent
 from gevent.event import Event
-from gevent.server import StreamServer
 
 from kazoo_rec.simulator import wire
 from kazoo_rec.simulator.api import VERSION, execute, uptime
 from kazoo_rec.simulator.call import Call
 from kazoo_rec.simulator.clock import WallClock
-from kazoo_rec.simulator.connection import Connection
 from kazoo_rec.simulator.events import core_headers, new_uuid
 from kazoo_rec.simulator.mishaps import Mishaps
 from kazoo_rec.simulator.registry import Registry
 from kazoo_rec.simulator.script import Phone, Script, scripts_of
+from kazoo_rec.simulator.sockets import EventSockets
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -27,8 +26,6 @@ _WRITE_S = 0.1
 #: Channels that are gone stay in `show channels` for a moment; older ones are forgotten.
 _REMEMBERED = 1000
 _REMEMBERED_COMMANDS = 100_000
-#: A listener that falls behind by so many events loses them.
-_MAX_QUEUED = 100_000
 
 
 class Simulator:
@@ -47,13 +44,15 @@ class Simulator:
         self.address, self.core_uuid, self.commands = listener, "", deque(maxlen=_REMEMBERED_COMMANDS)
         self.fallen: list = []
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
-        self._server, self._connections = None, set()
+        self.sockets = EventSockets(self)
+        self.cut, self.stall, self.hang, self.go_on = (
+            self.sockets.cut, self.sockets.stall, self.sockets.hang, self.sockets.go_on)
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
         self.rooms, self._last_member = {}, 0
         self.extensions: dict[str, tuple[str, ...]] = {}
-        self.database_lag_s, self.queue_limit, self.is_disk_full = _DATABASE_LAG_S, _MAX_QUEUED, False
+        self.database_lag_s, self.is_disk_full = _DATABASE_LAG_S, False
         self.event_mishaps, self.command_mishaps, self.lost_events = Mishaps(), Mishaps(), set()
-        self._sequence, self._moving, self._speaking, self._changed, self._life = 0, Event(), Event(), Event(), 0
+        self._sequence, self._changed, self._life = 0, Event(), 0
 
     # Life
 
@@ -63,10 +62,7 @@ class Simulator:
         self.peak = 0
         self._life += 1
         self._gone.clear()
-        self.go_on()
-        self._server = StreamServer(self.address, self._serve)
-        self._server.start()
-        self.address = self._server.address
+        self.address = self.sockets.open(self.address)
         self.clock.start()
         self.clock.after(_HEARTBEAT_S, lambda life=self._life: self._beat(life))
         self._write_on(self._life)
@@ -74,9 +70,9 @@ class Simulator:
     def stop(self):
         """Ends it as a shutdown does, without the wait."""
         self.go_on()
-        if self._server is not None:
+        if self.sockets.is_open:
             self._go_down()
-        connections = tuple(self._connections)
+        connections = self.sockets.all()
         self._say_goodbye(connections)
         for connection in connections:
             connection.join(timeout=1)
@@ -84,17 +80,17 @@ class Simulator:
 
     def shut_down(self):
         """SIGTERM: SHUTDOWN, all calls hung up, a disconnect notice 1.2 s later."""
-        if self._server is not None:
+        if self.sockets.is_open:
             self._go_down()
-            connections = tuple(self._connections)
+            connections = self.sockets.all()
             self.clock.after(_SHUTDOWN_S, lambda: self._say_goodbye(connections))
 
     def kill(self):
         """kill -9: connections end without a word, calls are gone, files stay as they are on disk. `start` and the
         command `sofia recover` bring calls back that were answered, as with `track-calls`."""
-        if self._server is None:
+        if not self.sockets.is_open:
             return
-        self._close_server()
+        self._close()
         self.cut()
         for room in self.rooms.values():
             room.abandon()
@@ -140,7 +136,7 @@ class Simulator:
         return execute(self, line) if obey is None else obey(lambda: execute(self, line))
 
     def has_listener(self, event: str) -> bool:
-        return any(each.wants(event, None, None) for each in self._connections)
+        return bool(self.sockets.wanting(event, None, None))
 
     def until(self, condition, timeout: float | None = 5.0):
         """Waits until `condition()` holds, looking again after every command. Raises gevent.Timeout."""
@@ -153,37 +149,11 @@ class Simulator:
         """A command was executed or a connection ended: `until` looks again."""
         self._changed.set()
 
-    def cut(self, whose: str = "event", how: str = "end"):
-        """Every connection ends without a word: how is "end", "reset" or "go dead"; whose is "event" for all,
-        "listening" for those that asked for events, "commanding" for the others."""
-        for each in tuple(self._connections):
-            if whose == "event" or (whose == "listening") == each.subscription.is_any:
-                {"end": each.cut, "reset": each.reset, "go dead": each.go_dead}[how]()
-
     def fill_disk(self, is_full: bool = True):
         """Nothing more can be written, or again."""
         for leg in self.legs.values():
             leg.call.settle()
         self.is_disk_full = is_full
-
-    def stall(self):
-        """No command is executed until `go_on`."""
-        self._moving.clear()
-
-    def hang(self):
-        """Besides, nothing is sent."""
-        self._moving.clear()
-        self._speaking.clear()
-
-    def go_on(self):
-        self._moving.set()
-        self._speaking.set()
-
-    def wait_while_stalled(self):
-        self._moving.wait()
-
-    def wait_while_mute(self):
-        self._speaking.wait()
 
     # What legs and connections need
 
@@ -192,7 +162,7 @@ class Simulator:
         self._sequence += 1
         if name in self.lost_events:
             return
-        listeners = [each for each in self._connections if each.wants(name, subclass, of)]
+        listeners = self.sockets.wanting(name, subclass, of)
         late = self.event_mishaps.take([name])
         if listeners and late is None:
             _offer(listeners, {**self.core_headers(name, subclass), **headers()})
@@ -227,35 +197,17 @@ class Simulator:
         legs = [leg for leg in (*gone, *self.legs.values()) if leg.created <= moment]
         return sorted(legs, key=lambda leg: leg.created)
 
-    def serve(self, connection):
-        """Lets it talk to its client."""
-        self._connections.add(connection)
-        gevent.spawn(self._talk, connection)
-
     # Inside
-
-    def _serve(self, sock, _):
-        connection = Connection(self, sock)
-        self._connections.add(connection)
-        self._talk(connection)
-
-    def _talk(self, connection):
-        try:
-            connection.run()
-        finally:
-            self._connections.discard(connection)
-            self.note_change()
 
     def _go_down(self):
         self.publish("SHUTDOWN", lambda: {"Event-Info": "System Shutting Down"})
         for leg in tuple(self.legs.values()):
             leg.hangup("SYSTEM_SHUTDOWN")
-        self._close_server()
+        self._close()
 
-    def _close_server(self):
+    def _close(self):
         self._life += 1
-        server, self._server = self._server, None
-        server.close()
+        self.sockets.close()
 
     @staticmethod
     def _say_goodbye(connections):
