@@ -284,6 +284,19 @@ def test_a_recording_that_a_transfer_takes_along_has_what_its_leg_said_and_no_mo
     assert of_c["duration_ms"] > 1000 and site.arrived(of_c)
 
 
+def test_who_transfers_after_asking_ends_his_own_recordings_and_no_others(site):
+    site.start(account=every(site), endpoint={"inbound": every(site)["any"]})
+    first = site.simulator.play(Script(phone(ALICE, hangs_up=3.0), (phone(BOB, answers=0.2, holds=((0.7, 9.0),)),),
+                                       faults=("1001 transfers to 1002 at 2.0, attended",)))
+    second = site.simulator.play(Script(phone(BOB), (phone(CAROL, answers=0.2),), at=0.9))
+    assert first.wait(20) and second.wait(20)
+    rows = {row["call_id"]: row for call in (first, second) for row in site.rows(call)}
+    stays, holds, asks, reached = (rows[leg.uuid] for leg in (*first.legs, *second.legs))
+    assert [span["kind"] for span in holds["spans"]] == ["hold"] and holds["stopped_ms"] < stays["stopped_ms"]
+    assert all(whole(row, talk_ms(row)) for row in (stays, asks, reached))
+    assert asks["stopped_ms"] < reached["stopped_ms"] and CARRIER_HZ in heard(site.arrived(stays))[1]
+
+
 def test_a_limit_of_the_switch_in_whole_seconds_never_cuts_below_the_document(site):
     site.start(account=every(site, time_limit=5))
     row, = site.play(phone(ALICE, hangs_up=6.5), phone(BOB, answers=0.2))
@@ -350,6 +363,22 @@ def test_an_event_that_is_lost_costs_nothing_of_the_recording(site, event):
     site.start(account=every(site))
     row, = site.play(phone(ALICE, hangs_up=1.6), phone(BOB, answers=0.2), faults=(f"{event} is lost",))
     assert row["state"] == "recorded" and not row["partial"] and abs(row["duration_ms"] - 1400) <= 60
+
+
+@pytest.mark.parametrize("fault", [
+    "RECORD_STOP comes twice", "CHANNEL_ANSWER comes twice", "the next RECORD_STOP comes 0.5 late",
+    "the next uuid_setvar_multi fails", "event sockets reset at 0.8", "event sockets hang from 0.5 to 1.5"])
+def test_what_the_event_socket_does_wrong_costs_nothing_of_the_recording(site, fault):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.8), phone(BOB, answers=0.2), faults=(fault,))
+    assert whole(row, talk_ms(row))
+
+
+def test_a_file_that_is_shorter_than_its_recording_says_is_told(site):
+    site.start(account=every(site))
+    row, = site.play(phone(ALICE, hangs_up=1.6), phone(BOB, answers=0.2), faults=(
+        "files of 1000 are cut to 8044 bytes at 0.8",))
+    assert (row["state"], row["partial"], row["duration_ms"]) == ("recorded", True, 250)
 
 
 def test_a_switch_that_is_shut_down_closes_its_recordings_first(site):

@@ -8,6 +8,7 @@ import gevent
 from gevent.event import Event
 
 from kazoo_rec.errors import ConfigError
+from kazoo_rec.simulator import door
 from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.script import read_scripts
 from kazoo_rec.simulator.simulator import Simulator
@@ -26,7 +27,8 @@ def simulate(port, password, calls_file, speed, recordings):
     """Run a simulated FreeSWITCH: it speaks the event socket, plays calls and writes the recordings it is told to make.
 
     It serves until Ctrl-C. A file of calls names phones, and who calls whom; times are seconds after a leg was made,
-    `says` is a tone in Hz.
+    `says` is a tone in Hz. What goes wrong is told to it on its standard input, a line each, such as `event sockets
+    end at 0`: the sentences are in kazoo_rec/simulator/faults.py.
 
     \b
     Example:
@@ -52,9 +54,11 @@ def simulate(port, password, calls_file, speed, recordings):
     except OSError as error:
         raise ConfigError("cannot listen", f"127.0.0.1:{port}: {error.strerror}", "choose another --port") from error
     click.echo(f"A simulated FreeSWITCH listens on 127.0.0.1:{switch.address[1]}; Ctrl-C ends it.")
-    playing = gevent.spawn(_play, switch, scripts)
+    # In the background of a terminal to read from it is an error, not a stop.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    busy = [gevent.spawn(_play, switch, scripts), gevent.spawn(door.serve, switch, 0, click.echo)]
     asked_to_end.wait()
-    playing.kill()
+    gevent.killall(busy)
     switch.stop()
     click.echo(f"Sessions since startup: {switch.sessions}")
 

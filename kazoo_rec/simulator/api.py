@@ -9,6 +9,7 @@ from kazoo_rec.simulator.clock import FRAME_S
 from kazoo_rec.simulator.conference_commands import conference
 from kazoo_rec.simulator.events import date, new_uuid
 from kazoo_rec.simulator.headers import channel_headers
+from kazoo_rec.simulator.meeting import bring_together
 from kazoo_rec.simulator.record_start import parse_variables
 from kazoo_rec.simulator.recover import recover
 from kazoo_rec.simulator.script import Script
@@ -99,13 +100,14 @@ def _row(leg):
     inbound = leg.direction == "inbound"
     transferred = inbound and bool(profile.rdnis)
     told = variable("last_sent_callee_id_name")
+    application = leg.shown_application or (
+        (variable("current_application", ""), variable("current_application_data", "")) if inbound else ("", ""))
     return {
         "uuid": leg.uuid, "direction": leg.direction, "created": date(epoch_s), "created_epoch": str(epoch_s),
         "name": leg.name, "state": leg.state[0],
         "cid_name": profile.caller_id_name, "cid_num": profile.caller_id_number,
         "ip_addr": profile.network_address, "dest": profile.destination,
-        "application": variable("current_application", "") if inbound else "",
-        "application_data": variable("current_application_data", "") if inbound else "",
+        "application": application[0], "application_data": application[1],
         "dialplan": profile.dialplan, "context": profile.context,
         "read_codec": codec("Channel-Read-Codec-Name", ""), "read_rate": codec("Channel-Read-Codec-Rate", ""),
         "read_bit_rate": codec("Channel-Read-Codec-Bit-Rate", ""),
@@ -117,7 +119,7 @@ def _row(leg):
         "callee_direction": "SEND" if told else "",
         "call_uuid": variable("call_uuid", "") if leg.partner is not None else "",
         "sent_callee_name": told or "", "sent_callee_num": variable("last_sent_callee_id_number", ""),
-        "initial_cid_name": profile.caller_id_name, "initial_cid_num": profile.caller_id_number,
+        "initial_cid_name": leg.first_profile.caller_id_name, "initial_cid_num": leg.first_profile.caller_id_number,
         "initial_ip_addr": profile.network_address,
         "initial_dest": profile.rdnis if transferred else profile.destination,
         "initial_dialplan": profile.dialplan, "initial_context": "public" if transferred else profile.context,
@@ -174,6 +176,18 @@ def _uuid_transfer(switch, arguments):
     return "+OK\n"
 
 
+def _uuid_bridge(switch, arguments):
+    words = words_of(arguments)
+    if len(words) < 2:
+        return "-USAGE: <uuid> <other_uuid>\n"
+    leg, other = (switch.legs.get(word) for word in words[:2])
+    if leg is None or other is None or leg is other or not (leg.early or leg.answered) or not (
+            other.early or other.answered):
+        return "-ERR Invalid uuid\n"
+    bring_together(leg, other)
+    return f"+OK {other.uuid}\n"
+
+
 def _sofia(switch, arguments):
     if arguments != "recover":
         return "-USAGE: recover\n"
@@ -185,5 +199,6 @@ _COMMANDS = {
     "status": _status, "version": _version, "uptime": _uptime, "strmicroepoch": _strmicroepoch,
     "module_exists": _module_exists, "hostname": _hostname,
     "global_getvar": _global_getvar, "create_uuid": _create_uuid, "show": _show, "originate": _originate,
-    "sofia": _sofia, "conference": conference, "uuid_transfer": _uuid_transfer, **CHANNEL_COMMANDS,
+    "sofia": _sofia, "conference": conference, "uuid_transfer": _uuid_transfer, "uuid_bridge": _uuid_bridge,
+    **CHANNEL_COMMANDS,
 }

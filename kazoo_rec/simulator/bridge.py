@@ -53,7 +53,7 @@ def _ring(leg, phones, variables):
         leg.variables["originate_disposition"] = "ORIGINATOR_CANCEL"
         return ""
     if winner is not None:
-        yield from _talk(leg, winner)
+        yield from talk(leg, winner, _meet)
     return cause
 
 
@@ -97,11 +97,11 @@ def _reach(leg, legs, variables):
     return None, cause
 
 
-def _talk(leg, other):
+def talk(leg, other, meet):
+    """They are bridged until one of them leaves; `meet(leg, other)` is what they do first."""
     try:
-        yield FRAME_S
+        yield from meet(leg, other)
         if not other.cause:
-            _shows(leg, other)
             leg.pre_answer()
             if other.answered:
                 yield from _answer(leg)
@@ -127,6 +127,12 @@ def _talk(leg, other):
         leg.hangup(other.cause)
 
 
+def _meet(leg, other):
+    yield FRAME_S
+    if not other.cause:
+        _shows(leg, other)
+
+
 def _shows(leg, other):
     leg.profile.callee_id_name, leg.profile.callee_id_number = "Outbound Call", other.profile.destination
 
@@ -145,12 +151,14 @@ def _answer(leg):
 
 
 def join(leg, other):
-    if other.is_lone_user:
+    if other.is_lone_user and other.originator is leg:
         other.enrol()
     leg.call.settle()
+    other.call.settle()
     leg.join(other)
     other.join(leg)
-    leg.variables |= {"originate_disposition": "SUCCESS", "DIALSTATUS": "SUCCESS"}
+    if other.originator is leg:
+        leg.variables |= {"originate_disposition": "SUCCESS", "DIALSTATUS": "SUCCESS"}
     leg.publish("CHANNEL_BRIDGE", before={"Bridge-A-Unique-ID": leg.uuid, "Bridge-B-Unique-ID": other.uuid})
     for one, partner in ((leg, other), (other, leg)):
         one.variables |= {"bridge_to": partner.uuid, "last_bridge_to": partner.uuid,
@@ -158,22 +166,25 @@ def join(leg, other):
 
 
 def _update(leg, other):
-    """A frame later each phone is told with whom it speaks, and through a loopback channel twice."""
+    """A frame later each phone is told with whom it speaks, and through a loopback channel twice; at once where it was
+    in another call before."""
     for _ in range(1 if leg.twin is None and other.twin is None else 2):
-        yield FRAME_S
+        yield FRAME_S if other.originator is leg else 0.0
         for phone, partner in ((other, leg), (leg, other)):
             if phone.cause or phone.twin is not None:
                 continue
-            name, number = _shown(partner, called=partner is other)
+            name, number = _shown(partner, other.originator is leg, called=partner is other)
             phone.variables |= {"last_sent_callee_id_name": name, "last_sent_callee_id_number": number}
             phone.publish("CALL_UPDATE", before={"Direction": "SEND", "Sent-Callee-ID-Name": name,
                                                  "Sent-Callee-ID-Number": number, "Bridged-To": partner.uuid})
 
 
-def _shown(leg, called):
+def _shown(leg, was_called, called):
     profile, shown = leg.profile, leg.variables.get
     if called:
         return profile.callee_id_name, profile.callee_id_number
+    if not was_called:
+        return profile.caller_id_name, profile.caller_id_number
     return (shown("effective_caller_id_name") or profile.caller_id_name,
             shown("effective_caller_id_number") or profile.caller_id_number)
 

@@ -61,6 +61,10 @@ class Call:
         leg.publish("CHANNEL_OUTGOING", variables=False)
         if phone.domain and phone.via == "user" and not lone:
             leg.publish("CHANNEL_OUTGOING", variables=False)
+        if '\\"' in leg.profile.caller_id_name:
+            # With an escaped quote in the name it makes an INVITE that cannot be sent.
+            leg.miscarry("DESTINATION_OUT_OF_ORDER")
+            return leg
         leg.create()
         habits.live(leg)
         if originator is None:
@@ -86,6 +90,8 @@ class Call:
         """Before anything that can be heard changes: every recording takes in what was."""
         for leg in self.legs:
             leg.catch_up()
+            if leg.partner is not None and leg.partner.call is not self:
+                leg.partner.catch_up()
             if leg.member is not None:
                 leg.member.room.catch_up()
 

@@ -52,9 +52,6 @@ def _uuid_record(switch, arguments):
     if leg is None:
         return "-ERR Cannot locate session!\n"
     if order == "start":
-        waits_s, switch.start_waits_s = switch.start_waits_s, 0.0
-        if waits_s:
-            switch.clock.sleep(waits_s)
         limit = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
         variables = parse_variables(words[4]) if len(words) > 4 else {}
         done = start_recording(leg, path, limit, variables, armed=False)
@@ -103,7 +100,7 @@ def _uuid_getvar(switch, arguments):
     uuid, _, name = arguments.partition(" ")
     if not name:
         return "-USAGE: <uuid> <var>\n"
-    return switch.legs[uuid].variables.get(name, "_undef_") if uuid in switch.legs else _NO_CHANNEL
+    return switch.legs[uuid].get(name) or "_undef_" if uuid in switch.legs else _NO_CHANNEL
 
 
 def _uuid_kill(switch, arguments):

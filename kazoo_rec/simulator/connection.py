@@ -1,6 +1,7 @@
 """One connection of the event socket (mod_event_socket.c): commands in order, events in between."""
 
 import socket
+import struct
 from collections import deque
 
 import gevent
@@ -13,8 +14,10 @@ from kazoo_rec.simulator.subscription import Subscription
 
 #: In the order of their numbers (switch_log.c, LEVELS).
 _LOG_LEVELS = ("console", "alert", "crit", "err", "warning", "notice", "info", "debug")
-#: A listener that falls behind by so many events loses them, and is cut off when it has lost so many.
-_MAX_QUEUED, _MAX_LOST = 100_000, 500
+#: A listener that has lost so many events is cut off.
+_MAX_LOST = 500
+#: close() sends RST (SO_LINGER).
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Connection:
@@ -27,7 +30,7 @@ class Connection:
     def __init__(self, switch, sock):
         self.subscription, self._switch, self._socket, self._lost = Subscription(), switch, sock, 0
         self._queued, self._outgoing, self._ready, self._polling = deque(), deque(), Event(), False
-        self._lines = sock.makefile("rb")
+        self._lines, self._is_dead, self._ends_by = sock.makefile("rb"), False, socket.SHUT_RDWR
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._writer = gevent.spawn(self._write)
 
@@ -35,7 +38,9 @@ class Connection:
         self._send(wire.auth_request())
         if self._authenticates():
             while (command := self._read()) is not None:
-                self._switch.wait_while_stalled()
+                self._switch.sockets.wait_while_stalled()
+                if self._is_dead:
+                    continue
                 self._release()
                 goes_on = self._obey(*command)
                 self._switch.note_change()
@@ -43,6 +48,7 @@ class Connection:
                     break
         self.close()
         self._writer.join()
+        self._lines.close()
         self._socket.close()
 
     def wants(self, name: str, subclass: str | None, of: str | None) -> bool:
@@ -53,7 +59,7 @@ class Connection:
         """Queues an event; `encoded` keeps its bytes for other connections, by form."""
         if not self.subscription.passes(event):
             return
-        if len(self._queued) + len(self._outgoing) >= _MAX_QUEUED:
+        if len(self._queued) + len(self._outgoing) >= self._switch.sockets.queue_limit:
             self._lost += 1
             if self._lost > _MAX_LOST:
                 self.cut()
@@ -82,6 +88,16 @@ class Connection:
         self._writer.kill(block=False)
         self._hang_up()
 
+    def reset(self):
+        """Ends it at once by RST."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._ends_by = socket.SHUT_RD  # says nothing to the client
+        self.cut()
+
+    def go_dead(self):
+        """It stays, and carries nothing any more."""
+        self._is_dead = True
+
     def join(self, timeout: float):
         """Waits until all is written, at most `timeout` seconds."""
         self._writer.join(timeout)
@@ -90,11 +106,13 @@ class Connection:
         try:
             while True:
                 self._ready.wait()
+                self._switch.sockets.wait_while_mute()
                 while self._outgoing:
                     frames = []
                     while self._outgoing and (frame := self._outgoing.popleft()) is not None:
                         frames.append(frame)
-                    self._socket.sendall(b"".join(frames))
+                    if not self._is_dead:
+                        self._socket.sendall(b"".join(frames))
                     if frame is None:
                         return
                 self._ready.clear()
@@ -105,7 +123,7 @@ class Connection:
 
     def _hang_up(self):
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(self._ends_by)
         except OSError:
             return  # the client was faster
 

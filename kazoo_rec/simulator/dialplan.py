@@ -16,9 +16,9 @@ _VARIABLE = re.compile(r"\$\{([^{}]+)\}")
 
 def run(leg, lines):
     """A leg's dialplan, `application data` each, and the leg's end; a generator for its Process. A leg that was handed
-    on goes on with the lines for its new goal."""
+    on goes on with the lines for its new goal, or with a generator of the leg."""
     while lines and not leg.cause:
-        yield from execute(leg, lines[0])
+        yield from lines[0](leg) if callable(lines[0]) else execute(leg, lines[0])
         lines, leg.handed_on = leg.handed_on or lines[1:], []
     leg.hangup()
     leg.finish()

@@ -24,15 +24,21 @@ def unhold(leg):
     leg.call.settle()
     leg.held, leg.call_state = False, "UNHELD"
     leg.profile.times["Channel-Hold-Accum"] += leg.clock.epoch_us() - leg.profile.times["Channel-Last-Hold"]
-    partner = leg.partner
-    if partner is not None and partner.playing_hz == MUSIC_HZ:
-        partner.playing_hz = None
-        partner.playback_stopped(_MUSIC, "break", {})
-        partner.executed("playback", _MUSIC, "FILE PLAYED")
+    if leg.partner is not None:
+        stop_music(leg.partner, "break", "FILE PLAYED")
     leg.publish("CHANNEL_UNHOLD")
     leg.call_state = "ACTIVE"
     for recording in tuple(leg.recordings):
         recording.heed_limit()
+
+
+def stop_music(leg, status, response):
+    """Of a leg whose partner holds it."""
+    if leg.playing_hz == MUSIC_HZ:
+        leg.call.settle()
+        leg.playing_hz = None
+        leg.playback_stopped(_MUSIC, status, {})
+        leg.executed("playback", _MUSIC, response)
 
 
 def _entertain(leg):

@@ -1,30 +1,34 @@
-"""One channel: how it comes, rings, answers, is bridged, held and hung up, and what it says and hears."""
+"""One leg of a call: how it comes, rings, answers, is bridged and hung up."""
 
 from kazoo_rec.simulator import sip
 from kazoo_rec.simulator.arming import Arming
-from kazoo_rec.simulator.events import new_uuid
+from kazoo_rec.simulator.channel import Channel
 from kazoo_rec.simulator.headers import accounts, channel_headers
 from kazoo_rec.simulator.orders import Orders
 from kazoo_rec.simulator.process import Mailbox
 from kazoo_rec.simulator.route import lines_to, redirect
+from kazoo_rec.simulator.voice import Voice
 
 
-class Leg:
+class Leg(Channel, Voice):
     """A channel from CHANNEL_CREATE to CHANNEL_DESTROY.
 
     `originator` is the leg that called it, None for a caller; `twin` the other half of a loopback channel. That it
-    rings, has media, answers or is gone is put as (what, leg) into the `news` of its originator; of a leg that the
-    switch itself dialled, into its own. `link` is the connection to the program that controls it, if any, and
-    `parking` is what it waits for while that program orders. `recordings` are its media bugs, `tapes` what else
-    writes down what it says; `is_decoded` while an application takes its audio as samples; `member` is what it is in a
-    conference, `displaced` are the sounds in what it hears, by path.
+    rings, has media, answers or is gone is put as (what, leg) into the `news` of the leg `news_to`: its originator, of
+    a leg that the switch itself dialled its own, of one that uuid_bridge brought to another that. `link` is the
+    connection to the program that controls it, if any, and `parking` is what it waits for while that program orders.
+    `recordings` are its media bugs, `tapes` what else writes down what it says; `is_decoded` while an application takes
+    its audio as samples; `member` is what it is in a conference, `displaced` are the sounds in what it hears, by path.
+    `first_profile` and `shown_application` are what `show channels` has of it.
     """
 
     def __init__(self, call, phone, *, name, profile, variables, presence_id="", originator=None):
         self.call, self.switch, self.clock, self.phone = call, call.switch, call.switch.clock, phone
         self.name, self.profile, self.variables, self.presence_id = name, profile, variables, presence_id
+        self.first_profile = profile
         self.uuid, self.direction, self.originator = profile.uuid, profile.direction, originator
-        self.news, self.digits = Mailbox(), Mailbox()
+        self.news, self.digits, self.shown_application = Mailbox(), Mailbox(), None
+        self.news_to = originator or (self if self.direction == "outbound" else None)
         self.state, self.call_state, self.answer_state = ("CS_NONE", 1), "DOWN", "ringing"
         self.early = self.answered = self.held = False
         self.hits_dialplan = self.direction == "inbound"
@@ -38,69 +42,10 @@ class Leg:
         self.created, self.is_lone_user = self.clock.now, False
         self.stamp("Profile-Created", "Channel-Created")
 
-    @property
-    def rate(self) -> int:
-        return sip.CODECS[self.phone.codec][2]
-
-    @property
-    def says_hz(self) -> int:
-        if self.twin is not None:
-            return self.twin.hears_hz
-        return 0 if self.held else self.tone_hz
-
-    @property
-    def hears_hz(self) -> int:
-        if self.playing_hz is not None:
-            return self.playing_hz
-        return self.partner.says_hz if self.partner is not None else 0
-
-    @property
-    def hears(self) -> tuple[int, ...]:
-        """All tones that it hears at once, Hz."""
-        heard = (self.hears_hz,)
-        if self.member is not None and self.playing_hz is None:
-            heard = self.member.room.heard_by(self)
-        if any(not each.is_besides for each in self.displaced.values()):
-            heard = ()
-        return (*heard, *(each.hz for each in self.displaced.values()))
-
-    @property
-    def is_unheard(self) -> bool:
-        """Whether nobody writes to it."""
-        return self.playing_hz is None and self.partner is None and self.member is None
-
-    def get(self, name: str) -> str:
-        """A channel variable, or what the caller profile says by that name; "" where there is none."""
-        profile = self.profile
-        known = {"caller_id_name": profile.caller_id_name, "caller_id_number": profile.caller_id_number,
-                 "destination_number": profile.destination, "context": profile.context, "ani": profile.ani,
-                 "username": profile.username, "network_addr": profile.network_address}
-        return self.variables.get(name) or known.get(name, "")
-
-    def set(self, name: str, value: str):
-        """Sets a channel variable; an empty value takes it away."""
-        if value:
-            self.variables[name] = value
-        else:
-            self.variables.pop(name, None)
-
-    def match(self, number: str):
-        """The dialplan of an account knows the number; its matches make a list among the variables."""
-        self.variables["DP_MATCH"] = f"ARRAY::{number}|:{number}"
-
-    def publish(self, event, before=(), after=(), variables=True, subclass=None):
-        """Sends an event with all the leg's headers, some before and some after them."""
-        self.switch.publish(event, lambda: {**dict(before), **channel_headers(self, variables), **dict(after)},
-                            subclass, self.uuid)
-
-    def stamp(self, *names):
-        now = self.clock.epoch_us()
-        self.profile.times |= {name: now for name in names if not self.profile.times[name]}
-
     # How it comes
 
     def create(self):
-        self.state = ("CS_INIT", 2)
+        self.state = ("CS_INIT", 10 if self.cause else 2)
         self.publish("CHANNEL_CREATE")
         if self.direction == "inbound":
             self.state, self.call_state = ("CS_EXECUTE", 4), "RINGING"
@@ -182,10 +127,7 @@ class Leg:
 
     def turn_around(self):
         """A called leg becomes one that calls: it walks through the dialplan, and what it showed is turned round."""
-        profile = self.profile
-        self.profile = profile.copied(
-            caller_id_name=profile.callee_id_name, caller_id_number=profile.callee_id_number,
-            callee_id_name=profile.caller_id_name, callee_id_number=profile.caller_id_number)
+        self.profile = self.profile.inverted()
         self.variables["call_uuid"] = self.uuid
         self.state, self.hits_dialplan = ("CS_EXECUTE", 4), True
 
@@ -195,20 +137,6 @@ class Leg:
         self.variables.pop("bridge_to", None)
 
     # What it does
-
-    def say(self, hz: int):
-        """From now on its phone sends this tone, 0 is silence."""
-        self.call.settle()
-        if not hz and self.tone_hz:
-            self.silent_since = self.clock.now
-        self.tone_hz = hz
-        if hz and self.member is not None:
-            self.member.listen()
-
-    def catch_up(self):
-        """Everything that is recorded of it takes in what was."""
-        for each in (*self.recordings, *self.tapes):
-            each.catch_up()
 
     def press(self, digits: str):
         """DTMF: to who waits for digits, or dropped where an application takes them as they come. With diverted
@@ -233,24 +161,6 @@ class Leg:
             self.process.reset()
             self.parking.put("transferred")
 
-    def executing(self, application, data, uuid="") -> str:
-        """An application begins. Gives its uuid."""
-        uuid = uuid or new_uuid()
-        self.publish("CHANNEL_EXECUTE", after={
-            "Application": application, **({"Application-Data": data} if data else {}), "Application-UUID": uuid})
-        return uuid
-
-    def executed(self, application, data, response, uuid=""):
-        self.publish("CHANNEL_EXECUTE_COMPLETE", after={
-            "Application": application, **({"Application-Data": data} if data else {}),
-            "Application-Response": response, "Application-UUID": uuid or new_uuid()})
-
-    def playback_started(self, path, more=()):
-        self.publish("PLAYBACK_START", after={**_playback(path), **dict(more)})
-
-    def playback_stopped(self, path, status, more=()):
-        self.publish("PLAYBACK_STOP", after={**_playback(path), "Playback-Status": status, **dict(more)})
-
     # How it goes
 
     def hangup(self, cause="NORMAL_CLEARING"):
@@ -268,10 +178,14 @@ class Leg:
             self.twin.hangup()
         self._tell("gone")
 
-    def lose_media(self):
-        """From now on it goes around the switch. Nothing tells."""
-        self.call.settle()
-        self.media_left = True
+    def miscarry(self, cause):
+        """It is hung up before it is created."""
+        self.variables.pop("sofia_profile_name")
+        self.cause, self.answer_state, self.state = cause, "hangup", (self.state[0], 10)
+        self.publish("CHANNEL_HANGUP", variables=False)
+        self.create()
+        self.finish()
+        self._tell("gone")
 
     def vanish(self):
         """The switch was killed: no event, nothing goes on."""
@@ -338,18 +252,6 @@ class Leg:
         if self.direction == "outbound" and self.twin is None:
             self.variables |= sip.replied(self)
 
-    def negotiate(self):
-        """Its media runs, if it has any."""
-        if self.media and self.twin is None:
-            self.variables |= sip.negotiated(self.phone.codec)
-
     def _tell(self, what):
-        to = self.originator or (self if self.direction == "outbound" else None)
-        if to is not None and not to.cause:
-            to.news.put((what, self))
-
-
-def _playback(path):
-    kind = path.partition(":")[0]
-    return {**({"Playback-File-Type": kind} if kind in ("tone_stream", "local_stream") else {}),
-            "Playback-File-Path": path}
+        if self.news_to is not None and not self.news_to.cause:
+            self.news_to.news.put((what, self))

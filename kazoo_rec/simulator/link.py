@@ -26,7 +26,7 @@ class Link(Connection):
     def run(self):
         while not self.is_over and (command := self._read()) is not None:
             self._has_spoken = True
-            self._switch.wait_while_stalled()
+            self._switch.sockets.wait_while_stalled()
             self._release()
             goes_on = self._obey(*command)
             self._switch.note_change()

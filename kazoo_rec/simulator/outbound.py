@@ -25,7 +25,7 @@ def dial(leg, data: str):
     if sock is None:
         return
     link = leg.link = Link(leg, sock, "async" in options, "full" in options)
-    leg.switch.serve(link)
+    leg.switch.sockets.serve(link)
     if link.is_async:
         yield from _park(leg, link)
     else:

@@ -39,6 +39,11 @@ class Profile:
     def copied(self, **changes) -> "Profile":
         return replace(self, **{"times": dict(self.times), **changes})
 
+    def inverted(self) -> "Profile":
+        """Who calls and who is called change places."""
+        return self.copied(caller_id_name=self.callee_id_name, caller_id_number=self.callee_id_number,
+                           callee_id_name=self.caller_id_name, callee_id_number=self.caller_id_number)
+
     def headers(self, prefix: str) -> dict[str, str]:
         """With `prefix` "Caller", "Other-Leg" or "Channel"; what is empty is not sent."""
         texts = {

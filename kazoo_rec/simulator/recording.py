@@ -25,7 +25,7 @@ class Recording:
     """A media bug that writes to a file what a leg says (left) and hears (right). Raises OSError.
 
     `ms` is what RECORD_STOP tells, `cause` its completion cause, "" while it goes on. Audio comes in frames: whatever
-    changes what can be heard calls `catch_up` first.
+    changes what can be heard calls `catch_up` first. `keeps_bytes` is what remains of its file, None for all of it.
     """
 
     def __init__(self, leg, path, limit_s, variables, armed):
@@ -33,6 +33,7 @@ class Recording:
         self.started = self._until = leg.clock.now
         self.cause, self.ms, self.size = "", 0, 0
         self._masked = self._paused = self._overdue = self._announced = False
+        self.keeps_bytes = None
         self._stereo, self._swaps = self._on("RECORD_STEREO"), self._on("RECORD_STEREO_SWAP")
         self._hears = not self._on("RECORD_READ_ONLY")
         self._says = not self._hears or not self._on("RECORD_WRITE_ONLY")
@@ -96,6 +97,8 @@ class Recording:
                 self._fail()
             elif not self._appends:
                 self._judge()
+            if self.keeps_bytes is not None and os.path.exists(self.path):
+                os.truncate(self.path, min(self.size, self.keeps_bytes))
             self.ms = self._frames * 20
             self.leg.variables |= {
                 "record_file_size": str(self.size), "record_samples": str(self._frames * self._samples),

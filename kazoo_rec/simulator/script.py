@@ -20,6 +20,7 @@ class Phone:
     hostile as you like. `says` is a tone in Hz, 0 for silence, or {seconds: Hz}. `rings`, `early_media` and `answers`
     count for a phone that is called, None is never; `refuses` is a cause given at `answers` in place of an answer.
     `holds` are pairs (from, to), `presses` is {seconds: digits}, `variables` are what the directory has for the user,
+    `headers` are X- headers of its INVITE, as hostile,
     `leg_variables` are on its leg from the start, as `[name=value]` before a dialled user sets them.
     """
 
@@ -36,6 +37,7 @@ class Phone:
     holds: tuple = ()
     presses: Mapping[float, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     leg_variables: Mapping[str, str] = field(default_factory=dict)
     codec: str = "PCMU"
     via: str = "user"

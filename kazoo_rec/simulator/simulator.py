@@ -1,19 +1,20 @@
 """The simulated switch as a whole."""
 
 from collections import deque
+from functools import partial
 
 import gevent
 from gevent.event import Event
-from gevent.server import StreamServer
 
 from kazoo_rec.simulator import wire
 from kazoo_rec.simulator.api import VERSION, execute, uptime
 from kazoo_rec.simulator.call import Call
 from kazoo_rec.simulator.clock import WallClock
-from kazoo_rec.simulator.connection import Connection
 from kazoo_rec.simulator.events import core_headers, new_uuid
+from kazoo_rec.simulator.mishaps import Mishaps
 from kazoo_rec.simulator.registry import Registry
 from kazoo_rec.simulator.script import Phone, Script, scripts_of
+from kazoo_rec.simulator.sockets import EventSockets
 
 _HEARTBEAT_S = 20
 #: From SHUTDOWN to the disconnect notice.
@@ -43,13 +44,15 @@ class Simulator:
         self.address, self.core_uuid, self.commands = listener, "", deque(maxlen=_REMEMBERED_COMMANDS)
         self.fallen: list = []
         self.legs, self.sessions, self.peak, self.started = {}, 0, 0, 0.0
-        self._server, self._connections = None, set()
+        self.sockets = EventSockets(self)
+        self.cut, self.stall, self.hang, self.go_on = (
+            self.sockets.cut, self.sockets.stall, self.sockets.hang, self.sockets.go_on)
         self.phones, self._gone = Registry(), deque(maxlen=_REMEMBERED)
         self.rooms, self._last_member = {}, 0
         self.extensions: dict[str, tuple[str, ...]] = {}
-        self.database_lag_s, self.start_waits_s = _DATABASE_LAG_S, 0.0
-        self.is_disk_full, self.lost_events = False, set()
-        self._sequence, self._moving, self._changed, self._life = 0, Event(), Event(), 0
+        self.database_lag_s, self.is_disk_full = _DATABASE_LAG_S, False
+        self.event_mishaps, self.command_mishaps, self.lost_events = Mishaps(), Mishaps(), set()
+        self._sequence, self._changed, self._life = 0, Event(), 0
 
     # Life
 
@@ -59,19 +62,17 @@ class Simulator:
         self.peak = 0
         self._life += 1
         self._gone.clear()
-        self._moving.set()
-        self._server = StreamServer(self.address, self._serve)
-        self._server.start()
-        self.address = self._server.address
+        self.address = self.sockets.open(self.address)
         self.clock.start()
         self.clock.after(_HEARTBEAT_S, lambda life=self._life: self._beat(life))
         self._write_on(self._life)
 
     def stop(self):
         """Ends it as a shutdown does, without the wait."""
-        if self._server is not None:
+        self.go_on()
+        if self.sockets.is_open:
             self._go_down()
-        connections = tuple(self._connections)
+        connections = self.sockets.all()
         self._say_goodbye(connections)
         for connection in connections:
             connection.join(timeout=1)
@@ -79,17 +80,17 @@ class Simulator:
 
     def shut_down(self):
         """SIGTERM: SHUTDOWN, all calls hung up, a disconnect notice 1.2 s later."""
-        if self._server is not None:
+        if self.sockets.is_open:
             self._go_down()
-            connections = tuple(self._connections)
+            connections = self.sockets.all()
             self.clock.after(_SHUTDOWN_S, lambda: self._say_goodbye(connections))
 
     def kill(self):
         """kill -9: connections end without a word, calls are gone, files stay as they are on disk. `start` and the
         command `sofia recover` bring calls back that were answered, as with `track-calls`."""
-        if self._server is None:
+        if not self.sockets.is_open:
             return
-        self._close_server()
+        self._close()
         self.cut()
         for room in self.rooms.values():
             room.abandon()
@@ -131,10 +132,11 @@ class Simulator:
         name, _, arguments = line.partition(" ")
         more = {"API-Command-Argument": arguments} if arguments else {}
         self.publish("API", lambda: {"API-Command": name, **more})
-        return execute(self, line)
+        obey = self.command_mishaps.take(line.split())
+        return execute(self, line) if obey is None else obey(lambda: execute(self, line))
 
     def has_listener(self, event: str) -> bool:
-        return any(each.wants(event, None, None) for each in self._connections)
+        return bool(self.sockets.wanting(event, None, None))
 
     def until(self, condition, timeout: float | None = 5.0):
         """Waits until `condition()` holds, looking again after every command. Raises gevent.Timeout."""
@@ -147,26 +149,11 @@ class Simulator:
         """A command was executed or a connection ended: `until` looks again."""
         self._changed.set()
 
-    def cut(self):
-        """Every connection ends without a word."""
-        for connection in tuple(self._connections):
-            connection.cut()
-
-    def fill_disk(self):
-        """Nothing more can be written."""
+    def fill_disk(self, is_full: bool = True):
+        """Nothing more can be written, or again."""
         for leg in self.legs.values():
             leg.call.settle()
-        self.is_disk_full = True
-
-    def stall(self):
-        """No command is executed until `go_on`."""
-        self._moving.clear()
-
-    def go_on(self):
-        self._moving.set()
-
-    def wait_while_stalled(self):
-        self._moving.wait()
+        self.is_disk_full = is_full
 
     # What legs and connections need
 
@@ -175,11 +162,14 @@ class Simulator:
         self._sequence += 1
         if name in self.lost_events:
             return
-        listeners = [each for each in self._connections if each.wants(name, subclass, of)]
-        if listeners:
-            event, encoded = {**self.core_headers(name, subclass), **headers()}, {}
-            for listener in listeners:
-                listener.offer(event, encoded)
+        listeners = self.sockets.wanting(name, subclass, of)
+        late = self.event_mishaps.take([name])
+        if listeners and late is None:
+            _offer(listeners, {**self.core_headers(name, subclass), **headers()})
+        elif listeners and late:
+            event = {**self.core_headers(name, subclass), **headers()}
+            for seconds in late:
+                self.clock.after(seconds, partial(_offer, listeners, event))
 
     def core_headers(self, name: str, subclass: str | None = None) -> dict[str, str]:
         return core_headers(name, subclass, self._sequence, self.core_uuid, self.hostname, self.clock.epoch_us())
@@ -207,35 +197,17 @@ class Simulator:
         legs = [leg for leg in (*gone, *self.legs.values()) if leg.created <= moment]
         return sorted(legs, key=lambda leg: leg.created)
 
-    def serve(self, connection):
-        """Lets it talk to its client."""
-        self._connections.add(connection)
-        gevent.spawn(self._talk, connection)
-
     # Inside
-
-    def _serve(self, sock, _):
-        connection = Connection(self, sock)
-        self._connections.add(connection)
-        self._talk(connection)
-
-    def _talk(self, connection):
-        try:
-            connection.run()
-        finally:
-            self._connections.discard(connection)
-            self.note_change()
 
     def _go_down(self):
         self.publish("SHUTDOWN", lambda: {"Event-Info": "System Shutting Down"})
         for leg in tuple(self.legs.values()):
             leg.hangup("SYSTEM_SHUTDOWN")
-        self._close_server()
+        self._close()
 
-    def _close_server(self):
+    def _close(self):
         self._life += 1
-        server, self._server = self._server, None
-        server.close()
+        self.sockets.close()
 
     @staticmethod
     def _say_goodbye(connections):
@@ -259,3 +231,9 @@ class Simulator:
         for each in (*self.legs.values(), *self.rooms.values()):
             each.catch_up()
         self.clock.after(_WRITE_S * self.clock.speed, lambda: self._write_on(life))
+
+
+def _offer(listeners, event):
+    encoded = {}
+    for listener in listeners:
+        listener.offer(event, encoded)

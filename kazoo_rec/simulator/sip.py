@@ -20,6 +20,13 @@ def display_name(raw: str) -> str:
     return unquote(_CONTROL.sub(" ", raw), errors="surrogateescape").replace("${", "%{")
 
 
+def sanitized(shown: str) -> str:
+    """What a called leg is told of a caller's name or number: nothing before a slash or a colon, nor from an @ on
+    (switch_utils.h, switch_sanitize_number)."""
+    shown = shown.partition("@")[0]
+    return shown.rpartition("/")[2].rpartition(":")[2]
+
+
 def inbound(switch, uuid, script) -> dict:
     """The leg of a caller: a phone that authenticated, or the carrier."""
     phone, number = script.caller, script.dials
@@ -64,8 +71,9 @@ def inbound(switch, uuid, script) -> dict:
         "sip_via_port": port, "sip_via_rport": port, "max_forwards": "70", "switch_r_sdp": _sdp(host, 20000),
         "ep_codec_string": _codec_string(phone.codec), "endpoint_disposition": "DELAYED NEGOTIATION",
     }
-    if phone.name:
-        variables["sip_from_display"] = phone.name
+    said = {"sip_from_display": phone.name, **{f"sip_h_{header}": value for header, value in phone.headers.items()}}
+    # A variable's value must not name another (switch_channel_set_variable_var_check).
+    variables |= {name: value for name, value in said.items() if value and "${" not in value}
     return {"name": name, "profile": profile, "variables": variables}
 
 
@@ -136,7 +144,8 @@ def replied(leg) -> dict[str, str]:
     return {
         "sip_reply_host": host, "sip_reply_port": port, "sip_network_ip": host, "sip_network_port": port,
         "sip_user_agent": "SimulatedPhone/1.0", "sip_allow": _ALLOW, "sip_recover_contact": f"<sip:{contact}>",
-        "sip_full_via": via, "sip_recover_via": via, "sip_from_display": leg.profile.caller_id_name,
+        "sip_full_via": via, "sip_recover_via": via,
+        **({"sip_from_display": leg.profile.caller_id_name} if leg.profile.caller_id_name else {}),
         "sip_full_from": f'"{leg.profile.caller_id_name}" <sip:{caller}@{domain}>;tag={tag}',
         "sip_full_to": f"<sip:{contact}>;tag={tag}", "sip_from_user": caller, "sip_from_uri": f"{caller}@{domain}",
         "sip_to_user": user, "sip_to_port": port, "sip_to_uri": contact, "sip_to_host": host,
@@ -176,12 +185,13 @@ def _called_profile(uuid, name, number, originator):
                        ani="0000000000", dialplan="", network_address="", source="src/switch_ivr_originate.c")
     caller = originator.profile
     shown = originator.variables.get
+    shows_name, shows_number = (shown(f"effective_caller_id_{which}") or own for which, own in (
+        ("name", caller.caller_id_name), ("number", caller.caller_id_number)))
     return caller.copied(
         times=no_times(), direction="outbound", uuid=uuid, channel_name=name, destination=number, transfer_source="",
         index=1,
-        caller_id_name=shown("effective_caller_id_name") or caller.caller_id_name,
-        caller_id_number=shown("effective_caller_id_number") or caller.caller_id_number,
-        original_name=caller.caller_id_name, original_number=caller.caller_id_number,
+        caller_id_name=sanitized(shows_name), caller_id_number=sanitized(shows_number),
+        original_name=caller.caller_id_name if sanitized(shows_name) else "", original_number=caller.caller_id_number,
         callee_id_name="Outbound Call", callee_id_number=number)
 
 
@@ -191,7 +201,8 @@ def _from_originator(originator, phone):
     return {"max_forwards": str(int(originator.variables.get("max_forwards", "70")) - 1),
             "originator_codec": _codec_string(phone.codec), "originator": originator.uuid,
             "signal_bond": originator.uuid, "call_uuid": originator.uuid, "originating_leg_uuid": originator.uuid,
-            "switch_m_sdp": originator.variables.get("switch_r_sdp", ""), **_exported(originator)}
+            "switch_m_sdp": originator.variables.get("switch_r_sdp", ""), **_exported(originator),
+            **{name: value for name, value in originator.variables.items() if name.startswith("sip_h_X-")}}
 
 
 def _exported(originator):

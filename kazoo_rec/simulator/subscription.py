@@ -38,6 +38,10 @@ class Subscription:
             return subclass in self._subclasses
         return name in self._names or "ALL" in self._names
 
+    @property
+    def is_any(self) -> bool:
+        return bool(self._names or self._subclasses)
+
     def add(self, words: list[str]) -> str:
         if words and words[0].lower() in ("plain", "json"):
             self.form, words = words[0].lower(), words[1:]

@@ -80,7 +80,7 @@ class Client:
     def _take(self, headers, body):
         match headers["Content-Type"]:
             case "text/event-json":
-                self.events.append(json.loads(body))
+                self.events.append(json.loads(body.decode("utf-8", "surrogateescape")))
                 return
             case "text/event-plain":
                 lines = (line.split(": ", 1) for line in body.decode().splitlines() if line)

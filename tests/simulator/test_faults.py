@@ -1,12 +1,15 @@
 """What a script's faults do: one sentence each."""
 
 import json
+import os
+import socket
 
 import gevent
 import pytest
 
 from kazoo_rec.errors import ConfigError
 from kazoo_rec.simulator.faults import __doc__ as SENTENCES
+from kazoo_rec.simulator.faults import strike_all
 from kazoo_rec.simulator.script import Script
 from tests.simulator.conftest import Client, alice, bob, pstn
 from tests.simulator.sounds import seconds
@@ -50,9 +53,15 @@ def test_a_fault_that_is_no_sentence_is_refused(switch):
 
 def test_every_sentence_of_the_list_is_one(switch):
     listed = [line.strip().split("  ")[0] for line in SENTENCES.splitlines() if line.startswith("    ")]
-    assert len(listed) == 14
+    assert len(listed) == 32
     for sentence in listed:
         switch.play(Script(alice(), (bob(),), faults=(sentence,), at=1000.0)).begin()
+
+
+@pytest.mark.parametrize("sentence", ["no media for 1001", "media bypasses the switch", "the answer of 1000 waits 1"])
+def test_what_is_of_a_call_as_it_begins_is_not_of_all_legs(switch, sentence):
+    with pytest.raises(ConfigError, match="no such fault"):
+        strike_all(sentence, switch)
 
 
 def test_a_leg_without_media_is_not_recorded(switch, clock, tmp_path):
@@ -157,7 +166,124 @@ def test_on_a_disk_that_fills_up_nothing_more_is_written_and_nothing_new_begins(
     assert seconds(path) == 0.98 and seconds(buffered) == 0.0
 
 
+def test_a_disk_that_has_room_again_takes_new_files(switch, clock, play, arm, tmp_path):
+    call = play("disk full at 0.2", "disk has room at 1.0")
+    path = arm(call.legs[0])
+    clock.advance(0.8)
+    assert not call.legs[0].recorded
+    clock.advance(0.2)
+    assert switch.api(f"uuid_record {call.legs[0].uuid} start {path} 0 {{{UNBUFFERED}}}") == "+OK Success\n"
+    clock.advance(3)
+    assert call.legs[0].recorded[0].ms == 1900 and seconds(path) == 1.9
+
+
+def test_a_file_that_is_cut_is_shorter_than_its_recording_says(clock, listener, play, arm):
+    call = play("files of 1000 are cut to 8044 bytes at 1.0")
+    path, whole = arm(call.legs[0]), arm(call.legs[1])
+    clock.advance(4)
+    said = {stop["Record-File-Path"]: stop["variable_record_ms"] for stop in listener.heard("RECORD_STOP")}
+    assert said[path] == "2480" and os.path.getsize(path) == 8044
+    assert said[whole] == "2480" and seconds(whole) == 2.48
+
+
+# A switch that comes back
+
+def test_a_switch_that_was_killed_starts_again_and_recovers_its_calls(switch, clock, play):
+    call = play("switch killed at 1.0", "switch starts at 2.0", "switch recovers its calls at 2.5", hangs_up=5.0)
+    core = switch.core_uuid
+    clock.advance(1.5)
+    with pytest.raises(ConnectionRefusedError):
+        Client(switch.address)
+    clock.advance(1.5)
+    client = Client(switch.address)
+    assert client.api("global_getvar core_uuid") not in ("", core)
+    assert [client.api(f"uuid_exists {leg.uuid}") for leg in call.legs] == ["true", "true"]
+
+
 # What reaches whom, and when
+
+def test_a_switch_that_hangs_accepts_and_says_nothing(switch, clock, listener, play):
+    play("event sockets hang from 0.2 to 1.5")
+    clock.advance(0.2)
+    heard = len(listener.events)
+    late = Client(switch.address, None)
+    listener.send("api hostname")
+    clock.advance(1.0)
+    assert (len(listener.events), listener.replies[-1], late.raw) == (heard, "+OK events nixed", b"")
+    assert not listener.ended
+    clock.advance(0.3)
+    assert late.ask("auth ClueCon") == "+OK accepted" and late.api("hostname") == "fs1.example"
+    assert "CHANNEL_ANSWER" in [event["Event-Name"] for event in listener.heard()]
+
+
+@pytest.mark.parametrize(("whose", "of_listener", "of_other"), [
+    ("event", True, True), ("listening", True, False), ("commanding", False, True)])
+def test_only_those_sockets_end_that_are_named(switch, clock, listener, play, whose, of_listener, of_other):
+    other = Client(switch.address)
+    play(f"{whose} sockets end at 0.2")
+    clock.advance(0.5)
+    assert (listener.ended, other.ended) == (of_listener, of_other)
+
+
+def test_a_socket_that_is_reset_is_so_for_the_client(switch, clock, play):
+    sock = socket.create_connection(switch.address)
+    assert sock.recv(100).startswith(b"Content-Type: auth/request")
+    play("event sockets reset at 0.2")
+    clock.advance(0.2)
+    with gevent.Timeout(5), pytest.raises(ConnectionResetError):
+        sock.recv(100)
+    sock.close()
+
+
+def test_a_dead_socket_stays_and_carries_nothing_while_new_ones_do(switch, clock, listener, play):
+    play("event sockets go dead at 0.2")
+    clock.advance(0.2)
+    heard = len(listener.events)
+    listener.send("api hostname")
+    clock.advance(1.0)
+    assert (len(listener.events), listener.replies[-1], listener.ended) == (heard, "+OK events nixed", False)
+    assert Client(switch.address).api("hostname") == "fs1.example"
+
+
+def test_a_listener_that_is_slow_loses_events_and_then_its_connection(switch, clock, listener, play):
+    play("event queues hold 10", "event sockets hang from 0.2 to 5.0")
+    clock.advance(1.0)
+    assert not listener.ended
+    for _ in range(510):
+        switch.api("version")
+        switch.publish("CUSTOM", dict, None)
+    clock.advance(0.1)
+    assert listener.ended and not listener.notices
+
+
+def test_events_come_twice_late_or_once_not_at_all(clock, listener, play):
+    play("the next CHANNEL_ANSWER comes 1.0 late", "CALL_UPDATE comes twice", "the next CHANNEL_HANGUP is lost")
+    clock.advance(4)
+    events = listener.heard()
+    names = [event["Event-Name"] for event in events]
+    assert names.count("CHANNEL_ANSWER") == 2 and names.count("CALL_UPDATE") == 4 and names.count("CHANNEL_HANGUP") == 1
+    late = [event for event in events if event["Event-Name"] == "CHANNEL_ANSWER"][1]
+    others = [int(event["Event-Sequence"]) for event in events[:events.index(late)]]
+    assert max(others) > int(late["Event-Sequence"]) and "variable_last_bridge_to" not in late
+    first, second, *_ = (event for event in events if event["Event-Name"] == "CALL_UPDATE")
+    assert first == second
+
+
+def test_a_command_waits_answers_late_or_fails(switch, clock, play, tmp_path):
+    call = play("the next uuid_record start fails", "the next uuid_setvar waits 2.0",
+                "uuid_record mask answers 3.0 late")
+    clock.advance(1)
+    uuid, asked = call.legs[0].uuid, []
+    switch.clock.sleep = lambda seconds: (asked.append((seconds, dict(call.legs[0].variables).get("x"))),
+                                          gevent.sleep(0))
+    start = f"uuid_record {uuid} start {tmp_path}/a.wav"
+    assert [switch.api(start)[:4], len(call.legs[0].recordings)] == ["-ERR", 0]
+    assert [switch.api(start)[:3], len(call.legs[0].recordings)] == ["+OK", 1]
+    asked.clear()
+    for value in ("1", "2"):
+        assert switch.api(f"uuid_setvar {uuid} x {value}") == "+OK\n"
+    assert switch.api(f"uuid_record {uuid} mask {tmp_path}/a.wav") == "+OK Success\n"
+    assert asked == [(2.0, None), (3.0, "2")]
 
 def test_event_sockets_end_and_calls_go_on(switch, clock, listener, play):
     call = play("event sockets end at 0.5")

@@ -95,7 +95,9 @@ class Traced:
         here = {_RECORDINGS: str(directory)}
         scripts = [replace(script, dialplan=tuple(_translated(each, here) for each in script.dialplan))
                    for script in scripts]
-        calls = [switch.play(replace(script, at=self.seconds(create)))
+        # An event's time may be a frame before its making: no call begins before somebody listens.
+        listens_s = next(line["t"] for line in lines if "command" in line) + 0.002
+        calls = [switch.play(replace(script, at=max(listens_s, self.seconds(create))))
                  for script, create in zip(scripts, callers, strict=True)]
         for name, habits in scenario.get("registered", {}).items():
             switch.phones.add(Phone(**DOCUMENT["phones"][name] | habits))
@@ -118,6 +120,8 @@ class Traced:
             own[_RECORDINGS] = str(directory)
             reply = clients[conn].ask(_translated(command, own))
             reply = _translated(reply, {simulated: real for real, simulated in own.items()})
+            # The trace has of replies what could be read as UTF-8.
+            reply = reply.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             self._keep(command, line["reply"], reply)
         switch.clock.advance(max(8.0, lines[-1]["t"] + 1 - switch.clock.now))
         heard = [event for client in clients.values() for event in (client.events if client.ended else client.heard())]

@@ -6,6 +6,9 @@ connections apart). Of an event only what differs from the one before with the s
 names the headers that it no longer has. CHANNEL_EXECUTE_COMPLETE, and headers that say where in FreeSWITCH's source an
 event was made or repeat an SDP, were left out; of record_armed
 and nasty_caller_id also the events that nobody here listens to. Bytes that are not UTF-8 are lone surrogates.
+
+nasty_caller_id.plain has, of the same calls read by `event plain`, what each CHANNEL_CREATE says of the caller, to the
+byte.
 """
 
 import json
