@@ -190,6 +190,11 @@ class Site:
     def wait_heard(self):
         """Until the engine hears the switch, again where one of them was killed: it has asked who is registered."""
         self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
+
+    def wait_taken_in(self):
+        """`wait_heard`, and until whatever should be recorded is."""
+        self.wait_heard()
+        self.until(lambda: not self.switch.ask("unrecorded"), BEGUN_WITHIN_S, "calls in progress are not recorded")
         for outage in self._outages:
             outage[1] = outage[1] or _now_ms()
 
@@ -198,7 +203,7 @@ class Site:
         if name == "delivery":
             self.until(lambda: self.pid("delivery"), BEGUN_WITHIN_S, "there is no delivery")
         elif name != "receiver":
-            self.wait_heard()
+            self.wait_taken_in()
 
     def _asked(self):
         return self.switch.ask("commands", contains="show registrations")

@@ -91,6 +91,12 @@ class Door:
     def legs(self) -> int:
         return len(self._switch.legs)
 
+    def unrecorded(self) -> int:
+        """How many legs that are to be recorded have been answered for a second, and are not recorded."""
+        before_us = self._switch.clock.epoch_us() - 1_000_000
+        return sum(leg.answered and not leg.cause and not leg.recordings and leg.phone.domain == RECORDED
+                   and leg.profile.times["Channel-Answered"] < before_us for leg in self._switch.legs.values())
+
     def recorded(self) -> dict[str, list[str]]:
         """What is being recorded: paths by the uuid of their leg."""
         return {leg.uuid: [recording.path for recording in leg.recordings] for leg in self._switch.legs.values()}

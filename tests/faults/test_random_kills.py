@@ -12,8 +12,9 @@ VICTIMS = ("engine", "delivery", "supervisor", "all")
 #: Seconds between the return of what was killed and the next kill, at most.
 BETWEEN_S = 3.0
 
+#: Kills, calls a second, and for how long they talk, seconds.
 IS_LONG = os.environ.get("KAZOO_REC_FAULTS") == "long"
-KILLS, CALLS_S = (200, 20) if IS_LONG else (5, 5)
+KILLS, CALLS_S, TALK_S = (200, 20, (6.0, 12.0)) if IS_LONG else (5, 2, (5.0, 60.0))
 
 #: KAZOO_REC_SEED has a run again.
 SEED = int(os.environ.get("KAZOO_REC_SEED") or int.from_bytes(os.urandom(3), "big"))
@@ -21,7 +22,7 @@ SEED = int(os.environ.get("KAZOO_REC_SEED") or int.from_bytes(os.urandom(3), "bi
 
 def test_random_kills_under_traffic_lose_nothing(tmp_path, table):
     with Site(tmp_path, seed=SEED, supervised=True) as site:
-        site.traffic(CALLS_S, talk_s=(6.0, 12.0))
+        site.traffic(CALLS_S, TALK_S)
         for _ in range(KILLS):
             Event().wait(site.chance.uniform(0, BETWEEN_S))
             victim = site.chance.choice(VICTIMS)
@@ -29,5 +30,6 @@ def test_random_kills_under_traffic_lose_nothing(tmp_path, table):
             site.restart(victim)
             site.wait_back(victim)
         site.switch.ask("hush")
+        site.switch.ask("hang_up")
         site.wait_quiet(300)
         table.add(f"random kills, {CALLS_S} calls/s, seed {SEED}", site.account(), KILLS)
