@@ -174,7 +174,8 @@ def soak(minutes: float, calls_s: float, seed: int) -> bool:
     ok = not account.broken and account.wanted > 0 and (slope_mb is None or slope_mb < MOST_SLOPE_MB)
     print(json.dumps({
         "bench": "soak", "minutes": minutes, "calls_s": calls_s, "seed": seed, "faults": struck.total(),
-        "wanted": account.wanted, "delivered": account.delivered, "queued": account.queued, "reported": account.reported,
+        "wanted": account.wanted, "delivered": account.delivered, "queued": account.queued,
+        "reported": account.reported,
         "broken": len(account.broken), "slope_mb": slope_mb, "rss_mb": round(samples[-1][2], 1), "ok": ok}))
     if ok:
         shutil.rmtree(place)
