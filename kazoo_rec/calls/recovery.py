@@ -10,6 +10,7 @@ from kazoo_rec.calls.astray import Astray
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.errors import CommandFailed, CommandRefused
 from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
 from kazoo_rec.switch.rows import Rows
 
@@ -228,7 +229,8 @@ class Recovery:
                 continue
             state, reason, at_ms = "stopped", "its end was not heard", self._clock.now_ms()
             if not paths and not row["started_ms"]:
-                state, reason = "discarded", "its end was not heard, and nothing was recorded"
+                state = "failed" if missed(row["spans"]) and not self._has_another(row) else "discarded"
+                reason = "its end was not heard, and nothing was recorded"
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
             columns = {"state": state, "state_reason": reason, "master": (paths or [row["master"]])[0],
@@ -238,6 +240,12 @@ class Recovery:
                 self._rows.tell(row["id"], columns, told, OPEN_STATES)
             else:
                 self._rows.update_open(row["id"], **columns)
+
+    def _has_another(self, row):
+        """Whether its leg was recorded by the same rule again."""
+        ids = row["call_id"], row["interaction_id"]
+        return any(one["call_id"] == row["call_id"] and one["rule"] == row["rule"] and one["id"] != row["id"]
+                   for one in self._rows.of_calls(self._node, list(ids)))
 
     def _in_a_room(self, row):
         return self._rooms is not None and row["id"] in self._rooms

@@ -41,6 +41,7 @@ class Witness(Simulator):
     def __init__(self, journal: Path, **more):
         super().__init__(**more)
         self._journal = open(journal, "a", buffering=1)  # noqa: SIM115 - as long as the switch
+        self._details = open(journal.with_suffix(".cdr"), "a", buffering=1)  # noqa: SIM115
 
     def note(self, what: str, leg):
         script = leg.call.script
@@ -58,7 +59,19 @@ class Witness(Simulator):
             what = "rose"
         if what and leg is not None:
             self.note(what, leg)
+        if name == "CHANNEL_HANGUP_COMPLETE" and leg is not None:
+            self._detail(leg)
         super().publish(name, headers, subclass, of)
+
+    def _detail(self, leg):
+        """A call detail record, as mod_json_cdr writes it."""
+        profile = leg.profile
+        caller = {"context": profile.context, "destination_number": profile.destination,
+                  "caller_id_name": profile.caller_id_name, "caller_id_number": profile.caller_id_number}
+        self._details.write(json.dumps({"variables": {
+            **leg.variables, **caller, "uuid": leg.uuid, "direction": leg.direction, "channel_name": leg.name,
+            **({"originator": leg.originator.uuid} if leg.originator is not None else {}),
+            "presence_id": leg.presence_id}, "callflow": [{"caller_profile": caller}]}) + "\n")
 
     def kill(self):
         for leg in self.legs.values():
@@ -77,6 +90,12 @@ class Door:
 
     def legs(self) -> int:
         return len(self._switch.legs)
+
+    def unrecorded(self) -> int:
+        """How many legs that are to be recorded have been answered for a second, and are not recorded."""
+        before_us = self._switch.clock.epoch_us() - 1_000_000
+        return sum(leg.answered and not leg.cause and not leg.recordings and leg.phone.domain == RECORDED
+                   and leg.profile.times["Channel-Answered"] < before_us for leg in self._switch.legs.values())
 
     def recorded(self) -> dict[str, list[str]]:
         """What is being recorded: paths by the uuid of their leg."""
