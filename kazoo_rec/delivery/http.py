@@ -16,7 +16,7 @@ import gevent
 
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
-from kazoo_rec.errors import TargetError
+from kazoo_rec.errors import TargetError, TargetRefused
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -110,6 +110,8 @@ def _within(size_bytes, timeout_s, attempt):
         if expired is not limit:
             raise
         return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+    except TargetRefused as refused:  # not final: another answer of DNS, or another word of the operator, may come
+        return Failure(printable(str(refused)))
     except (HTTPException, OSError, UnicodeError) as error:
         return Failure(explain(error))
 

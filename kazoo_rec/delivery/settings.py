@@ -1,6 +1,7 @@
 """What the configuration says about delivery."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,7 @@ class DeliverySettings:
     remove_after_delivery: bool = False
     file_name: str = "recording_id"
     query: str = "kazoo"
+    #: Networks that are not the Internet's, and may be delivered to all the same.
+    allow_networks: tuple[str, ...] = ()
+    #: PEM: authorities, beside the usual ones, that servers' certificates are verified against.
+    ca_file: Path | None = None

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
+from ipaddress import ip_network
 from reprlib import Repr
 from urllib.parse import urlsplit
 
@@ -110,6 +111,11 @@ def _all_differ(_validator, wanted: bool, value: object, _schema: Mapping) -> It
 def _has_host_and_port(value: object) -> bool:
     """What a pattern cannot tell of a URL; urlsplit raises for a port or an address in brackets that is none."""
     return not isinstance(value, str) or (bool(urlsplit(value).hostname) and urlsplit(value).port != 0)
+
+
+@formats.checks("network", raises=ValueError)
+def _is_network(value: object) -> bool:
+    return not isinstance(value, str) or bool(ip_network(value))
 
 
 @formats.checks("number-pattern", raises=ValueError)

@@ -7,7 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge
 
 from kazoo_rec.config import Config
-from kazoo_rec.delivery.connections import Connections
+from kazoo_rec.delivery.connections import Connections, trusted
+from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.doctor.place import LEAST_FREE_BYTES
 from kazoo_rec.errors import ConfigError
@@ -32,15 +33,16 @@ class Delivery:
 
     def start(self):
         """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
-        not there or another delivery process works it."""
+        not there or another delivery process works it, or `delivery.ca_file` cannot be used."""
         directory = Path(self._config.recordings_dir.here)
         self._lock = _locked(directory)
         self._store = Store(self._config.database)
         settings = self._config.delivery
+        authorities, networks = trusted(settings.ca_file), Networks(settings.allow_networks)
         for switch in self._config.switches:
             threads = Threads(THREADS)
-            worker = Worker(self._store, switch.name, directory, threads, settings, Connections(settings.uploads),
-                            epoch_ms)
+            worker = Worker(self._store, switch.name, directory, threads, settings,
+                            Connections(settings.uploads, authorities, networks), epoch_ms)
             worker.start()
             self._workers[switch.name] = worker, threads
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
