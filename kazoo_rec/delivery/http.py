@@ -121,8 +121,11 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
     headers = {"User-Agent": f"kazoo_rec/{__version__}", **headers}
     first = origin = target.host(url)
     address, credentials = target.without_credentials(url)
+    secrets = ()
     if credentials:
-        headers["Authorization"] = f"Basic {b64encode(':'.join(credentials).encode()).decode()}"  # RFC 7617
+        basic = b64encode(":".join(credentials).encode()).decode()
+        headers["Authorization"] = f"Basic {basic}"  # RFC 7617
+        secrets = tuple(filter(None, (basic, credentials[1] or credentials[0])))
     for _ in range(REDIRECTS + 1):
         connection, done = connections.take(origin), False
         try:
@@ -135,7 +138,7 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
                 connection.close()
         status = response.status
         if status not in (301, 302, 307, 308):
-            return _outcome(response, answer, body, now_s)
+            return _outcome(response, _without(secrets, answer), body, now_s)
         address = urljoin(address, response.headers.get("Location", ""))
         try:
             origin = target.host(address)
@@ -171,6 +174,13 @@ def _exchange(connection, method, address, headers, body, timeout_s):
     with suppress(HTTPException, OSError):  # the status line has said it already
         answer = response.read(ANSWER_BYTES)
     return response, answer, body.complete and response.isclosed() and connection.sock is not None
+
+
+def _without(secrets, answer):
+    """A server may say again what it was told; nobody else is to read that."""
+    for secret in secrets:
+        answer = answer.replace(secret.encode(), b"********")
+    return answer
 
 
 def _outcome(response, answer, body, now_s):

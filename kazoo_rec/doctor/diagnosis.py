@@ -98,7 +98,8 @@ class Diagnosis:
         if self._store is not None:
             in_store = self._within(documents.NAME, lambda: self._store.documents.since(0), None)
         if in_store is not None:
-            self._findings += documents.stored(in_store, rows)
+            sealed = rows and [{**row, "body": self._store.secrets.seal(row["body"])} for row in rows]
+            self._findings += documents.stored(in_store, sealed)
         read = [{**row, "deleted": False, "seq": 0} for row in rows or ()]
         urls = dict.fromkeys(documents.urls([row for row in (*(in_store or ()), *read) if not row["deleted"]]))
         delivery = self._config.delivery

@@ -16,6 +16,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from kazoo_rec.documents.callflows import compiled
+from kazoo_rec.store.secrets import without_passwords
 
 #: Levels of nesting; more than any real document has, and far from the end of the stack.
 MAX_DEPTH = 64
@@ -43,7 +44,13 @@ TYPES = {
 
 formats = FormatChecker(formats=())
 
-_shortened = Repr()
+
+class _Shortened(Repr):
+    def repr_str(self, text, level):
+        return super().repr_str(without_passwords(text), level)
+
+
+_shortened = _Shortened()
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 60
 _shortened.maxlevel = 2
 
@@ -78,7 +85,7 @@ def keys(kind: str) -> frozenset[str]:
 
 
 def quoted(value: object) -> str:
-    """A foreign value for people's eyes: its repr, cut short, however long or deep it is."""
+    """A foreign value for people's eyes: its repr, cut short, however long or deep it is, without passwords of URLs."""
     return _shortened.repr(value)
 
 

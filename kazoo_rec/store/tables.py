@@ -122,6 +122,13 @@ deliveries = Table(
     Index("deliveries_due", "node", "state", "next_attempt_ms"),
 )
 
+#: One row: the id of the key that the database is sealed by (`store/secrets.py`).
+sealing = Table(
+    "sealing", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key_id", Text, nullable=False),
+)
+
 #: What a document is found by: `what` is name, realm, number, username…, `text` as the document has it, `key` what of
 #: it is looked up.
 document_keys = Table(

@@ -1,0 +1,69 @@
+"""The key of a database: made with it, known by its id, and what is stored in clear or by another key sealed by it."""
+
+from contextlib import closing
+
+import orjson
+from sqlalchemy import insert, select
+
+from kazoo_rec.errors import StoreError
+from kazoo_rec.store.secrets import Secrets, key_file, make_key
+from kazoo_rec.store.tables import sealing
+
+#: Rows that are read at once.
+ROWS_AT_ONCE = 1_000
+
+#: Tables and columns that have URLs, and whether they are JSON.
+_PLACES = (("documents", "body", True), ("recordings", "settings", True), ("deliveries", "url", False))
+
+_KEY_ID = select(sealing.c.key_id)
+
+
+def prepare(engine, database: str):
+    """Makes the key of a database that has none yet, and seals what is in it. Blocks. May be killed and done again.
+
+    Raises StoreError where a database that was sealed has lost its key.
+    """
+    with engine.connect() as connection:
+        known = connection.execute(_KEY_ID).scalar()
+    if known is not None:
+        opened(engine, database)
+        return
+    try:
+        secrets = Secrets(database)
+    except StoreError as refused:
+        if not isinstance(refused.__cause__, FileNotFoundError):
+            raise
+        make_key(key_file(database))
+        secrets = Secrets(database)
+    with engine.begin() as connection:
+        for place in _PLACES:
+            _seal(connection, secrets, *place)
+    with closing(engine.raw_connection()) as connection:
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):  # pages that nothing uses have it in clear
+            connection.cursor().execute(statement)
+    with engine.begin() as connection:
+        connection.execute(insert(sealing).values(id=1, key_id=secrets.key_id))
+
+
+def opened(engine, database: str) -> Secrets:
+    """The secrets of a database. Blocks. Raises StoreError where its key is not there."""
+    secrets = Secrets(database)
+    with engine.connect() as connection:
+        known = connection.execute(_KEY_ID).scalar()
+    if known is not None and not secrets.has(known):
+        raise StoreError("this is not the database's key", f"{secrets.place} has not {known}",
+                         "bring that one back: without it no password of a URL can be read any more")
+    return secrets
+
+
+def _seal(connection, secrets, table, column, is_json):
+    last = 0
+    while rows := connection.exec_driver_sql(
+            f"SELECT rowid, {column} FROM {table} WHERE rowid > ? AND {column} LIKE '%://%@%' ORDER BY rowid LIMIT ?",
+            (last, ROWS_AT_ONCE)).all():
+        for last, said in rows:
+            value = orjson.loads(said) if is_json else said
+            sealed = secrets.seal(value)
+            if sealed != value:
+                connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE rowid = ?",
+                                           (orjson.dumps(sealed).decode() if is_json else sealed, last))

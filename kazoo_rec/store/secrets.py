@@ -1,0 +1,214 @@
+"""User and password of URLs, encrypted in everything that is stored.
+
+A sealed URL is still one: in the place of `user:password@` it has `sealed:KEY.TEXT@`, where TEXT is what stood there,
+by AES-SIV (RFC 5297), bound to scheme, host and port: moved to another host it does not open. AES-SIV makes the same
+of the same, so a document that is read again is seen to be unchanged.
+
+The keys are those of the environment variable KAZOO_REC_KEY, else of the file `<database>.key`: 32 bytes each in
+base64, parted by blanks or lines. The first seals, all open.
+"""
+
+import hashlib
+import os
+import re
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from kazoo_rec.errors import StoreError
+
+ENVIRONMENT = "KAZOO_REC_KEY"
+
+#: Bytes of a key.
+KEY_BYTES = 32
+
+#: In the place of user and password, for people.
+MASK = "********"
+
+#: Keys of settings, orders and deliveries that have one.
+URLS = frozenset(("url", "status_callback"))
+
+#: Before `@`, of the authority of a URL (RFC 3986, 3.2); a backslash ends it for some parsers.
+_URL = re.compile(r"(?P<scheme>https?)://(?P<userinfo>[^/?#\\]*)@(?P<address>[^/?#@\\]*)(?P<rest>.*)", re.I | re.S)
+_IN_TEXT = re.compile(r"//[^/\s]*@")
+_SEALED = re.compile(r"sealed:([0-9a-f]{8})\.([A-Za-z0-9_-]+)")
+
+
+def masked(value):
+    """A URL, or a tree of JSON with each of its URLS, with MASK for user and password."""
+    return _each(value, lambda url: _with(url, MASK))
+
+
+def without_passwords(text: str) -> str:
+    """A text of anything with MASK for what may be user and password of a URL in it, be it a broken one."""
+    return _IN_TEXT.sub(f"//{MASK}@", text)
+
+
+def restored(value, before):
+    """A tree of JSON that was shown `masked` and came back, with what MASK stands for: what the tree `before` has of
+    the same scheme, host and port, at the same place or, where all that it has agree, elsewhere.
+
+    Raises LookupError with the dotted path of a URL of which that is not known.
+    """
+    there, known = {}, {}
+    for path, url in _urls(before):
+        there[path] = url
+        known.setdefault(_origin(url), set()).add(url["userinfo"])
+    lost = None
+
+    def restore(url, path):
+        nonlocal lost
+        origin = _origin(url)
+        if url["userinfo"] != MASK:
+            return url[0]
+        if path in there and _origin(there[path]) == origin:
+            return _with(url, there[path]["userinfo"])
+        if len(found := known.get(origin, ())) == 1:
+            return _with(url, *found)
+        lost = lost or ".".join(path)
+        return url[0]
+
+    value = _each(value, restore, ())
+    if lost is not None:
+        raise LookupError(lost)
+    return value
+
+
+class Secrets:
+    """The keys of a database."""
+
+    def __init__(self, database: str, environ: Mapping = os.environ):
+        """Raises StoreError where there is none, or it is none."""
+        self._said, self._file = environ.get(ENVIRONMENT), key_file(database)
+        self._keys: dict[str, AESSIV] = {}
+        self._read()
+
+    @property
+    def place(self) -> str:
+        """Where the keys are said."""
+        return str(self._file) if self._said is None else ENVIRONMENT
+
+    @property
+    def key_id(self) -> str:
+        """Of the key that seals."""
+        return next(iter(self._keys))
+
+    def has(self, key_id: str) -> bool:
+        return key_id in self._keys
+
+    def seal(self, value):
+        """A URL, or a tree of JSON with each of its URLS, with user and password sealed. What is sealed stays as it
+        is."""
+        return _each(value, self._sealed)
+
+    def open(self, value):
+        """As `seal`, the other way. Raises StoreError where a key is not there."""
+        return _each(value, self._opened)
+
+    def _sealed(self, url):
+        found = _SEALED.fullmatch(url["userinfo"])
+        if found and self._plain(url, *found.groups()) is not None:
+            return url[0]
+        text = self._keys[self.key_id].encrypt(url["userinfo"].encode(), [_origin(url).encode()])
+        return _with(url, f"sealed:{self.key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
+
+    def _opened(self, url):
+        found = _SEALED.fullmatch(url["userinfo"])
+        if not found:
+            return url[0]
+        if found[1] not in self._keys:
+            self._read()  # a new one may have been made meanwhile
+        plain = self._plain(url, *found.groups())
+        if plain is None:
+            raise StoreError("user and password of a URL cannot be opened", f"{_origin(url)}, sealed by key {found[1]}",
+                             f"bring that key back to {self.place}, or say them again in the document")
+        return _with(url, plain)
+
+    def _plain(self, url, key_id, text):
+        if key_id not in self._keys:
+            return None
+        with suppress(InvalidTag, ValueError):
+            return self._keys[key_id].decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
+                                              [_origin(url).encode()]).decode()
+        return None
+
+    def _read(self):
+        said = self._said
+        if said is None:
+            try:
+                said = self._file.read_text()
+            except (OSError, UnicodeDecodeError) as refused:
+                raise StoreError("the key of the database cannot be read", f"{self._file}: {refused}",
+                                 f"bring it back, or say it as {ENVIRONMENT}: without it no password of a URL can be "
+                                 "read any more") from refused
+        keys = [_key(word, self.place) for word in said.split()]
+        if not keys:
+            raise StoreError("there is no key", self.place, "bring it back")
+        self._keys = dict(keys)
+
+
+def key_file(database: str) -> Path:
+    return Path(f"{database}.key")
+
+
+def make_key(file: Path):
+    """A new key in a new file, its owner's alone (0600), durable. One that is there stays."""
+    with suppress(FileExistsError):
+        part = file.with_name(f"{file.name}.part")
+        with open(part, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+            opened.write(b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.link(part, file)
+    with suppress(FileNotFoundError):
+        part.unlink()
+    directory = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _key(word, place):
+    try:
+        key = b64decode(word, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise StoreError("this is no key", str(place), f"{KEY_BYTES} bytes in base64: `openssl rand -base64 32`")
+    derived = HKDFExpand(SHA512(), 64, b"kazoo_rec: credentials of URLs").derive(key)
+    return hashlib.sha256(b"kazoo_rec: id of a key" + key).hexdigest()[:8], AESSIV(derived)
+
+
+def _origin(url):
+    return f"{url['scheme']}://{url['address']}".lower()
+
+
+def _with(url, userinfo):
+    return f"{url['scheme']}://{userinfo}@{url['address']}{url['rest']}"
+
+
+def _each(value, change: Callable, path=None):
+    """The tree with each URL that has a user changed; `change` gets its match and, where one is given, its path."""
+    if isinstance(value, str):
+        found = _URL.fullmatch(value) if "@" in value else None
+        return value if found is None else change(found) if path is None else change(found, path)
+    if isinstance(value, Mapping):
+        return {key: _each(inner, change, path if path is None else (*path, str(key)))
+                if key in URLS or not isinstance(inner, str) else inner for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [inner if isinstance(inner, str) else _each(inner, change, path if path is None else (*path, str(place)))
+                for place, inner in enumerate(value)]
+    return value
+
+
+def _urls(value) -> Iterator[tuple[tuple, re.Match]]:
+    found = []
+    _each(value, lambda url, path: found.append((path, url)) or url[0], ())
+    return iter(found)
