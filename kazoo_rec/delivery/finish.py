@@ -102,6 +102,8 @@ def _examined(row, master, recordings_dir):
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])
         found = wav.probe(master)
+    with suppress(PermissionError):  # it is the switch's user's, in a directory that nobody else may enter
+        master.chmod(encode.FILE_MODE)
     file = _deliverable(row["id"], found, settings)
     with open(file, "rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

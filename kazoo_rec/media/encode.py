@@ -25,6 +25,9 @@ NARROW_KBPS, WIDE_KBPS = 32, 64
 #: LAME's, of 0 (best) to 9: 10 minutes take 0.28 s, and 2 is no better for a telephone's bandwidth.
 QUALITY = 5
 
+#: What was finished is ours alone; FreeSWITCH's group reads masters that it writes itself.
+FILE_MODE = 0o600
+
 _SIDES = {"inbound": 0, "outbound": 1}
 
 
@@ -84,7 +87,7 @@ def _published(target):
     # A name of its own: another process may be making the same file.
     part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(part, "xb") as file:
+        with open(part, "xb", opener=lambda path, flags: os.open(path, flags, FILE_MODE)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -47,9 +47,9 @@ class Store:
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
         self.path = make_url(url).database
-        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._looking, self._reading = reading(url), reading(url)
-        self.secrets = secrets = self._reads.apply(opened, (self._reading, self.path))
+        self.secrets = secrets = opened(self._reading, self.path)
+        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._writing = writing(url)
         self._writer = Writer(self._writing, f"{self.path}.lock", self._writes)
         submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
