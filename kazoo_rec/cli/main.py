@@ -10,6 +10,7 @@ from kazoo_rec.cli.decide import decide
 from kazoo_rec.cli.demo import demo
 from kazoo_rec.cli.docs import docs
 from kazoo_rec.cli.doctor import doctor
+from kazoo_rec.cli.keys import keys
 from kazoo_rec.cli.receive import receive
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.cli.replay import replay
@@ -26,7 +27,8 @@ def cli():
     """Call recording for FreeSWITCH, by policy: decide per leg, record from the first packet, deliver every file."""
 
 
-for command in (demo, run, role, decide, callflow, docs, doctor, recordings, token, simulate, receive, trace, replay):
+for command in (demo, run, role, decide, callflow, docs, doctor, recordings, token, keys, simulate, receive, trace,
+                replay):
     cli.add_command(command)
 
 

@@ -16,7 +16,7 @@ from kazoo_rec.store.engines import Engines
 from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
-from kazoo_rec.store.sealing import opened
+from kazoo_rec.store.sealing import opened, reseal
 from kazoo_rec.store.sqlite import reading, writing
 from kazoo_rec.store.vitals import Vitals
 from kazoo_rec.store.writer import Writer
@@ -63,6 +63,11 @@ class Store:
     def answer(self):
         """Returns when the database answers."""
         self._read(lambda connection: connection.exec_driver_sql("SELECT 1"))
+
+    def reseal(self) -> int:
+        """Seals by the first key what is sealed by another; the result is how many rows. Raises StoreError where a key
+        of them is not there."""
+        return reseal(self._writer.submit, self.secrets)
 
     def close(self):
         """Writes what is queued, then closes."""

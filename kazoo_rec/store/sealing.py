@@ -1,15 +1,16 @@
 """The key of a database: made with it, known by its id, and what is stored in clear or by another key sealed by it."""
 
 from contextlib import closing
+from functools import partial
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store.secrets import Secrets, key_file, make_key
 from kazoo_rec.store.tables import sealing
 
-#: Rows that are read at once.
+#: Rows of one transaction.
 ROWS_AT_ONCE = 1_000
 
 #: Tables and columns that have URLs, and whether they are JSON.
@@ -35,9 +36,11 @@ def prepare(engine, database: str):
             raise
         make_key(key_file(database))
         secrets = Secrets(database)
-    with engine.begin() as connection:
-        for place in _PLACES:
-            _seal(connection, secrets, *place)
+    for place in _PLACES:
+        last = 0
+        while last is not None:
+            with engine.begin() as connection:
+                last, _ = _seal(connection, secrets, place, last)
     with closing(engine.raw_connection()) as connection:
         for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):  # pages that nothing uses have it in clear
             connection.cursor().execute(statement)
@@ -56,14 +59,33 @@ def opened(engine, database: str) -> Secrets:
     return secrets
 
 
-def _seal(connection, secrets, table, column, is_json):
-    last = 0
-    while rows := connection.exec_driver_sql(
-            f"SELECT rowid, {column} FROM {table} WHERE rowid > ? AND {column} LIKE '%://%@%' ORDER BY rowid LIMIT ?",
-            (last, ROWS_AT_ONCE)).all():
-        for last, said in rows:
-            value = orjson.loads(said) if is_json else said
-            sealed = secrets.seal(value)
-            if sealed != value:
-                connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE rowid = ?",
-                                           (orjson.dumps(sealed).decode() if is_json else sealed, last))
+def reseal(submit, secrets: Secrets) -> int:
+    """Seals by the first key what is sealed by another, some rows at a time; the result is how many there were.
+
+    Raises StoreError where a key of them is not there. May be killed and done again.
+    """
+    changed = 0
+    for place in _PLACES:
+        last = 0
+        while last is not None:
+            last, count = submit(partial(_seal, secrets=secrets, place=place, after=last)).get()
+            changed += count
+    submit(lambda connection: connection.execute(update(sealing).values(key_id=secrets.key_id)).rowcount).get()
+    return changed
+
+
+def _seal(connection, secrets, place, after):
+    """(the last row looked at, None where there are no more; how many were changed)."""
+    table, column, is_json = place
+    rows = connection.exec_driver_sql(
+        f"SELECT rowid, {column} FROM {table} WHERE rowid > ? AND {column} LIKE '%://%@%' ORDER BY rowid LIMIT ?",
+        (after, ROWS_AT_ONCE)).all()
+    changed = 0
+    for row, said in rows:
+        value = orjson.loads(said) if is_json else said
+        sealed = secrets.seal(secrets.open(value))
+        if sealed != value:
+            connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE rowid = ?",
+                                       (orjson.dumps(sealed).decode() if is_json else sealed, row))
+            changed += 1
+    return rows[-1][0] if rows else None, changed

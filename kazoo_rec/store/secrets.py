@@ -87,7 +87,7 @@ class Secrets:
         """Raises StoreError where there is none, or it is none."""
         self._said, self._file = environ.get(ENVIRONMENT), key_file(database)
         self._keys: dict[str, AESSIV] = {}
-        self._read()
+        self.read()
 
     @property
     def place(self) -> str:
@@ -123,7 +123,7 @@ class Secrets:
         if not found:
             return url[0]
         if found[1] not in self._keys:
-            self._read()  # a new one may have been made meanwhile
+            self.read()  # a new one may have been made meanwhile
         plain = self._plain(url, *found.groups())
         if plain is None:
             raise StoreError("user and password of a URL cannot be opened", f"{_origin(url)}, sealed by key {found[1]}",
@@ -138,7 +138,8 @@ class Secrets:
                                               [_origin(url).encode()]).decode()
         return None
 
-    def _read(self):
+    def read(self) -> str:
+        """Takes the keys as they are said now; the result is the `key_id`. Raises StoreError."""
         said = self._said
         if said is None:
             try:
@@ -151,6 +152,7 @@ class Secrets:
         if not keys:
             raise StoreError("there is no key", self.place, "bring it back")
         self._keys = dict(keys)
+        return self.key_id
 
 
 def key_file(database: str) -> Path:
@@ -158,16 +160,19 @@ def key_file(database: str) -> Path:
 
 
 def make_key(file: Path):
-    """A new key in a new file, its owner's alone (0600), durable. One that is there stays."""
-    with suppress(FileExistsError):
-        part = file.with_name(f"{file.name}.part")
-        with open(part, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
-            opened.write(b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.link(part, file)
-    with suppress(FileNotFoundError):
-        part.unlink()
+    """A new key, before those that there are, in a file that is its owner's alone (0600). Durable, whole or not at all.
+
+    Raises OSError.
+    """
+    file = Path(os.path.realpath(file))
+    known = file.read_text() if file.exists() else ""
+    part = file.with_name(f"{file.name}.part")
+    part.unlink(missing_ok=True)  # with another mode, perhaps
+    with open(part, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+        opened.write(f"{b64encode(os.urandom(KEY_BYTES)).decode()}\n{known}")
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(part, file)
     directory = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

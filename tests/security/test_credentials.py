@@ -20,6 +20,7 @@ from kazoo_rec.api import tokens
 from kazoo_rec.api.app import make_app
 from kazoo_rec.cli.decide import decide
 from kazoo_rec.cli.docs import docs
+from kazoo_rec.cli.keys import keys
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.delivery import target
 from kazoo_rec.delivery.connections import Connections
@@ -384,3 +385,67 @@ def test_decide_says_the_settings_without_it(tmp_path):
 @given(st.text(st.sampled_from("ab:/@ \\?#"), max_size=40))
 def test_no_text_keeps_what_is_between_two_slashes_and_an_at(text):
     assert without_passwords(f"x https://ann:{PASSWORD}@{text}").startswith(f"x https://{MASK}@")
+
+
+# A new key
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "kazoo_rec.yaml"
+    file.write_text(json.dumps({"node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db",
+                                "recordings_dir": "/rec", "switches": [{"password": "x"}]}))
+    return str(file)
+
+
+def sealed_by(store):
+    rows = [store.documents.since(0), store.recordings.list(), store.deliveries.of(RECORDING_ID)]
+    return {part[:8] for part in str(rows).split("sealed:")[1:]}
+
+
+@pytest.fixture
+def with_rows(store):
+    store.documents.take_files([account(said())]).get()
+    store.recordings.insert(stopped_row(settings={"url": URL}, **OTHER_COLUMNS)).get()
+    store.recordings.finish(RECORDING_ID, {"state": "recorded"}, [delivery()]).get()
+    return store
+
+
+def test_rotation_seals_everything_by_a_new_key_while_others_run(with_rows, config, tmp_path):
+    store, file = with_rows, tmp_path / "kazoo_rec.db.key"
+    old, first = store.secrets.key_id, file.read_text()
+    assert sealed_by(store) == {old}
+    rotated = CliRunner().invoke(keys, ["rotate", "--config", config])
+    new, = sealed_by(store)
+    assert rotated.exit_code == 0 and f"3 rows sealed anew by key {new}" in rotated.output and new != old
+    assert file.read_text().split()[1:] == first.split() and stat.S_IMODE(file.stat().st_mode) == 0o600
+    body = store.documents.get("account", "acme", "acme")["body"]
+    assert store.secrets.open(body) == said()  # a process that runs finds the new key by itself
+    store.documents.take_files([account({"realm": "x", **said()})]).get()
+    file.write_text(file.read_text().split()[0])  # the old key is gone
+    again = Store(f"sqlite:///{tmp_path}/kazoo_rec.db")
+    assert again.secrets.open(again.documents.get("account", "acme", "acme")["body"])["realm"] == "x"
+    again.close()
+
+
+def test_a_rotation_that_was_killed_is_done_again(with_rows, config, tmp_path):
+    make_key(tmp_path / "kazoo_rec.db.key")  # and then it was killed
+    Store(f"sqlite:///{tmp_path}/kazoo_rec.db").close()
+    assert CliRunner().invoke(keys, ["rotate", "--config", config]).exit_code == 0
+    assert len(sealed_by(with_rows)) == 1 and len((tmp_path / "kazoo_rec.db.key").read_text().split()) == 3
+
+
+def test_a_key_of_the_environment_is_rotated_by_whom_it_belongs_to(tmp_path, config, monkeypatch):
+    old, new = (base64.b64encode(bytes([value]) * 32).decode() for value in (1, 2))
+    monkeypatch.setenv("KAZOO_REC_KEY", old)
+    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    migrate(url)
+    store = Store(url)
+    store.documents.take_files([account(said())]).get()
+    store.close()
+    monkeypatch.setenv("KAZOO_REC_KEY", f"{new} {old}")
+    assert "1 rows sealed anew" in CliRunner().invoke(keys, ["rotate", "--config", config]).output
+    monkeypatch.setenv("KAZOO_REC_KEY", new)
+    store = Store(url)
+    assert store.secrets.open(store.documents.since(0)[0]["body"]) == said()
+    assert not (tmp_path / "kazoo_rec.db.key").exists()
+    store.close()
