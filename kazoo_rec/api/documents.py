@@ -127,7 +127,7 @@ class Editor:
                 raise not_found(place[2])
             expect(request, row["seq"])
             try:
-                row["body"] = self._store.secrets.open(row["body"])
+                row["body"] = self._store.secrets.open_known(row["body"])
                 written = self._write(request.context.token, place, make(row["body"]), row)
                 return self._answer(request, response, written, 200)
             except DocumentChanged:

@@ -67,7 +67,8 @@ def export(directory, config_file):
       kazoo-rec docs export ./documents --config kazoo_rec.yaml
     """
     store = Store(load(config_file).database)
-    rows = [{**row, "body": store.secrets.open(row["body"])} for row in store.documents.since(0) if not row["deleted"]]
+    rows = [{**row, "body": store.secrets.open_known(row["body"])} for row in store.documents.since(0)
+            if not row["deleted"]]
     store.close()
     if directory.exists() and any(directory.iterdir()):
         raise click.ClickException(f"{directory} is not empty: nothing was written")

@@ -65,8 +65,7 @@ class Store:
         self._read(lambda connection: connection.exec_driver_sql("SELECT 1"))
 
     def reseal(self) -> int:
-        """Seals by the first key what is sealed by another; the result is how many rows. Raises StoreError where a key
-        of them is not there."""
+        """Seals by the first key what is sealed by others that are known; the result is how many rows."""
         return reseal(self._writer.submit, self.secrets)
 
     def close(self):

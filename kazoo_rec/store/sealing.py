@@ -60,10 +60,8 @@ def opened(engine, database: str) -> Secrets:
 
 
 def reseal(submit, secrets: Secrets) -> int:
-    """Seals by the first key what is sealed by another, some rows at a time; the result is how many there were.
-
-    Raises StoreError where a key of them is not there. May be killed and done again.
-    """
+    """Seals by the first key what is sealed by others that are known, some rows at a time; the result is how many there
+    were. May be killed and done again."""
     changed = 0
     for place in _PLACES:
         last = 0
@@ -83,7 +81,7 @@ def _seal(connection, secrets, place, after):
     changed = 0
     for row, said in rows:
         value = orjson.loads(said) if is_json else said
-        sealed = secrets.seal(secrets.open(value))
+        sealed = secrets.seal(secrets.open_known(value))
         if sealed != value:
             connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE rowid = ?",
                                        (orjson.dumps(sealed).decode() if is_json else sealed, row))

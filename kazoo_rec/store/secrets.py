@@ -103,39 +103,43 @@ class Secrets:
         return key_id in self._keys
 
     def seal(self, value):
-        """A URL, or a tree of JSON with each of its URLS, with user and password sealed. What is sealed stays as it
-        is."""
+        """A URL, or a tree of JSON with each of its URLS, with user and password sealed. What is sealed, by another key
+        too, stays as it is."""
         return _each(value, self._sealed)
 
     def open(self, value):
         """As `seal`, the other way. Raises StoreError where a key is not there."""
         return _each(value, self._opened)
 
+    def open_known(self, value):
+        """As `open`; what has no key here stays as it is."""
+        return _each(value, lambda url: self._plain(url) or url[0])
+
     def _sealed(self, url):
         found = _SEALED.fullmatch(url["userinfo"])
-        if found and self._plain(url, *found.groups()) is not None:
+        if found and (found[1] not in self._keys or self._plain(url) is not None):
             return url[0]
         text = self._keys[self.key_id].encrypt(url["userinfo"].encode(), [_origin(url).encode()])
         return _with(url, f"sealed:{self.key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
 
     def _opened(self, url):
+        plain = self._plain(url)
+        if plain is None:
+            raise StoreError("user and password of a URL cannot be opened", f"{_origin(url)}, not by {self.place}",
+                             "bring back the key that they were sealed by, or say them again in the document")
+        return plain
+
+    def _plain(self, url):
+        """The URL in clear, None where it is sealed and has no key here."""
         found = _SEALED.fullmatch(url["userinfo"])
         if not found:
             return url[0]
-        if found[1] not in self._keys:
-            self.read()  # a new one may have been made meanwhile
-        plain = self._plain(url, *found.groups())
-        if plain is None:
-            raise StoreError("user and password of a URL cannot be opened", f"{_origin(url)}, sealed by key {found[1]}",
-                             f"bring that key back to {self.place}, or say them again in the document")
-        return _with(url, plain)
-
-    def _plain(self, url, key_id, text):
+        key_id, text = found.groups()
         if key_id not in self._keys:
-            return None
-        with suppress(InvalidTag, ValueError):
-            return self._keys[key_id].decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
-                                              [_origin(url).encode()]).decode()
+            self.read()  # a new one may have been made meanwhile
+        with suppress(InvalidTag, ValueError, KeyError):
+            return _with(url, self._keys[key_id].decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
+                                                         [_origin(url).encode()]).decode())
         return None
 
     def read(self) -> str:

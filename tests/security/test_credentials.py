@@ -117,8 +117,17 @@ def test_a_sealed_url_that_is_moved_to_another_host_does_not_open(secrets):
 
 
 def test_who_writes_what_looks_sealed_has_it_sealed_like_anything_else(secrets):
+    forged = f"https://sealed:{secrets.key_id}.QUJD@files.example/"
+    assert secrets.seal(forged) != forged and secrets.open(secrets.seal(forged)) == forged
+
+
+def test_what_looks_sealed_by_an_unknown_key_opens_nowhere_and_stops_nobody_else(store, config):
     forged = "https://sealed:00000000.QUJD@files.example/"
-    assert secrets.open(secrets.seal(forged)).startswith("https://sealed:") and secrets.seal(forged) != forged
+    store.documents.take_files([account(said(forged)), {**account(said()), "kind": "user", "id": "u"}]).get()
+    assert store.documents.get("account", "acme", "acme")["body"] == said(forged)
+    with pytest.raises(StoreError):
+        store.secrets.open(forged)
+    assert "1 rows sealed anew" in CliRunner().invoke(keys, ["rotate", "--config", config]).output
 
 
 # The key
@@ -143,6 +152,25 @@ def test_without_its_key_a_database_is_not_opened_and_none_is_made_in_its_place(
         with pytest.raises(StoreError, match="key"):
             use(url)
     assert (file.exists() and file.read_text()) == left
+
+
+def test_with_the_key_lost_for_good_a_new_one_is_made_when_the_operator_says_so(url, tmp_path):
+    """As docs/secrets.md says."""
+    store = Store(url)
+    store.documents.take_files([account(said())]).get()
+    store.close()
+    (tmp_path / "kazoo_rec.db.key").unlink()
+    with sqlite3.connect(tmp_path / "kazoo_rec.db") as database:
+        database.execute("DELETE FROM sealing")
+    migrate(url)
+    store = Store(url)
+    lost = store.documents.get("account", "acme", "acme")["body"]
+    with pytest.raises(StoreError, match="cannot be opened"):
+        store.secrets.open(lost)
+    assert masked(lost) == said(SHOWN)
+    assert store.documents.take_files([account(said())]).get() == (1, 0)
+    assert store.secrets.open(store.documents.get("account", "acme", "acme")["body"]) == said()
+    store.close()
 
 
 def test_the_key_may_come_from_the_environment(tmp_path, monkeypatch):
