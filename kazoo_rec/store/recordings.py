@@ -62,7 +62,8 @@ class Recordings:
     def insert(self, row: dict) -> AsyncResult:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
         now_ms = self._clock_ms()
-        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **self._secrets.seal(row), "updated_ms": now_ms}
+        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row,
+                  "settings": self._secrets.seal(row["settings"]), "updated_ms": now_ms}
         statement = _insert(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
 
