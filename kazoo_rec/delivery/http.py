@@ -1,7 +1,6 @@
 """One attempt to deliver: a PUT or POST of a file's bytes, or of a text, and what came of it."""
 
 import hashlib
-import os
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -17,6 +16,7 @@ import gevent
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
 from kazoo_rec.errors import TargetError, TargetRefused
+from kazoo_rec.media import sealed
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -56,7 +56,7 @@ class Failure:
 
 
 def send(connections, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
-         timeout_s=TIMEOUT_S) -> Proof | Failure:
+         timeout_s=TIMEOUT_S, key: bytes | None = None) -> Proof | Failure:
     """Uploads `path`, which has to be the file whose `size_bytes` and `sha256` the recording's row has.
 
     Parameters:
@@ -66,6 +66,7 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
       pool: reads the file, so that a slow disk stops nobody else.
       now_s: seconds since the epoch, against which a date in Retry-After is read.
       timeout_s: to connect, and to answer.
+      key: of the recording, where its files are encrypted; what is sent is not.
 
     Raises TargetError for a URL that cannot be delivered to.
     """
@@ -77,8 +78,8 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
         "Idempotency-Key": recording["id"],
     }
     return _within(size_bytes, timeout_s, lambda: _follow(
-        connections, method.upper(), url, headers, lambda buffer: _Body(path, size_bytes, sha256, pool, buffer), now_s,
-        timeout_s))
+        connections, method.upper(), url, headers, lambda buffer: _Body(path, size_bytes, sha256, pool, buffer, key),
+        now_s, timeout_s))
 
 
 def tell(connections, url: str, content: bytes, key: str, now_s: float, timeout_s=TIMEOUT_S) -> Proof | Failure:
@@ -218,7 +219,8 @@ class _Body:
       buffer: a bytearray; what is read at once fits into it.
     """
 
-    def __init__(self, path, size_bytes, sha256, pool, buffer):
+    def __init__(self, path, size_bytes, sha256, pool, buffer, key):
+        self._key = key
         self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
         self.size_bytes = size_bytes
         self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
@@ -256,8 +258,8 @@ class _Body:
 
     def _read(self):
         if self._file is None:
-            self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `close` does
-            found = os.fstat(self._file.fileno()).st_size
+            self._file = sealed.opened(self._path, self._key)
+            found = sealed.size_of(self._file)
             if found != self.size_bytes:
                 raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")
         count = self._file.readinto(self._buffer[:self.size_bytes - self.sent])

@@ -238,8 +238,9 @@ class Worker:
                 return http.tell(self._connections, address, webhook.body(recording, told),
                                  webhook.key(recording, told), self._clock_ms() / 1000, self._timeout_s)
             url = target.build(address, recording, self._settings.file_name, self._settings.query)
+            key = self._store.secrets.unwrap(recording["account_id"], recording["id"], recording.get("data_key"))
             return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
-                             self._pool, self._clock_ms() / 1000, self._timeout_s)
+                             self._pool, self._clock_ms() / 1000, self._timeout_s, key)
         except TargetError as error:
             return http.Failure(http.printable(str(error)), final=True)
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error

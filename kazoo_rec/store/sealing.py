@@ -1,6 +1,6 @@
 """The key of a database: made with it, known by its id, and what is stored in clear or by another key sealed by it."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 
 import orjson
@@ -60,14 +60,18 @@ def opened(engine, database: str) -> Secrets:
 
 
 def reseal(submit, secrets: Secrets) -> int:
-    """Seals by the first key what is sealed by others that are known, some rows at a time; the result is how many there
-    were. May be killed and done again."""
+    """Seals, and wraps keys of recordings, by the first key where others that are known did, some rows at a time; the
+    result is how many there were. No file is touched. May be killed and done again."""
     changed = 0
     for place in _PLACES:
         last = 0
         while last is not None:
             last, count = submit(partial(_seal, secrets=secrets, place=place, after=last)).get()
             changed += count
+    last = 0
+    while last is not None:
+        last, count = submit(partial(_wrap, secrets=secrets, after=last)).get()
+        changed += count
     submit(lambda connection: connection.execute(update(sealing).values(key_id=secrets.key_id)).rowcount).get()
     return changed
 
@@ -85,5 +89,20 @@ def _seal(connection, secrets, place, after):
         if sealed != value:
             connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE rowid = ?",
                                        (orjson.dumps(sealed).decode() if is_json else sealed, row))
+            changed += 1
+    return rows[-1][0] if rows else None, changed
+
+
+def _wrap(connection, secrets, after):
+    """As `_seal`, of the keys of recordings."""
+    rows = connection.exec_driver_sql(
+        "SELECT rowid, id, account_id, data_key FROM recordings WHERE rowid > ? AND data_key IS NOT NULL AND "
+        "data_key NOT LIKE ? ORDER BY rowid LIMIT ?", (after, f"{secrets.key_id}.%", ROWS_AT_ONCE)).all()
+    changed = 0
+    for row, recording_id, account_id, wrapped in rows:
+        with suppress(StoreError):  # by a key that is lost
+            data_key = secrets.unwrap(account_id, recording_id, wrapped)
+            connection.exec_driver_sql("UPDATE recordings SET data_key = ? WHERE rowid = ?",
+                                       (secrets.wrap(account_id, recording_id, data_key), row))
             changed += 1
     return rows[-1][0] if rows else None, changed

@@ -1,8 +1,11 @@
-"""User and password of URLs, encrypted in everything that is stored.
+"""User and password of URLs, encrypted in everything that is stored; keys of recordings, wrapped.
 
 A sealed URL is still one: in the place of `user:password@` it has `sealed:KEY.TEXT@`, where TEXT is what stood there,
 by AES-SIV (RFC 5297), bound to scheme, host and port: moved to another host it does not open. AES-SIV makes the same
 of the same, so a document that is read again is seen to be unchanged.
+
+A recording that is encrypted has a key of its own, wrapped as KEY.TEXT by its account's, which is made of the first
+key.
 
 The keys are those of the environment variable KAZOO_REC_KEY, else of the file `<database>.key`: 32 bytes each in
 base64, parted by blanks or lines. The first seals, all open.
@@ -14,6 +17,7 @@ import re
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -86,7 +90,7 @@ class Secrets:
     def __init__(self, database: str, environ: Mapping = os.environ):
         """Raises StoreError where there is none, or it is none."""
         self._said, self._file = environ.get(ENVIRONMENT), key_file(database)
-        self._keys: dict[str, AESSIV] = {}
+        self._keys: dict[str, bytes] = {}
         self.read()
 
     @property
@@ -115,11 +119,34 @@ class Secrets:
         """As `open`; what has no key here stays as it is."""
         return _each(value, lambda url: self._plain(url) or url[0])
 
+    def wrap(self, account_id: str, recording_id: str, data_key: bytes) -> str:
+        """The key of a recording, as its row has it."""
+        text = self._of_account(self.key_id, account_id).encrypt(data_key, [recording_id.encode()])
+        return f"{self.key_id}.{urlsafe_b64encode(text).decode()}"
+
+    def unwrap(self, account_id: str, recording_id: str, wrapped: str | None) -> bytes | None:
+        """The other way; None where the recording is not encrypted. Raises StoreError where the key is not there."""
+        if wrapped is None:
+            return None
+        key_id, _, text = wrapped.partition(".")
+        if key_id not in self._keys:
+            self.read()  # a new one may have been made meanwhile
+        with suppress(KeyError, InvalidTag, ValueError):
+            return self._of_account(key_id, account_id).decrypt(urlsafe_b64decode(text), [recording_id.encode()])
+        raise StoreError("the recording is encrypted, and its key is not there", f"{key_id}, not in {self.place}",
+                         "bring that key back: without it the audio is lost")
+
+    def _of_account(self, key_id, account_id):
+        return _cipher(self._keys[key_id], f"kazoo_rec: recordings of {account_id}")
+
+    def _of_urls(self, key_id):
+        return _cipher(self._keys[key_id], "kazoo_rec: credentials of URLs")
+
     def _sealed(self, url):
         found = _SEALED.fullmatch(url["userinfo"])
         if found and (found[1] not in self._keys or self._plain(url) is not None):
             return url[0]
-        text = self._keys[self.key_id].encrypt(url["userinfo"].encode(), [_origin(url).encode()])
+        text = self._of_urls(self.key_id).encrypt(url["userinfo"].encode(), [_origin(url).encode()])
         return _with(url, f"sealed:{self.key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
 
     def _opened(self, url):
@@ -138,8 +165,8 @@ class Secrets:
         if key_id not in self._keys:
             self.read()  # a new one may have been made meanwhile
         with suppress(InvalidTag, ValueError, KeyError):
-            return _with(url, self._keys[key_id].decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
-                                                         [_origin(url).encode()]).decode())
+            return _with(url, self._of_urls(key_id).decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
+                                                          [_origin(url).encode()]).decode())
         return None
 
     def read(self) -> str:
@@ -191,8 +218,12 @@ def _key(word, place):
         key = b""
     if len(key) != KEY_BYTES:
         raise StoreError("this is no key", str(place), f"{KEY_BYTES} bytes in base64: `openssl rand -base64 32`")
-    derived = HKDFExpand(SHA512(), 64, b"kazoo_rec: credentials of URLs").derive(key)
-    return hashlib.sha256(b"kazoo_rec: id of a key" + key).hexdigest()[:8], AESSIV(derived)
+    return hashlib.sha256(b"kazoo_rec: id of a key" + key).hexdigest()[:8], key
+
+
+@lru_cache(maxsize=1_000)
+def _cipher(key, use):
+    return AESSIV(HKDFExpand(SHA512(), 64, use.encode()).derive(key))
 
 
 def _origin(url):

@@ -83,6 +83,7 @@ recordings = Table(
     Column("sha256", Text),
     Column("channels", Integer),
     Column("sample_rate", Integer),
+    Column("data_key", Text),
     Column("label", Text),
     Column("legal_hold", Boolean, nullable=False, default=False),
     Column("delete_requested_ms", BigInteger),

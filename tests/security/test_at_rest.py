@@ -9,7 +9,7 @@ from gevent.threadpool import ThreadPool
 
 from kazoo_rec.calls.files import Files
 from kazoo_rec.delivery.finish import examine
-from kazoo_rec.media import encode, wav
+from kazoo_rec.media import encode, sealed, wav
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests.delivery.fakes import stopped_row
@@ -61,7 +61,7 @@ def test_what_is_made_of_a_master_to_be_heard_is_its_owners_alone_from_its_first
     write_talk(master)
     master.chmod(0o600)
     fsync = os.fsync
-    monkeypatch.setattr(encode.os, "fsync", lambda handle: seen.append(modes(tmp_path)) or fsync(handle))
+    monkeypatch.setattr(sealed.os, "fsync", lambda handle: seen.append(modes(tmp_path)) or fsync(handle))
     encode.to_mp3(wav.probe(master), tmp_path / "a.mono.mp3", "mono", "both")
     assert seen and all(set(found.values()) == {0o600} for found in (*seen, modes(tmp_path)))
 
