@@ -12,7 +12,7 @@ from kazoo_rec.api.listing import filter_of, key_for, page_size_of, start_key_of
 from kazoo_rec.api.validation import checked
 from kazoo_rec.documents.clashes import clashes
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
-from kazoo_rec.store.secrets import masked, restored
+from kazoo_rec.store.urls import masked, restored
 
 #: In a path, and the kind of document that it is.
 KINDS = {"users": "user", "devices": "device", "callflows": "callflow"}

@@ -2,7 +2,7 @@
 
 from kazoo_rec.api.envelope import ApiError
 from kazoo_rec.documents.schema import validated
-from kazoo_rec.store.secrets import without_passwords
+from kazoo_rec.store.urls import without_passwords
 
 
 def checked(kind: str, document: dict) -> dict:

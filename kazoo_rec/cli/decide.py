@@ -17,7 +17,7 @@ from kazoo_rec.errors import DocumentError
 from kazoo_rec.policy import settings
 from kazoo_rec.policy.decision import Call, Decision
 from kazoo_rec.policy.decision import decide as decide_call
-from kazoo_rec.store.secrets import masked
+from kazoo_rec.store.urls import masked
 
 LOOKED_AT = ("call_recording", "record_call", "allow_override")
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
 from kazoo_rec.store import Store, epoch_ms
-from kazoo_rec.store.secrets import masked
+from kazoo_rec.store.urls import masked
 
 #: Width of a table that goes to a pipe or a file, where nothing has to be wrapped.
 PIPE_COLUMNS = 240

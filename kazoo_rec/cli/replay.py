@@ -11,7 +11,7 @@ from kazoo_rec.calls.identity import IdentityRules
 from kazoo_rec.config import load
 from kazoo_rec.documents import files
 from kazoo_rec.documents.directory import Directory
-from kazoo_rec.store.secrets import masked
+from kazoo_rec.store.urls import masked
 from kazoo_rec.traces.file import Trace
 from kazoo_rec.traces.replay import Replay
 

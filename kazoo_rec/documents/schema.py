@@ -16,7 +16,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from kazoo_rec.documents.callflows import compiled
-from kazoo_rec.store.secrets import without_passwords
+from kazoo_rec.store.urls import without_passwords
 
 #: Levels of nesting; more than any real document has, and far from the end of the stack.
 MAX_DEPTH = 64

@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -26,62 +26,14 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.urls import each, origin, with_userinfo
 
 ENVIRONMENT = "KAZOO_REC_KEY"
 
 #: Bytes of a key.
 KEY_BYTES = 32
 
-#: In the place of user and password, for people.
-MASK = "********"
-
-#: Keys of settings, orders and deliveries that have one.
-URLS = frozenset(("url", "status_callback"))
-
-#: Before `@`, of the authority of a URL (RFC 3986, 3.2); a backslash ends it for some parsers.
-_URL = re.compile(r"(?P<scheme>https?)://(?P<userinfo>[^/?#\\]*)@(?P<address>[^/?#@\\]*)(?P<rest>.*)", re.I | re.S)
-_IN_TEXT = re.compile(r"//[^/\s]*@")
 _SEALED = re.compile(r"sealed:([0-9a-f]{8})\.([A-Za-z0-9_-]+)")
-
-
-def masked(value):
-    """A URL, or a tree of JSON with each of its URLS, with MASK for user and password."""
-    return _each(value, lambda url: _with(url, MASK))
-
-
-def without_passwords(text: str) -> str:
-    """A text of anything with MASK for what may be user and password of a URL in it, be it a broken one."""
-    return _IN_TEXT.sub(f"//{MASK}@", text)
-
-
-def restored(value, before):
-    """A tree of JSON that was shown `masked` and came back, with what MASK stands for: what the tree `before` has of
-    the same scheme, host and port, at the same place or, where all that it has agree, elsewhere.
-
-    Raises LookupError with the dotted path of a URL of which that is not known.
-    """
-    there, known = {}, {}
-    for path, url in _urls(before):
-        there[path] = url
-        known.setdefault(_origin(url), set()).add(url["userinfo"])
-    lost = None
-
-    def restore(url, path):
-        nonlocal lost
-        origin = _origin(url)
-        if url["userinfo"] != MASK:
-            return url[0]
-        if path in there and _origin(there[path]) == origin:
-            return _with(url, there[path]["userinfo"])
-        if len(found := known.get(origin, ())) == 1:
-            return _with(url, *found)
-        lost = lost or ".".join(path)
-        return url[0]
-
-    value = _each(value, restore, ())
-    if lost is not None:
-        raise LookupError(lost)
-    return value
 
 
 class Secrets:
@@ -109,15 +61,15 @@ class Secrets:
     def seal(self, value):
         """A URL, or a tree of JSON with each of its URLS, with user and password sealed. What is sealed, by another key
         too, stays as it is."""
-        return _each(value, self._sealed)
+        return each(value, self._sealed)
 
     def open(self, value):
         """As `seal`, the other way. Raises StoreError where a key is not there."""
-        return _each(value, self._opened)
+        return each(value, self._opened)
 
     def open_known(self, value):
         """As `open`; what has no key here stays as it is."""
-        return _each(value, lambda url: self._plain(url) or url[0])
+        return each(value, lambda url: self._plain(url) or url[0])
 
     def wrap(self, account_id: str, recording_id: str, data_key: bytes) -> str:
         """The key of a recording, as its row has it."""
@@ -146,13 +98,13 @@ class Secrets:
         found = _SEALED.fullmatch(url["userinfo"])
         if found and (found[1] not in self._keys or self._plain(url) is not None):
             return url[0]
-        text = self._of_urls(self.key_id).encrypt(url["userinfo"].encode(), [_origin(url).encode()])
-        return _with(url, f"sealed:{self.key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
+        text = self._of_urls(self.key_id).encrypt(url["userinfo"].encode(), [origin(url).encode()])
+        return with_userinfo(url, f"sealed:{self.key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
 
     def _opened(self, url):
         plain = self._plain(url)
         if plain is None:
-            raise StoreError("user and password of a URL cannot be opened", f"{_origin(url)}, not by {self.place}",
+            raise StoreError("user and password of a URL cannot be opened", f"{origin(url)}, not by {self.place}",
                              "bring back the key that they were sealed by, or say them again in the document")
         return plain
 
@@ -165,8 +117,9 @@ class Secrets:
         if key_id not in self._keys:
             self.read()  # a new one may have been made meanwhile
         with suppress(InvalidTag, ValueError, KeyError):
-            return _with(url, self._of_urls(key_id).decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
-                                                          [_origin(url).encode()]).decode())
+            plain = self._of_urls(key_id).decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
+                                                  [origin(url).encode()])
+            return with_userinfo(url, plain.decode())
         return None
 
     def read(self) -> str:
@@ -224,31 +177,3 @@ def _key(word, place):
 @lru_cache(maxsize=1_000)
 def _cipher(key, use):
     return AESSIV(HKDFExpand(SHA512(), 64, use.encode()).derive(key))
-
-
-def _origin(url):
-    return f"{url['scheme']}://{url['address']}".lower()
-
-
-def _with(url, userinfo):
-    return f"{url['scheme']}://{userinfo}@{url['address']}{url['rest']}"
-
-
-def _each(value, change: Callable, path=None):
-    """The tree with each URL that has a user changed; `change` gets its match and, where one is given, its path."""
-    if isinstance(value, str):
-        found = _URL.fullmatch(value) if "@" in value else None
-        return value if found is None else change(found) if path is None else change(found, path)
-    if isinstance(value, Mapping):
-        return {key: _each(inner, change, path if path is None else (*path, str(key)))
-                if key in URLS or not isinstance(inner, str) else inner for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [inner if isinstance(inner, str) else _each(inner, change, path if path is None else (*path, str(place)))
-                for place, inner in enumerate(value)]
-    return value
-
-
-def _urls(value) -> Iterator[tuple[tuple, re.Match]]:
-    found = []
-    _each(value, lambda url, path: found.append((path, url)) or url[0], ())
-    return iter(found)
