@@ -121,7 +121,7 @@ def _examined(row, master, recordings_dir, key):
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])
         found = wav.probe(master, key)
-    with suppress(PermissionError):  # it is the switch's user's, in a directory that nobody else may enter
+    with suppress(OSError):  # not where it is the switch's user's: then its directory, 2770, keeps others out
         master.chmod(sealed.FILE_MODE)
     file = _deliverable(row["id"], found, settings)
     if key is not None and not is_moved(row["spans"]):  # one that moved is still written, and removed afterwards
