@@ -109,6 +109,7 @@ def deliver(directory: Path, port: int):
     import gevent
 
     from kazoo_rec.delivery.connections import Connections
+    from kazoo_rec.delivery.networks import Networks
     from kazoo_rec.delivery.settings import DeliverySettings
     from kazoo_rec.delivery.worker import Worker
     from kazoo_rec.logs import configure
@@ -132,7 +133,8 @@ def deliver(directory: Path, port: int):
             "give_up_ms": now_ms + 3_600_000, "created_ms": now_ms}]) for row in rows]
         gevent.joinall(inserted + finished)
         settings = DeliverySettings(uploads=AT_ONCE, uploads_per_host=AT_ONCE)
-        worker = Worker(store, NODE, directory, threads, settings, Connections(AT_ONCE), epoch_ms)
+        connections = Connections(AT_ONCE, networks=Networks(["127.0.0.0/8"]))
+        worker = Worker(store, NODE, directory, threads, settings, connections, epoch_ms)
         since, cpu_s = time.perf_counter(), time.process_time()
         with gevent.Timeout(MOST_S):
             worker.start()

@@ -133,8 +133,14 @@ def _config(said: dict, beside: Path) -> Config:
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
-        delivery=DeliverySettings(**said.pop("delivery", {})), api=Api(**api), callflow=callflow,
+        delivery=_delivery(said.pop("delivery", {}), beside), api=Api(**api), callflow=callflow,
         disk=disk, **paths, **said)
+
+
+def _delivery(said: dict, beside: Path) -> DeliverySettings:
+    if "ca_file" in said:
+        said["ca_file"] = beside / said["ca_file"]
+    return DeliverySettings(**said | {"allow_networks": tuple(said.get("allow_networks", ()))})
 
 
 def _with_environment(value, environ, missing):

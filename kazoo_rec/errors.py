@@ -99,3 +99,11 @@ class MediaError(KazooRecError):
 
 class TargetError(KazooRecError):
     """A delivery URL that cannot be delivered to."""
+
+
+class TargetRefused(TargetError):
+    """A host whose address the operator does not allow. Says no address: whoever made the URL would learn the names of
+    the operator's network by it."""
+
+    def __init__(self, host: str):
+        super().__init__("the operator does not allow connections to this host's address", host)

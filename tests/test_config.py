@@ -74,6 +74,9 @@ def test_two_names_of_one_directory(tmp_path):
     (LEAST.replace("/freeswitch/kazoo_rec", "/my recordings"), "recordings_dir: must be an absolute path"),
     (LEAST.replace("${ESL_PASSWORD}", "${NOT_SET}"), "${NOT_SET} is not in the environment"),
     (LEAST + "delivery: {uploads: many}\n", "delivery.uploads: must be an integer from 1 to 256"),
+    (LEAST + "delivery: {allow_networks: [10.0.0.0/8, intranet]}\n",
+     "delivery.allow_networks.1: must be a network such as 10.0.0.0/8, not 'intranet'"),
+    (LEAST + "delivery: {allow_networks: [10.0.0.1/8]}\n", "delivery.allow_networks.0: must be a network"),
     (LEAST + "api: {public_url: rec.example}\n", "api.public_url: must be an http or https URL"),
     (LEAST + "disk: {alarm_below: 3}\n", 'disk.alarm_below: must be a percentage, such as "10%"'),
     (LEAST + 'disk: {alarm_below: "3%\\n"}\n', "disk.alarm_below: must be a percentage"),
@@ -99,3 +102,10 @@ def test_certificate_and_key_are_beside_the_configuration_and_both_or_neither(tm
         with pytest.raises(ConfigError, match=r"api\.certificate and api\.key are said together, or neither"):
             loaded(tmp_path, f"{LEAST}api: {{{alone}: api.pem}}\n")
     assert loaded(tmp_path).api.tls() is None
+
+
+def test_networks_and_authorities_of_delivery(tmp_path):
+    text = LEAST + "delivery: {allow_networks: [10.0.0.0/8, 'fd00::/8'], ca_file: own.pem}\n"
+    delivery = loaded(tmp_path, text).delivery
+    assert delivery.allow_networks == ("10.0.0.0/8", "fd00::/8") and delivery.ca_file == tmp_path / "own.pem"
+    assert (loaded(tmp_path).delivery.allow_networks, loaded(tmp_path).delivery.ca_file) == ((), None)

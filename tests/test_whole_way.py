@@ -60,7 +60,7 @@ class Site:
         host, port = self.simulator.address
         (self.place / "kazoo_rec.yaml").write_text(json.dumps({
             "node": "fs1", "database": f"sqlite:///{self.place}/kazoo_rec.db", "documents": "documents",
-            "recordings_dir": str(self.place / "recordings"), **more,
+            "recordings_dir": str(self.place / "recordings"), "delivery": {"allow_networks": ["127.0.0.0/8"]}, **more,
             "switches": [{"host": host, "port": port, "password": "ClueCon", "command_connections": 2}]}))
         config = load(self.place / "kazoo_rec.yaml")
         migrate(config.database)

@@ -45,7 +45,8 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/accounts", Documents("account", store, editor))
     app.add_route("/v2/accounts/{account_id}", Document("account", store, editor))
     app.add_route("/v2/accounts/{account_id}/audit", Audit(store))
-    sound, recording = Sound(recordings_dir, run, encode or run), "/v2/accounts/{account_id}/recordings/{recording_id}"
+    recording = "/v2/accounts/{account_id}/recordings/{recording_id}"
+    sound = Sound(recordings_dir, run, encode or run, store.secrets)
     app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
     app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
     app.add_route(recording, Recording(store, sound))

@@ -12,6 +12,7 @@ from kazoo_rec.api.listing import filter_of, key_for, page_size_of, start_key_of
 from kazoo_rec.api.validation import checked
 from kazoo_rec.documents.clashes import clashes
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
+from kazoo_rec.store.urls import masked, restored
 
 #: In a path, and the kind of document that it is.
 KINDS = {"users": "user", "devices": "device", "callflows": "callflow"}
@@ -126,6 +127,7 @@ class Editor:
                 raise not_found(place[2])
             expect(request, row["seq"])
             try:
+                row["body"] = self._store.secrets.open_known(row["body"])
                 written = self._write(request.context.token, place, make(row["body"]), row)
                 return self._answer(request, response, written, 200)
             except DocumentChanged:
@@ -148,6 +150,10 @@ class Editor:
 
     def _write(self, token, place, data, before):
         kind, account_id, document_id = place
+        try:
+            data = restored(data, before["body"] if before else {})
+        except LookupError as unknown:
+            raise invalid(str(unknown), "masked", "User and password are not known here: say them again") from None
         body = {**self._run(checked, (kind, data)), "id": document_id}
         body.pop("_read_only", None)
         if len(orjson.dumps(body)) > LARGEST_BODY_BYTES:
@@ -213,9 +219,10 @@ def may_see(token: dict, row: dict) -> bool:
 
 
 def shown(row: dict) -> dict:
-    """A document as the API shows it; `_read_only.source` names the file that has it."""
+    """A document as the API shows it, without users and passwords of URLs; `_read_only.source` names the file that has
+    it."""
     source = {"_read_only": {"source": row["source"]}} if row.get("source") else {}
-    return {**row["body"], "id": row["id"], **source}
+    return {**masked(row["body"]), "id": row["id"], **source}
 
 
 def _summary(row):

@@ -1,6 +1,5 @@
 """The audio of a recording over HTTP: which presentation, which part of it, never half a file."""
 
-import os
 import re
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -10,8 +9,8 @@ from falcon.util.mediatypes import best_match
 from gevent.lock import BoundedSemaphore
 
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
-from kazoo_rec.errors import MediaError
-from kazoo_rec.media import encode, wav
+from kazoo_rec.errors import MediaError, StoreError
+from kazoo_rec.media import encode, sealed, wav
 from kazoo_rec.media.peaks import peaks
 from kazoo_rec.store.recordings import OPEN_STATES
 
@@ -26,10 +25,10 @@ BLOCK_BYTES = 256 * 1024
 
 class Sound:
     """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread, `encode(function, args)` on
-    one that may be busy for seconds: nobody who reads waits for it."""
+    one that may be busy for seconds: nobody who reads waits for it; `secrets` of the store."""
 
-    def __init__(self, recordings_dir: Path, run, encode):
-        self._recordings_dir, self._run, self._encode = recordings_dir, run, encode
+    def __init__(self, recordings_dir: Path, run, encode, secrets):
+        self._recordings_dir, self._run, self._encode, self._secrets = recordings_dir, run, encode, secrets
         self._encoding = WeakValueDictionary()  # an account → the lock of who encodes for it: nobody gets all threads
 
     @staticmethod
@@ -63,7 +62,7 @@ class Sound:
 
     def peaks(self, row, points):
         """See `media.peaks`."""
-        return self._slowly(row, self._of_master, (row, lambda master: peaks(master, points)))
+        return self._slowly(row, self._of_master, (row, lambda master, key: peaks(master, points, key)))
 
     def _slowly(self, row, make, args):
         with self._encoding.setdefault(row["account_id"], BoundedSemaphore()):
@@ -71,10 +70,10 @@ class Sound:
 
     def _send(self, request, response, row, path, etag):
         try:
-            file = self._run(open, (path, "rb"))
-        except FileNotFoundError:  # removed since it was looked for
+            file = self._run(sealed.opened, (path, self._key(row)))
+        except (FileNotFoundError, MediaError):  # removed since it was looked for, or not by the recording's key
             raise _not_here(row) from None
-        size = os.fstat(file.fileno()).st_size
+        size = sealed.size_of(file)
         part = _range(request.get_header("Range"), size) if request.method == "GET" else None
         if part is not None and request.get_header("If-Range") in (None, etag):
             first, last = part
@@ -98,16 +97,16 @@ class Sound:
             if _playable(row) and file.exists():
                 return file
 
-        def made_before(master):
-            _, target = _target(master, row, form, channels, track)
+        def made_before(master, key):
+            _, target = _target(master, key, row, form, channels, track)
             return target if target.exists() else None
 
         return self._of_master(row, made_before)
 
     def _made(self, row, form, channels, track):
         """The file that is asked for. Blocks for seconds."""
-        def made(master):
-            known, target = _target(master, row, form, channels, track)
+        def made(master, key):
+            known, target = _target(master, key, row, form, channels, track)
             if not target.exists():  # who had the lock before may have made it
                 make = encode.to_mp3 if form == "mp3" else encode.to_wav
                 make(known, target, channels, track)
@@ -119,12 +118,18 @@ class Sound:
         if not _playable(row):
             raise not_found(row["id"])
         try:
-            return make(self._recordings_dir / row["master"])
+            return make(self._recordings_dir / row["master"], self._key(row))
         except (FileNotFoundError, MediaError):
             raise _not_here(row) from None
         except OSError as refused:
             raise ApiError(503, "service_unavailable", {"message": "it cannot be made: the disk is full or fails"}
                            ) from refused
+
+    def _key(self, row):
+        try:
+            return self._secrets.unwrap(row["account_id"], row["id"], row["data_key"])
+        except StoreError:
+            raise ApiError(404, "bad_identifier", {"message": "the audio is encrypted, and its key is lost"}) from None
 
 
 def _not_here(row):
@@ -150,8 +155,8 @@ def _kind(request) -> str:
     return kind or falcon.MEDIA_JSON
 
 
-def _target(master, row, form, channels, track):
-    known = wav.probe(master)
+def _target(master, key, row, form, channels, track):
+    known = wav.probe(master, key)
     kind = track if track != "both" else "dual" if encode.channels_of(known, channels, track) == 2 else "mono"
     return known, master.with_name(f"{row['id']}.{kind}.{form}")
 

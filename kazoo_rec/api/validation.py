@@ -2,6 +2,7 @@
 
 from kazoo_rec.api.envelope import ApiError
 from kazoo_rec.documents.schema import validated
+from kazoo_rec.store.urls import without_passwords
 
 
 def checked(kind: str, document: dict) -> dict:
@@ -62,11 +63,11 @@ def _dotted(path) -> str:
 
 
 def _plain(value):
-    """A value to show again, no longer than people read."""
+    """A value to show again, no longer than people read, and without passwords of URLs."""
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     if isinstance(value, str):
-        return value[:200]
+        return without_passwords(value)[:200]
     if isinstance(value, list) and len(value) <= 20 and all(isinstance(one, (str, int)) for one in value):
-        return value
+        return [without_passwords(one) if isinstance(one, str) else one for one in value]
     return None

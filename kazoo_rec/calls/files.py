@@ -48,10 +48,10 @@ def _make(root, path):
     for part in path.split("/"):
         root = os.path.join(root, part)
         try:
-            os.mkdir(root)
+            os.mkdir(root, 0o700)
         except FileExistsError:
             continue
-        os.chmod(root, DIRECTORY_MODE)  # mkdir's mode is cut by the umask
+        os.chmod(root, DIRECTORY_MODE)  # the umask would cut it
 
 
 def _remove(path):

@@ -17,6 +17,7 @@ from kazoo_rec.errors import DocumentError
 from kazoo_rec.policy import settings
 from kazoo_rec.policy.decision import Call, Decision
 from kazoo_rec.policy.decision import decide as decide_call
+from kazoo_rec.store.urls import masked
 
 LOOKED_AT = ("call_recording", "record_call", "allow_override")
 
@@ -103,7 +104,7 @@ def _as_json(decision: Decision) -> dict:
             {
                 "rule": plan.rule,
                 "leg": plan.leg,
-                "settings": dict(plan.settings),
+                "settings": masked(plan.settings),
                 "reason": plan.reason,
                 "from": dict(plan.origin),
             }

@@ -96,7 +96,7 @@ class _Site:
         host, port = simulator.address
         (place / "kazoo_rec.yaml").write_text(yaml.safe_dump({
             "node": "demo", "database": f"sqlite:///{place}/kazoo_rec.db", "documents": "documents",
-            "recordings_dir": str(place / "recordings"),
+            "recordings_dir": str(place / "recordings"), "delivery": {"allow_networks": ["127.0.0.0/8"]},
             "switches": [{"host": host, "port": port, "password": simulator.password}]}, sort_keys=False))
         config = load(place / "kazoo_rec.yaml")
         migrate(config.database)

@@ -1,6 +1,7 @@
 """`kazoo-rec docs`: documents in files and in the store."""
 
 import json
+import os
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -58,21 +59,24 @@ def import_(directory, config_file):
 @_directory
 @config_file
 def export(directory, config_file):
-    """Write the store's documents to a directory of files, which `import` takes again.
+    """Write the store's documents to a directory of files, which `import` takes again. They have the passwords of URLs
+    in clear, and are for this user alone (0600).
 
     \b
     Example:
       kazoo-rec docs export ./documents --config kazoo_rec.yaml
     """
     store = Store(load(config_file).database)
-    rows = [row for row in store.documents.since(0) if not row["deleted"]]
+    rows = [{**row, "body": store.secrets.open_known(row["body"])} for row in store.documents.since(0)
+            if not row["deleted"]]
     store.close()
     if directory.exists() and any(directory.iterdir()):
         raise click.ClickException(f"{directory} is not empty: nothing was written")
     for row in rows:
         file = directory / files.place_of(row["kind"], row["account_id"], row["id"])
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(row["body"], indent=2, ensure_ascii=False) + "\n")
+        with open(file, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+            opened.write(json.dumps(row["body"], indent=2, ensure_ascii=False) + "\n")
     click.echo(f"{len(rows)} documents written to {directory}")
 
 

@@ -27,6 +27,7 @@ def receive(directory, host, port):
     Example:
       kazoo-rec receive --dir received
       # then, in an account's call_recording settings:  "url": "http://127.0.0.1:9099/"
+      # and in the configuration:  delivery: {allow_networks: [127.0.0.0/8]}
     """
     try:
         listener = socket.create_server((host, port))

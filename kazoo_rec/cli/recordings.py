@@ -11,6 +11,7 @@ from rich.text import Text
 from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
 from kazoo_rec.store import Store, epoch_ms
+from kazoo_rec.store.urls import masked
 
 #: Width of a table that goes to a pipe or a file, where nothing has to be wrapped.
 PIPE_COLUMNS = 240
@@ -43,7 +44,7 @@ def list_(config_file, account, state, limit, as_json):
     store.close()
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row))
+            click.echo(json.dumps(_told(row)))
         return
     table = Table(Column("recording", no_wrap=True), Column("begun (UTC)", no_wrap=True), "account", "rule", "leg",
                   "length", "state", "delivery")
@@ -72,7 +73,7 @@ def show(config_file, recording_id):
     store.close()
     if row is None:
         raise click.ClickException(f"there is no recording {recording_id!r}")
-    click.echo(json.dumps(row, indent=2))
+    click.echo(json.dumps(_told(row), indent=2))
 
 
 @recordings.command("retry")
@@ -93,6 +94,11 @@ def retry(config_file, recording_id):
     if not due:
         raise click.ClickException(f"recording {recording_id!r} has nothing that is undelivered")
     click.echo(f"{due} delivery due now" if due == 1 else f"{due} deliveries due now")
+
+
+def _told(row):
+    """Without what is nobody's to see."""
+    return masked({name: value for name, value in row.items() if name != "data_key"})
 
 
 def _time(at_ms):

@@ -11,6 +11,7 @@ from kazoo_rec.calls.identity import IdentityRules
 from kazoo_rec.config import load
 from kazoo_rec.documents import files
 from kazoo_rec.documents.directory import Directory
+from kazoo_rec.store.urls import masked
 from kazoo_rec.traces.file import Trace
 from kazoo_rec.traces.replay import Replay
 
@@ -85,7 +86,7 @@ def _as_json(told) -> dict:
             "rule": row["rule"], "account_id": row["account_id"], "source": row["source"],
             "destination": row["destination"], "outcome": row["outcome"], "by": row["by"], "reason": row["reason"],
             "truncated_by_limit": bool(row.get("truncated_by_limit")),
-            "settings": row["settings"], "from": row["settings_from"]} for row in told.rows],
+            "settings": masked(row["settings"]), "from": row["settings_from"]} for row in told.rows],
         "not_recorded": [{"rule": rule, "reason": reason} for rule, reason in told.refusals.items()],
         "on_switch": told.on_switch,
     }
@@ -113,7 +114,8 @@ def _lines(told):
         theirs = f", for account {row['account_id']}" if row["account_id"] != whose.account_id else ""
         yield f"  + {row['rule']}: {shown(row['outcome'])}{by}{limit}{theirs}"
         yield f"      {shown(row['reason'], 1000)}"
-        said = [f"{key} {json.dumps(row['settings'][key])} ({where})" for key, where in row["settings_from"].items()
+        settings = masked(row["settings"])
+        said = [f"{key} {json.dumps(settings[key])} ({where})" for key, where in row["settings_from"].items()
                 if where != "default"]
         yield f"      {shown(', '.join(said), 1000)}; the rest is default"
     for rule, reason in told.refusals.items():

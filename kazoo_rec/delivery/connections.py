@@ -2,12 +2,18 @@
 
 import ssl
 from collections import deque
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection
+from pathlib import Path
 from select import POLLIN
+from socket import IPPROTO_TCP, TCP_NODELAY
 from urllib.parse import urlsplit
 
 from gevent import monkey
 from requests.certs import where
+
+from kazoo_rec.delivery.networks import Networks
+from kazoo_rec.delivery.target import PORTS
+from kazoo_rec.errors import ConfigError
 
 #: Bytes of a file that are read and hashed at once: each turn of a thread costs as much as 100 kB do.
 READ_BYTES = 1_048_576
@@ -15,18 +21,28 @@ READ_BYTES = 1_048_576
 _poll = monkey.get_original("select", "poll")
 
 
-def trusted() -> ssl.SSLContext:
-    """Verifies certificates against the authorities that requests has, whatever the environment says."""
-    return ssl.create_default_context(cafile=where())
+def trusted(own: Path | None = None) -> ssl.SSLContext:
+    """Verifies certificates against the authorities that requests has, whatever the environment says, and against those
+    of the file `own` (PEM). Raises ConfigError where that cannot be used."""
+    context = ssl.create_default_context(cafile=where())
+    if own is not None:
+        try:
+            context.load_verify_locations(cafile=own)
+        except OSError as refused:  # ssl.SSLError is one
+            why = getattr(refused, "reason", None) or refused.strerror
+            raise ConfigError("delivery.ca_file cannot be used", f"{own}: {why}",
+                              "a file of certificates, PEM, that this user may read") from refused
+    return context
 
 
 class Connections:
-    """What is open and not in use, `most` of them at once. A connection has a `buffer` of READ_BYTES, as fresh memory
-    for each file costs more than sending it does.
+    """What is open and not in use, `most` of them at once, to addresses that `networks` allows: those of the Internet,
+    where it is not given. A connection has a `buffer` of READ_BYTES, as fresh memory for each file costs more than
+    sending it does.
     """
 
-    def __init__(self, most: int, context: ssl.SSLContext | None = None):
-        self._context = context or trusted()
+    def __init__(self, most: int, context: ssl.SSLContext | None = None, networks: Networks | None = None):
+        self._context, self._networks = context or trusted(), networks or Networks()
         self._idle: deque[tuple[str, HTTPConnection]] = deque(maxlen=most)
 
     def take(self, origin: str) -> HTTPConnection:
@@ -40,9 +56,7 @@ class Connections:
                     return idle[1]
                 idle[1].close()
                 return self.take(origin)
-        parts = urlsplit(origin)
-        connection = (HTTPConnection(parts.hostname, parts.port) if parts.scheme == "http"
-                      else HTTPSConnection(parts.hostname, parts.port, context=self._context))
+        connection = _Connection(origin, self._networks, self._context)
         connection.buffer = bytearray(READ_BYTES)
         return connection
 
@@ -55,6 +69,23 @@ class Connections:
     def close(self):
         while self._idle:
             self._idle.pop()[1].close()
+
+
+class _Connection(HTTPConnection):
+    """To an origin. Its socket is connected to an address that is allowed, and to no proxy; SNI, the certificate and
+    Host are of the name."""
+
+    def __init__(self, origin, networks, context):
+        parts = urlsplit(origin)
+        super().__init__(parts.hostname, parts.port)
+        self.default_port = PORTS[parts.scheme]
+        self._networks, self._context = networks, context if parts.scheme == "https" else None
+
+    def connect(self):
+        self.sock = self._networks.connect(self.host, self.port, self.timeout)
+        self.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
 
 
 def spoken_to(connection):

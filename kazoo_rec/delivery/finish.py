@@ -6,8 +6,10 @@ full disk says 13 s for 3.8), so the length is the file's.
 
 import errno
 import hashlib
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -16,11 +18,17 @@ from kazoo_rec.delivery import target, webhook
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
-from kazoo_rec.media import encode, wav
+from kazoo_rec.media import encode, sealed, wav
 from kazoo_rec.store.spans import is_cut, is_declined, is_moved, missed, silent, unheard
 
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
 SHORT_MS, SHORT_SHARE = 200, 0.01
+
+#: Bytes of the key of a recording.
+KEY_BYTES = 32
+
+#: Rules whose master FreeSWITCH may play again after its end: the callflow's `play: message`.
+PLAYED_AGAIN = ("record_caller",)
 
 CONTENT_TYPES = {".mp3": "audio/mpeg", ".wav": "audio/wav"}
 
@@ -40,7 +48,7 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
         at_ms = row["stopped_ms"]
         row = {**row, "spans": [*row["spans"], {"kind": "cut", "from_ms": at_ms, "to_ms": at_ms}]}
         store.recordings.update(row["id"], spans=row["spans"]).get()
-    columns = pool.apply(examine, (row, recordings_dir))
+    columns = pool.apply(examine, (row, recordings_dir, _key(row, store, settings)))
     deliveries = []
     if columns["state"] == "recorded" and row["settings"]["url"]:
         deliveries.append(_upload(row, now_ms, settings))
@@ -56,13 +64,14 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     return columns["state"]
 
 
-def examine(row: Mapping, recordings_dir: Path) -> dict:
-    """What the row's columns have to be; makes the file to deliver. Blocks for as long as that takes."""
+def examine(row: Mapping, recordings_dir: Path, key: bytes | None = None) -> dict:
+    """What the row's columns have to be; makes the file to deliver, and encrypts it and the master by `key`. Blocks for
+    as long as that takes."""
     master = recordings_dir / row["master"]
     if is_declined(row["spans"]):
         return {"state": "discarded", "state_reason": "declined"}
     try:
-        return _examined(row, master, recordings_dir)
+        return _examined(row, master, recordings_dir, key)
     except MediaError as error:
         return {"state": "failed", "state_reason": str(error)}
 
@@ -90,10 +99,20 @@ def _is_unclosed(row, recordings_dir):
         return False
 
 
-def _examined(row, master, recordings_dir):
+def _key(row, store, settings):
+    """By which a recording is encrypted, None where it is not. It is in the row before anything is encrypted by it."""
+    if row.get("data_key") is None and settings.encrypt and row["rule"] not in PLAYED_AGAIN:
+        key = os.urandom(KEY_BYTES)
+        wrapped = store.secrets.wrap(row["account_id"], row["id"], key)
+        store.recordings.update(row["id"], data_key=wrapped).get()
+        return key
+    return store.secrets.unwrap(row["account_id"], row["id"], row.get("data_key"))
+
+
+def _examined(row, master, recordings_dir, key):
     settings = row["settings"]
     try:
-        found = wav.probe(master) if master.stat().st_size else None
+        found = wav.probe(master, key) if master.stat().st_size else None
     except FileNotFoundError:
         found = None
     if found is None or not found.data_bytes:
@@ -104,10 +123,10 @@ def _examined(row, master, recordings_dir):
         return {"state": "failed", "state_reason": "file empty" if master.exists() else "file missing"}
     if is_moved(row["spans"]):
         found = wav.first(found, row["expected_ms"])
-    elif not found.intact:
+    elif not found.intact and not sealed.is_sealed(master):
         # A file that only the switch's user may write stays as it is: what is delivered is then a copy.
         with suppress(PermissionError):
-            found = wav.repair(master)
+            found = replace(wav.repair(master), key=key)
     duration_ms, least_s = found.duration_ms, settings["record_min_sec"] or 0
     if duration_ms < least_s * 1000:
         return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
@@ -119,9 +138,13 @@ def _examined(row, master, recordings_dir):
     if found.channels == 2 and settings["track"] != "both":
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])
-        found = wav.probe(master)
+        found = wav.probe(master, key)
+    with suppress(OSError):  # not where it is the switch's user's: then its directory, 2770, keeps others out
+        master.chmod(sealed.FILE_MODE)
     file = _deliverable(row["id"], found, settings)
-    with open(file, "rb") as opened:
+    if key is not None and not is_moved(row["spans"]):  # one that moved is still written, and removed afterwards
+        sealed.seal(master, key)
+    with sealed.opened(file, key) as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         size_bytes = opened.tell()
     return {

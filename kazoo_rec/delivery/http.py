@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import os
 import sys
 import termios
 from base64 import b64encode
@@ -20,7 +19,8 @@ import gevent
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
 from kazoo_rec.delivery.connections import spoken_to
-from kazoo_rec.errors import MediaError, TargetError
+from kazoo_rec.errors import MediaError, TargetError, TargetRefused
+from kazoo_rec.media import sealed
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -70,7 +70,7 @@ class Failure:
 
 
 def send(connections, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
-         timeout_s=TIMEOUT_S) -> Proof | Failure:
+         timeout_s=TIMEOUT_S, key: bytes | None = None) -> Proof | Failure:
     """Uploads `path`, which has to be the file whose `size_bytes` and `sha256` the recording's row has.
 
     Parameters:
@@ -80,6 +80,7 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
       pool: reads the file, so that a slow disk stops nobody else.
       now_s: seconds since the epoch, against which a date in Retry-After is read.
       timeout_s: to connect, and to answer.
+      key: of the recording, where its files are encrypted; what is sent is not.
 
     Raises TargetError for a URL that cannot be delivered to.
     """
@@ -91,8 +92,8 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
         "Idempotency-Key": recording["id"],
     }
     return _within(size_bytes, timeout_s, lambda: _follow(
-        connections, method.upper(), url, headers, lambda buffer: _Body(path, size_bytes, sha256, pool, buffer), now_s,
-        timeout_s))
+        connections, method.upper(), url, headers, lambda buffer: _Body(path, size_bytes, sha256, pool, buffer, key),
+        now_s, timeout_s))
 
 
 def tell(connections, url: str, content: bytes, key: str, now_s: float, timeout_s=TIMEOUT_S) -> Proof | Failure:
@@ -124,6 +125,8 @@ def _within(size_bytes, timeout_s, attempt):
         if expired is not limit:
             raise
         return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+    except TargetRefused as refused:  # not final: another answer of DNS, or another word of the operator, may come
+        return Failure(printable(str(refused)))
     except MediaError as error:
         return Failure(explain(error), ours=True)
     except (HTTPException, OSError, UnicodeError) as error:
@@ -135,8 +138,11 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
     headers = {"User-Agent": f"kazoo_rec/{__version__}", **headers}
     first = origin = target.host(url)
     address, credentials = target.without_credentials(url)
+    secrets = ()
     if credentials:
-        headers["Authorization"] = f"Basic {b64encode(':'.join(credentials).encode()).decode()}"  # RFC 7617
+        basic = b64encode(":".join(credentials).encode()).decode()
+        headers["Authorization"] = f"Basic {basic}"  # RFC 7617
+        secrets = tuple(filter(None, (basic, credentials[1] or credentials[0])))
     for _ in range(REDIRECTS + 1):
         connection, done = connections.take(origin), False
         try:
@@ -149,7 +155,7 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
                 connection.close()
         status = response.status
         if status not in (301, 302, 307, 308):
-            return _outcome(response, answer, body, now_s)
+            return _outcome(response, _without(secrets, answer), body, now_s)
         address = urljoin(address, response.headers.get("Location", ""))
         try:
             origin = target.host(address)
@@ -199,6 +205,13 @@ def _unacknowledged(response):
     return int.from_bytes(fcntl.ioctl(response.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
+def _without(secrets, answer):
+    """A server may say again what it was told; nobody else is to read that."""
+    for secret in secrets:
+        answer = answer.replace(secret.encode(), b"********")
+    return answer
+
+
 def _outcome(response, answer, body, now_s):
     status = response.status
     if not 200 <= status < 300:
@@ -236,7 +249,8 @@ class _Body:
       buffer: a bytearray; what is read at once fits into it.
     """
 
-    def __init__(self, path, size_bytes, sha256, pool, buffer):
+    def __init__(self, path, size_bytes, sha256, pool, buffer, key):
+        self._key = key
         self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
         self.size_bytes = size_bytes
         self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
@@ -277,8 +291,8 @@ class _Body:
 
     def _read(self):
         if self._file is None:
-            self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - `close` does
-            found = os.fstat(self._file.fileno()).st_size
+            self._file = sealed.opened(self._path, self._key)
+            found = sealed.size_of(self._file)
             if found != self.size_bytes:
                 raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")
         count = self._file.readinto(self._buffer[:self.size_bytes - self.sent])

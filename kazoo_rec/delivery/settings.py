@@ -1,6 +1,7 @@
 """What the configuration says about delivery."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,14 @@ class DeliverySettings:
     #: Seconds after which an upload that keeps failing is given up; its file is kept.
     retry_for_s: int = 7 * 86_400
     remove_after_delivery: bool = False
+    #: Whether what is finished from now on is encrypted on the disk.
+    encrypt: bool = False
     file_name: str = "recording_id"
     query: str = "kazoo"
+    #: Networks that are not the Internet's, and may be delivered to all the same.
+    allow_networks: tuple[str, ...] = ()
+    #: PEM: authorities, beside the usual ones, that servers' certificates are verified against.
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

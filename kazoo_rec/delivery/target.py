@@ -29,7 +29,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]")
 def host(url: str) -> str:
     """`scheme://host:port` in lower case: what uploads are counted by. Raises TargetError as `build` does."""
     parts, port = _parts(url)
-    return f"{parts.scheme}://{parts.hostname}:{port}"
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}:{port}"
 
 
 def build(url: str, recording: Mapping, file_name: str = "recording_id", query: str = "kazoo") -> str:
@@ -80,6 +81,8 @@ def _parts(url):
         raise TargetError("cannot deliver to this URL", f"scheme {parts.scheme!r}", "use http or https")
     if not parts.hostname:
         raise TargetError("not a URL", "has no host")
+    if port == 0:
+        raise TargetError("not a URL", "port 0")
     return parts, port or PORTS[parts.scheme]
 
 

@@ -246,12 +246,14 @@ class Worker:
     def _attempt(self, job):
         recording, told = job["recording"], webhook.status(job["kind"])
         try:
+            address = self._store.secrets.open(job["url"])
             if told:
-                return http.tell(self._connections, job["url"], webhook.body(recording, told),
+                return http.tell(self._connections, address, webhook.body(recording, told),
                                  webhook.key(recording, told), self._clock_ms() / 1000, self._timeout_s)
-            url = target.build(job["url"], recording, self._settings.file_name, self._settings.query)
+            url = target.build(address, recording, self._settings.file_name, self._settings.query)
+            key = self._store.secrets.unwrap(recording["account_id"], recording["id"], recording.get("data_key"))
             return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
-                             self._pool, self._clock_ms() / 1000, self._timeout_s)
+                             self._pool, self._clock_ms() / 1000, self._timeout_s, key)
         except TargetError as error:
             return http.Failure(http.printable(str(error)), final=True, ours=True)
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error

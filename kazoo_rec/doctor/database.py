@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -31,7 +32,8 @@ def opened(url: str, threads) -> tuple[Store | None, list[Finding]]:
     try:
         if found := threads.apply(_unusable, (path,)):
             return None, [found]
-        return Store(url), [ok(NAME, f"{path} is this version's and can be written")]
+        exposed = threads.apply(_exposed, (path,))
+        return Store(url), exposed or [ok(NAME, f"{path} is this version's and can be written")]
     except StoreError as error:
         return None, [failed(NAME, error, "is it kazoo_rec's? keep a copy before you repair it")]
     except (sqlite3.Error, SQLAlchemyError, OSError) as refused:
@@ -45,11 +47,23 @@ def _unusable(path):
                      f"`install -d -o kazoo_rec -g kazoo_rec -m 0700 {path.parent}`; {_USER}")
     if not path.exists():
         return warning(NAME, f"there is no {path} yet", "`kazoo-rec run` makes it when it starts")
-    for file in (path, *(path.with_name(path.name + beside) for beside in (".lock", ".lock.turn", "-wal", "-shm"))):
+    for file in _files(path):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK):
             return wrong(NAME, f"{file} may not be read and written", _USER)
     _lock(path)
     return None
+
+
+def _files(path):
+    return [path, *(path.with_name(path.name + beside) for beside in (".lock", ".lock.turn", "-wal", "-shm", ".key"))]
+
+
+def _exposed(path):
+    """Files that others may read, or lock."""
+    modes = {file: stat.S_IMODE(file.stat().st_mode) for file in _files(path) if file.exists()}
+    return [wrong(NAME, f"{file} is {mode:04o}: others on this host may read or lock it", f"`chmod 0600 {file}`" + (
+        "; then make new passwords, if others can log in" if file.suffix == ".key" else ""))
+            for file, mode in modes.items() if mode & 0o077]
 
 
 def _lock(path):

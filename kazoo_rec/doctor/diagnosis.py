@@ -10,6 +10,8 @@ import gevent
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config, Switch
+from kazoo_rec.delivery.connections import trusted
+from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.doctor import database, documents, host, hosts, legs, place, trial
 from kazoo_rec.doctor import switch as on_switch
 from kazoo_rec.doctor.finding import Finding, failed, skipped, wrong
@@ -96,10 +98,13 @@ class Diagnosis:
         if self._store is not None:
             in_store = self._within(documents.NAME, lambda: self._store.documents.since(0), None)
         if in_store is not None:
-            self._findings += documents.stored(in_store, rows)
+            sealed = rows and [{**row, "body": self._store.secrets.seal(row["body"])} for row in rows]
+            self._findings += documents.stored(in_store, sealed)
         read = [{**row, "deleted": False, "seq": 0} for row in rows or ()]
         urls = dict.fromkeys(documents.urls([row for row in (*(in_store or ()), *read) if not row["deleted"]]))
-        self._note(hosts.NAME, lambda: hosts.reachable(urls, self._now_ms() / 1000), HOSTS_S)
+        delivery = self._config.delivery
+        self._note(hosts.NAME, lambda: hosts.reachable(urls, self._now_ms() / 1000, trusted(delivery.ca_file),
+                                                       Networks(delivery.allow_networks)), HOSTS_S)
         return Directory().apply(in_store or read)
 
     def _switch(self, switch: Switch, directory: Directory):

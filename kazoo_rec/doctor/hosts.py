@@ -10,9 +10,9 @@ from gevent import socket
 from gevent.pool import Pool
 
 from kazoo_rec.delivery import target
-from kazoo_rec.delivery.connections import trusted
+from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.doctor.finding import Finding, ok, shown, warning, wrong
-from kazoo_rec.errors import TargetError
+from kazoo_rec.errors import TargetError, TargetRefused
 
 NAME = "delivery hosts"
 
@@ -23,10 +23,11 @@ HOST_S, ALL_S, AT_ONCE = 8.0, 60.0, 32
 EXPIRY_DAYS = 14
 
 
-def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLContext | None = None) -> list[Finding]:
+def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLContext, networks: Networks
+              ) -> list[Finding]:
     """Connects once to each distinct host of (url, whose) pairs, with TLS where it is https, and hangs up.
 
-    `context` verifies certificates; by default against the authorities that uploads are verified against.
+    `context` verifies certificates and `networks` allows addresses, as for uploads.
     """
     whose, found = {}, []
     for url, owner in urls:
@@ -37,9 +38,8 @@ def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLCon
                                error.hint or "write it as https://host/path"))
     if not whose:
         return found or [ok(NAME, "no document has a url: files stay in the library")]
-    context = context or trusted()
     pool = Pool(AT_ONCE)
-    begun = {host: pool.spawn(_looked_at, host, owner, now_s, context) for host, owner in whose.items()}
+    begun = {host: pool.spawn(_looked_at, host, owner, now_s, context, networks) for host, owner in whose.items()}
     try:
         pool.join(ALL_S)
         late = [host for host, one in begun.items() if not one.ready()]
@@ -52,18 +52,21 @@ def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLCon
     return found or [ok(NAME, f"{len(begun)} reachable, their certificates good")]
 
 
-def _looked_at(host, owner, now_s, context):
+def _looked_at(host, owner, now_s, context, networks):
     """What is wrong with one host, None where nothing is."""
     parts = urlsplit(host)
     about = f"{host} ({owner})"
     limit = gevent.Timeout(HOST_S)
     try:
         with limit:
-            return _tried(parts, about, now_s, context)
+            return _tried(parts, about, now_s, context, networks)
     except gevent.Timeout as expired:
         if expired is not limit:
             raise
         return wrong(NAME, f"{about} does not answer within {HOST_S:g} s", "is it up, and no firewall between?")
+    except TargetRefused:
+        return wrong(NAME, f"{about} is at an address that is not the Internet's, or this host's own",
+                     "if files may be sent there, name its network in delivery.allow_networks")
     except ssl.SSLCertVerificationError as refused:
         return wrong(NAME, f"the certificate of {about} is not to be trusted: {refused.verify_message}",
                      "its owner must install a valid one with its whole chain; uploads are refused until then")
@@ -79,8 +82,8 @@ def _looked_at(host, owner, now_s, context):
                      "is it up, and no firewall between?")
 
 
-def _tried(parts, about, now_s, context):
-    with socket.create_connection((parts.hostname, parts.port)) as plain:
+def _tried(parts, about, now_s, context, networks):
+    with networks.connect(parts.hostname, parts.port, HOST_S) as plain:
         if parts.scheme == "http":
             return None
         with context.wrap_socket(plain, server_hostname=parts.hostname) as secured:

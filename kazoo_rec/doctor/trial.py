@@ -19,6 +19,7 @@ from kazoo_rec.calls.recording import NARROWBAND_HZ, new_id
 from kazoo_rec.config import RecordingsDir
 from kazoo_rec.delivery import finish, http
 from kazoo_rec.delivery.connections import Connections
+from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.receiver import Receiver
 from kazoo_rec.doctor.finding import Finding, ok, skipped, warning, wrong
 from kazoo_rec.doctor.place import group_name, user_name
@@ -199,7 +200,7 @@ def _loudness(path):
 def _delivered(row, root, threads):
     """Uploads the file to a receiver of our own, as delivery does to a customer's, and compares what came."""
     with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
-        connections = Connections(1)
+        connections = Connections(1, networks=Networks(["127.0.0.0/8"]))
         receiver = Receiver(Path(directory), create_server(("127.0.0.1", 0)))
         receiver.start()
         try:

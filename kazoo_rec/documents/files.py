@@ -111,6 +111,9 @@ def parse(content: bytes, is_json: bool):
     try:
         return json.loads(text) if is_json else yaml.load(text, _TextLoader)
     except yaml.YAMLError as broken:
+        for name in ("context_mark", "problem_mark"):
+            if mark := getattr(broken, name, None):
+                mark.buffer = None  # the line itself, which may have a password in it, is not shown
         raise ValueError(" ".join(str(broken).split())) from broken
     except RecursionError:
         raise ValueError("is nested too deep") from None

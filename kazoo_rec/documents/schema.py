@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
+from ipaddress import ip_network
 from reprlib import Repr
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from kazoo_rec.documents.callflows import compiled
+from kazoo_rec.store.urls import without_passwords
 
 #: Levels of nesting; more than any real document has, and far from the end of the stack.
 MAX_DEPTH = 64
@@ -42,7 +44,13 @@ TYPES = {
 
 formats = FormatChecker(formats=())
 
-_shortened = Repr()
+
+class _Shortened(Repr):
+    def repr_str(self, text, level):
+        return super().repr_str(without_passwords(text), level)
+
+
+_shortened = _Shortened()
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 60
 _shortened.maxlevel = 2
 
@@ -77,7 +85,7 @@ def keys(kind: str) -> frozenset[str]:
 
 
 def quoted(value: object) -> str:
-    """A foreign value for people's eyes: its repr, cut short, however long or deep it is."""
+    """A foreign value for people's eyes: its repr, cut short, however long or deep it is, without passwords of URLs."""
     return _shortened.repr(value)
 
 
@@ -110,6 +118,11 @@ def _all_differ(_validator, wanted: bool, value: object, _schema: Mapping) -> It
 def _has_host_and_port(value: object) -> bool:
     """What a pattern cannot tell of a URL; urlsplit raises for a port or an address in brackets that is none."""
     return not isinstance(value, str) or (bool(urlsplit(value).hostname) and urlsplit(value).port != 0)
+
+
+@formats.checks("network", raises=ValueError)
+def _is_network(value: object) -> bool:
+    return not isinstance(value, str) or bool(ip_network(value))
 
 
 @formats.checks("number-pattern", raises=ValueError)

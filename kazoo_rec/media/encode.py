@@ -4,17 +4,14 @@ Left is what the recorded leg said, right is what it heard. Everything goes in b
 the length of a call.
 """
 
-import fcntl
-import os
-import uuid
 import wave
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lameenc
 import numpy as np
 
 from kazoo_rec.errors import MediaError
+from kazoo_rec.media.sealed import opened, published
 from kazoo_rec.media.wav import SAMPLE_BYTES, Wav
 
 #: Frames read, mixed and encoded at once: 8 s at 8 kHz.
@@ -35,7 +32,8 @@ def channels_of(wav: Wav, channels: str, track: str) -> int:
 
 
 def to_mp3(wav: Wav, target: Path, channels: str, track: str):
-    """Writes `target` whole or not at all. A decoder hears up to 0.2 s more than the master has: MP3's own delay."""
+    """Writes `target` whole or not at all, sealed where the master has a key. A decoder hears up to 0.2 s more than the
+    master has: MP3's own delay."""
     count = channels_of(wav, channels, track)
     encoder = lameenc.Encoder()
     encoder.silence()
@@ -43,16 +41,16 @@ def to_mp3(wav: Wav, target: Path, channels: str, track: str):
     encoder.set_in_sample_rate(wav.sample_rate)
     encoder.set_bit_rate(count * (NARROW_KBPS if wav.sample_rate <= 16_000 else WIDE_KBPS))
     encoder.set_quality(QUALITY)
-    with _published(target) as file:
+    with published(target, wav.key) as file:
         for samples in _blocks(wav, count, track):
             file.write(encoder.encode(samples.tobytes()))
         file.write(encoder.flush())
 
 
 def to_wav(wav: Wav, target: Path, channels: str, track: str):
-    """Writes `target` whole or not at all, with the rate of the master."""
+    """Writes `target` whole or not at all, sealed where the master has a key, with the rate of the master."""
     count = channels_of(wav, channels, track)
-    with _published(target) as file, wave.open(file, "wb") as written:
+    with published(target, wav.key) as file, wave.open(file, "wb") as written:
         written.setparams((count, SAMPLE_BYTES, wav.sample_rate, wav.data_bytes // wav.frame_bytes, "NONE", ""))
         for samples in _blocks(wav, count, track):
             written.writeframesraw(samples.tobytes())
@@ -60,7 +58,7 @@ def to_wav(wav: Wav, target: Path, channels: str, track: str):
 
 def _blocks(wav, count, track):
     """Little-endian samples, interleaved, block by block."""
-    with open(wav.path, "rb") as file:
+    with opened(wav.path, wav.key) as file:
         file.seek(wav.data_offset)
         left = wav.data_bytes
         while left:
@@ -77,43 +75,3 @@ def _one_channel(frames, track):
         return frames[:, _SIDES[track]]
     # The sum, clipped, as FreeSWITCH mixes (switch_core_media_bug.c): half of it would be 6 dB too quiet.
     return frames.sum(axis=1, dtype=np.int32).clip(-32_768, 32_767).astype("<i2")
-
-
-@contextmanager
-def _published(target):
-    """A file that appears under its name when it is complete and on the disk; on an error nothing is left of it. What a
-    killed process left of it is written over."""
-    file, part = _part(target)
-    with file:
-        try:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                part.unlink()
-            raise
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _part(target):
-    """The beginning of `target`, empty and ours: who makes the same file meanwhile, this process or another, has one of
-    another name."""
-    path = target.with_name(f"{target.name}.part")
-    while True:
-        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # noqa: SIM115 - `_published` closes it
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                file.truncate()
-                return file, path
-        except FileNotFoundError:
-            pass  # it was complete in between, and has its name now
-        except BlockingIOError:
-            path = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-        file.close()

@@ -6,10 +6,11 @@ FreeSWITCH writes the sizes when it closes a file; one that was killed leaves RI
 
 import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kazoo_rec.errors import MediaError
+from kazoo_rec.media.sealed import opened, size_of
 
 #: Bytes of one sample of one channel.
 SAMPLE_BYTES = 2
@@ -29,7 +30,7 @@ MOST_CHUNKS = 64
 class Wav:
     """Where the audio is: `data_bytes` from `data_offset` on, whole frames, `sample_rate` in Hz.
 
-    `intact` says that both sizes in the header are true.
+    `intact` says that both sizes in the header are true. `key` opens a sealed file, and seals what is made of this.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Wav:
     data_offset: int
     data_bytes: int
     intact: bool
+    key: bytes | None = field(default=None, repr=False)
 
     @property
     def frame_bytes(self) -> int:
@@ -48,13 +50,14 @@ class Wav:
         return round(self.data_bytes // self.frame_bytes * 1000 / self.sample_rate)
 
 
-def probe(path: Path) -> Wav:
-    """Reads the header and the size of a file, never its audio; a header without audio is a Wav of 0 ms.
+def probe(path: Path, key: bytes | None = None) -> Wav:
+    """Reads the header and the size of a file, sealed or not, never its audio; a header without audio is a Wav of 0 ms.
 
-    Raises MediaError for what is not a WAV of 16-bit PCM, or ends within its header; OSError as `open` does.
+    Raises MediaError for what is not a WAV of 16-bit PCM, ends within its header, or is sealed and not by `key`;
+    OSError as `open` does.
     """
-    with open(path, "rb") as file:
-        return _probe(file, Path(path))
+    with opened(path, key) as file:
+        return replace(_probe(file, Path(path)), key=key)
 
 
 def repair(path: Path) -> Wav:
@@ -112,8 +115,7 @@ def first(wav: Wav, length_ms: int) -> Wav:
 
 
 def _probe(file, path):
-    size = os.fstat(file.fileno()).st_size
-    file.seek(0)
+    size = size_of(file)
     riff, riff_bytes, wave = struct.unpack("<4sI4s", _read(file, 12))
     if riff != b"RIFF" or wave != b"WAVE":
         raise MediaError("not a WAV file", f"begins with {riff + wave!r}")

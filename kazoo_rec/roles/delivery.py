@@ -12,9 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config
 from kazoo_rec.delivery.clock import HostClock
-from kazoo_rec.delivery.connections import Connections
+from kazoo_rec.delivery.connections import Connections, trusted
 from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.jobs import RETRY_LAST_MS
+from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.orphans import FOUND_EVERY_S, Orphans
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.documents.directory import Directory
@@ -59,17 +60,19 @@ class Delivery:
 
     def start(self):
         """Raises StoreError where the database is another version's, ConfigError where the recordings directory is
-        not there or another delivery process works it."""
+        not there or another delivery process works it, or `delivery.ca_file` cannot be used."""
         directory = Path(self._config.recordings_dir.here)
         self._lock = _locked(directory)
         self._disk.look()
         self._store = Store(self._config.database)
         settings = self._config.delivery
+        authorities, networks = trusted(settings.ca_file), Networks(settings.allow_networks)
         for switch in self._config.switches:
             threads = Threads(THREADS)
             deliveries, now_ms = self._store.deliveries, epoch_ms()
             deliveries.bring_near(switch.name, now_ms, now_ms + RETRY_LAST_MS).get()
-            worker = Worker(self._store, switch.name, directory, threads, settings, Connections(settings.uploads),
+            worker = Worker(self._store, switch.name, directory, threads, settings,
+                            Connections(settings.uploads, authorities, networks),
                             HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)))
             worker.start()
             self._workers[switch.name] = worker, threads

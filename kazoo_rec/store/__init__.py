@@ -18,6 +18,7 @@ from kazoo_rec.store.migrations import head, revision
 from kazoo_rec.store.outages import Outages
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
+from kazoo_rec.store.sealing import opened, reseal
 from kazoo_rec.store.sqlite import reading, writing
 from kazoo_rec.store.vitals import Vitals
 from kazoo_rec.store.writer import Writer
@@ -36,9 +37,10 @@ class Store:
       url: SQLAlchemy's, such as `sqlite:////var/lib/kazoo_rec/kazoo_rec.db`.
       clock_ms: what is written into `created_ms` and `updated_ms`.
 
-    `path` is its file.
+    `path` is its file, `secrets` opens the URLs that its rows have.
 
-    Raises StoreError where the schema is not this version's: only `kazoo-rec run` and `docs import` migrate.
+    Raises StoreError where the schema is not this version's (only `kazoo-rec run` and `docs import` migrate), or the
+    key not the database's.
     """
 
     def __init__(self, url: str, clock_ms=epoch_ms):
@@ -47,17 +49,18 @@ class Store:
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
         self.path = make_url(url).database
-        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._looking, self._reading = reading(url), reading(url)
+        self.secrets = secrets = opened(self._reading, self.path)
+        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._writing = writing(url)
         self._writer = Writer(self._writing, f"{self.path}.lock", self._writes)
         submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
-        self.documents = Documents(self._read, submit, clock_ms)
+        self.documents = Documents(self._read, submit, clock_ms, secrets)
         self.access = Access(self._read, look_up, submit, clock_ms)
         self.engines = Engines(self._read, submit, clock_ms)
         self.vitals = Vitals(self._read, submit, clock_ms)
         self.outages = Outages(self._read, submit)
-        self.recordings = Recordings(self._read, look_up, submit, clock_ms)
+        self.recordings = Recordings(self._read, look_up, submit, clock_ms, secrets)
         self.deliveries = Deliveries(self._read, look_up, submit)
         self.failing_servers = FailingServers(self._read, submit)
 
@@ -69,6 +72,10 @@ class Store:
     def answer(self):
         """Returns when the database answers."""
         self._read(lambda connection: connection.exec_driver_sql("SELECT 1"))
+
+    def reseal(self) -> int:
+        """Seals by the first key what is sealed by others that are known; the result is how many rows."""
+        return reseal(self._writer.submit, self.secrets)
 
     def close(self):
         """Writes what is queued, then closes."""

@@ -1,4 +1,5 @@
-"""Documents of accounts, users, devices and callflows, each with the `seq` of its last change."""
+"""Documents of accounts, users, devices and callflows, each with the `seq` of its last change. What is written may have
+URLs with passwords, what is read has them sealed (`store/secrets.py`)."""
 
 from gevent.event import AsyncResult
 from sqlalchemy import bindparam, select, update
@@ -16,8 +17,8 @@ _SINCE = select(documents).where(documents.c.seq > bindparam("last")).order_by(d
 class Documents:
     """Reads what changed, takes in what a directory of files holds, and changes one at a time."""
 
-    def __init__(self, read, submit, clock_ms):
-        self._read, self._submit, self._clock_ms = read, submit, clock_ms
+    def __init__(self, read, submit, clock_ms, secrets):
+        self._read, self._submit, self._clock_ms, self._secrets = read, submit, clock_ms, secrets
 
     def since(self, seq: int) -> list[dict]:
         """Every document whose last change is above `seq`, tombstones (`deleted`) included, in order of change."""
@@ -31,6 +32,7 @@ class Documents:
         from a file that is gone becomes a tombstone. `check(found, others)` is called with the documents that no file
         has: what it raises is raised, and nothing is taken. The result is (changed, removed) as numbers.
         """
+        found = [{**row, "body": self._secrets.seal(row["body"])} for row in found]
         seq, *plan = self._read(lambda connection: _planned(connection, found, check))
 
         def write(connection):
@@ -81,6 +83,8 @@ class Documents:
         is raised, and nothing is written. Raises DocumentChanged where `seq` is no longer the document's, and
         DocumentFromFile where a file has it.
         """
+        row = {**row, "body": self._secrets.seal(row["body"])}
+
         def write(connection):
             _expect(connection, row, seq)
             check(row, rivals(connection, row))

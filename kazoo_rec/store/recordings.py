@@ -95,15 +95,18 @@ def _update(columns, states):
 
 class Recordings:
     """What is known of every recording; `read(fn)` runs a query, `look_up(statement, values)` one by a key,
-    `submit(fn)` a write (all as `Store` gives them)."""
+    `submit(fn)` a write (all as `Store` gives them). Settings and deliveries that are written may have URLs with
+    passwords, what is read has them sealed (`store/secrets.py`)."""
 
-    def __init__(self, read, look_up, submit, clock_ms):
+    def __init__(self, read, look_up, submit, clock_ms, secrets):
         self._read, self._look_up, self._submit, self._clock_ms = read, look_up, submit, clock_ms
+        self._secrets = secrets
 
     def insert(self, row: dict) -> AsyncResult:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
         now_ms = self._clock_ms()
-        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
+        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row,
+                  "settings": self._secrets.seal(row["settings"]), "updated_ms": now_ms}
         statement = _insert(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
 
@@ -133,7 +136,7 @@ class Recordings:
     def tell(self, recording_id: str, columns: dict, delivery: dict, states=()) -> AsyncResult:
         """As `update` (of one that is in one of `states`, where they are given), and in the same transaction the
         delivery that tells of it, unless the recording has one of its kind."""
-        change = self._change(recording_id, columns, states)
+        change, delivery = self._change(recording_id, columns, states), self._secrets.seal(delivery)
 
         def write(connection):
             changed = change(connection)
@@ -162,7 +165,7 @@ class Recordings:
 
         Only a recording that is `stopped` is finished, so that doing it twice (a kill, then again) adds nothing.
         """
-        change = self._change(recording_id, columns, ("stopped",))
+        change, rows = self._change(recording_id, columns, ("stopped",)), self._secrets.seal(rows)
 
         def write(connection):
             changed = change(connection)

@@ -9,7 +9,7 @@ BUSY_TIMEOUT_MS = 5_000
 
 def reading(url: str):
     """An engine whose statements are no transactions, so that no reader holds back a checkpoint."""
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False},
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True,
                            isolation_level="AUTOCOMMIT")
     event.listen(engine, "connect", _prepare)
     return engine
@@ -17,7 +17,7 @@ def reading(url: str):
 
 def writing(url: str):
     """An engine whose transactions begin IMMEDIATE: nothing reads first and finds at commit that it lost a race."""
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine

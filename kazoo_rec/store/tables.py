@@ -83,6 +83,7 @@ recordings = Table(
     Column("sha256", Text),
     Column("channels", Integer),
     Column("sample_rate", Integer),
+    Column("data_key", Text),
     Column("label", Text),
     Column("legal_hold", Boolean, nullable=False, default=False),
     Column("delete_requested_ms", BigInteger),
@@ -139,6 +140,13 @@ failing_servers = Table(
     Column("host", Text, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("rests_until_ms", BigInteger, nullable=False),
+)
+
+#: One row: the id of the key that the database is sealed by (`store/secrets.py`).
+sealing = Table(
+    "sealing", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key_id", Text, nullable=False),
 )
 
 #: What a document is found by: `what` is name, realm, number, username…, `text` as the document has it, `key` what of

@@ -320,7 +320,8 @@ def test_a_row_that_delivery_has_made_of_a_file_is_closed_where_the_switch_does_
     site.talk().sweep()
     site.running = site.started()
     (running,) = site.running["a"]
-    made = {"call_id": "a", "node": "fs1", "state": "recording", "account_id": "acme", "started_ms": 1, "settings": {}, "spans": []}
+    made = {"call_id": "a", "node": "fs1", "state": "recording", "account_id": "acme", "started_ms": 1, "settings": {},
+            "spans": []}
     rows = site.scene.rows
     for recording_id, master in (("is over", "acme/20261121/over.wav"), ("goes on", "acme/20261121/on.wav")):
         rows.insert({**made, "id": recording_id, "master": master})

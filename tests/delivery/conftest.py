@@ -3,6 +3,7 @@ import pytest
 from gevent.threadpool import ThreadPool
 
 from kazoo_rec.delivery.connections import Connections
+from kazoo_rec.delivery.networks import Networks
 
 #: Seconds in which every test of this room has to end.
 PATIENCE_S = 20
@@ -23,6 +24,6 @@ def pool():
 
 @pytest.fixture
 def connections():
-    connections = Connections(16)
+    connections = Connections(16, networks=Networks(["127.0.0.0/8"]))
     yield connections
     connections.close()

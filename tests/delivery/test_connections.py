@@ -9,10 +9,12 @@ from gevent.event import Event
 
 from kazoo_rec.delivery.connections import READ_BYTES, Connections
 from kazoo_rec.delivery.http import Failure, Proof, send
+from kazoo_rec.delivery.networks import Networks
 
 from .fakes import RECORDING_ID, Customer, rude_server
 
 NOW_S = 1_700_000_000
+LOOPBACK = Networks(["127.0.0.0/8"])
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used(upload, conne
 
 
 def test_no_more_are_kept_than_may_be_in_use(upload):
-    connections = Connections(1)
+    connections = Connections(1, networks=LOOPBACK)
     with Customer() as one, Customer() as other:
         seen = answering(one)
         upload(connections, one.url)
@@ -119,7 +121,7 @@ def test_over_tls_a_file_arrives_whole_where_the_certificate_is_good(upload, aut
     body = bytes(range(256)) * 8192
     with secured as customer:
         url = customer.url.replace("http:", "https:")
-        connections = Connections(1, trusting)
+        connections = Connections(1, trusting, LOOPBACK)
         for _ in range(2):
             assert isinstance(upload(connections, url, body), Proof)
     assert [sent for _, _, _, sent in customer.requests] == [body, body]

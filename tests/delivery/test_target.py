@@ -100,6 +100,7 @@ def test_no_password_is_in_a_refusal():
     ("HTTP://Ann:Secret@A.Example/Rec", "http://a.example:80"),
     ("https://a.example/", "https://a.example:443"),
     ("https://a.example:8443", "https://a.example:8443"),
+    ("http://[2A00::1]/", "http://[2a00::1]:80"),
 ])
 def test_uploads_are_counted_by_scheme_host_and_port(url, expected):
     assert host(url) == expected

@@ -73,7 +73,7 @@ class Deployment:
         self.write("acme/account", {"realm": "acme.example"})
         host, port = switch.address
         self.said = {"node": "fs1", "database": f"sqlite:///{place}/kazoo_rec.db", "documents": str(self.documents),
-                     "recordings_dir": str(self.recordings),
+                     "recordings_dir": str(self.recordings), "delivery": {"allow_networks": ["127.0.0.0/8"]},
                      "switches": [{"host": host, "port": port, "password": switch.password}]}
         migrate(self.said["database"])
 

@@ -69,6 +69,19 @@ def test_one_that_somebody_else_has_locked_is_wrong(deployment, threads, monkeyp
     assert found.state == "wrong" and "locked" in found.seen
 
 
+@pytest.mark.parametrize("beside", ["", ".lock", ".lock.turn", ".key"])
+def test_one_that_others_may_read_is_wrong(deployment, threads, beside):
+    (deployment.place / f"kazoo_rec.db{beside}").chmod(0o640)
+    found = look(deployment.said["database"], threads)
+    assert found.state == "wrong" and "0640" in found.seen and "chmod 0600" in found.advice
+
+
+def test_one_whose_key_is_lost_is_wrong(deployment, threads):
+    (deployment.place / "kazoo_rec.db.key").unlink()
+    found = look(deployment.said["database"], threads)
+    assert found.state == "wrong" and "kazoo_rec.db.key" in found.seen and "bring it back" in found.advice
+
+
 def insert(store, **columns):
     row = {"interaction_id": "i", "leg": "A", "rule": "account.inbound", "reason": "r", "settings_from": {},
            "source": "onnet", "direction": "inbound", "from_uri": "", "to_uri": "", "caller_id_name": "",

@@ -8,10 +8,12 @@ import gevent
 import pytest
 from gevent.socket import create_server
 
+from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.doctor import hosts
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 NOW_S = 1_795_242_427
+LOOPBACK = Networks(["127.0.0.0/8", "::1"])
 LAST_DAYS_S = 4_733_510_400 - 3 * 86_400  # 2119-12-29
 
 
@@ -43,9 +45,9 @@ def server(certificate=None):
         listener.close()
 
 
-def look(*urls, now_s=NOW_S):
+def look(*urls, now_s=NOW_S, networks=LOOPBACK):
     context = ssl.create_default_context(cafile=CERTIFICATES / "authority.pem")
-    found = hosts.reachable([(url, "account acme") for url in urls], now_s, context)
+    found = hosts.reachable([(url, "account acme") for url in urls], now_s, context, networks)
     assert "secret" not in str(found)
     return found
 
@@ -117,3 +119,10 @@ def test_a_url_that_is_none_is_wrong_and_its_password_is_not_shown(url):
 
 def test_no_url_is_well():
     assert look()[0].state == "ok"
+
+
+def test_a_host_that_may_not_be_delivered_to_is_wrong_and_is_not_connected_to():
+    with server() as (url, received):
+        (found,) = look(url, networks=Networks())
+    assert found.state == "wrong" and "is at an address that is not the Internet's" in found.seen and not received
+    assert "delivery.allow_networks" in found.advice

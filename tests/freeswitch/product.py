@@ -119,7 +119,7 @@ class Product:
         config.write_text(yaml.safe_dump({
             "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self.documents),
             "recordings_dir": str(self.recordings_dir), "callflow": {"port": 8086},
-            "delivery": {"remove_after_delivery": False},
+            "delivery": {"remove_after_delivery": False, "allow_networks": ["127.0.0.0/8"]},
             "switches": [{"host": host, "port": port, "password": self._switch.password,
                           "command_connections": 8}]}))
         self._write({}, {})

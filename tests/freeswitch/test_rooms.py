@@ -36,7 +36,7 @@ class House:
         account.write_text(json.dumps({"realm": "acme.example"}))
         (directory / "kazoo_rec.yaml").write_text(json.dumps({
             "node": "lab", "database": f"sqlite:///{directory}/kazoo_rec.db", "documents": "documents",
-            "recordings_dir": str(directory / "recordings"), "delivery": {"remove_after_delivery": False},
+            "recordings_dir": str(directory / "recordings"), "delivery": {"allow_networks": ["127.0.0.0/8"]},
             "switches": [{"host": switch.host, "port": switch.port, "password": switch.password}]}))
         self._config = load(directory / "kazoo_rec.yaml")
         migrate(self._config.database)

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 from kazoo_rec.errors import MediaError
-from kazoo_rec.media.encode import _published, channels_of, to_mp3, to_wav
+from kazoo_rec.media.encode import channels_of, to_mp3, to_wav
+from kazoo_rec.media.sealed import published
 from kazoo_rec.media.wav import probe
 
 from .sounds import HEARD, SAID, tone, tones, unclose, write_talk, write_wav
@@ -72,7 +73,7 @@ def test_blocks_join_without_a_seam(tmp_path):
     assert np.array_equal(soundfile.read(tmp_path / "mono.wav", dtype="int16")[0], left + right)
 
 
-def test_of_a_master_that_becomes_shorter_nothing_is_published(tmp_path):
+def test_of_a_master_that_becomes_shorter_nothing_ispublished(tmp_path):
     path = write_talk(tmp_path / "master.wav", seconds=2.0)
     master = probe(path)
     with open(path, "r+b") as file:
@@ -93,7 +94,7 @@ def test_an_older_file_of_the_same_name_gives_way(tmp_path):
 def test_two_that_make_one_file_at_once_do_not_write_into_each_other(tmp_path):
     master = probe(write_talk(tmp_path / "master.wav", seconds=1.0))
     target = tmp_path / "delivered"
-    with _published(target) as first:
+    with published(target) as first:
         first.write(b"half")
         to_wav(master, target, "dual", "both")
         assert probe(target).duration_ms == 1000
@@ -105,7 +106,7 @@ def test_what_a_killed_process_left_of_a_file_is_written_over(tmp_path):
     master = probe(write_talk(tmp_path / "master.wav", seconds=1.0))
     half = os.fork()
     if not half:
-        with _published(tmp_path / "delivered.wav") as file:
+        with published(tmp_path / "delivered.wav") as file:
             file.write(bytes(100_000))
             file.flush()
             os.kill(os.getpid(), signal.SIGKILL)

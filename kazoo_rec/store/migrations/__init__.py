@@ -13,6 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.sealing import prepare
+from kazoo_rec.store.sqlite import writing
 
 
 def head() -> str:
@@ -36,9 +38,10 @@ def revision(url: str) -> str | None:
 
 
 def migrate(url: str):
-    """Brings a database up to this version, making it (0600) where there is none; one process at a time. Blocks.
+    """Brings a database up to this version, making it (0600) and its key where there is none; one process at a time.
+    Blocks.
 
-    Raises StoreError where its directory is not there.
+    Raises StoreError where its directory is not there, or its key is lost.
     """
     path = Path(make_url(url).database)
     if not path.parent.is_dir():
@@ -49,6 +52,11 @@ def migrate(url: str):
         for file in (path, f"{path}.lock.turn"):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         command.upgrade(_config(url), "head")
+        engine = writing(url)
+        try:
+            prepare(engine, str(path))
+        finally:
+            engine.dispose()
     finally:
         os.close(lock)
 

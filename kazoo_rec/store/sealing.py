@@ -1,0 +1,108 @@
+"""The key of a database: made with it, known by its id, and what is stored in clear or by another key sealed by it."""
+
+from contextlib import closing, suppress
+from functools import partial
+
+import orjson
+from sqlalchemy import insert, select, update
+
+from kazoo_rec.errors import StoreError
+from kazoo_rec.store.secrets import Secrets, key_file, make_key
+from kazoo_rec.store.tables import sealing
+
+#: Rows of one transaction.
+ROWS_AT_ONCE = 1_000
+
+#: Tables and columns that have URLs, and whether they are JSON.
+_PLACES = (("documents", "body", True), ("recordings", "settings", True), ("deliveries", "url", False))
+
+_KEY_ID = select(sealing.c.key_id)
+
+
+def prepare(engine, database: str):
+    """Makes the key of a database that has none yet, and seals what is in it. Blocks. May be killed and done again.
+
+    Raises StoreError where a database that was sealed has lost its key.
+    """
+    with engine.connect() as connection:
+        known = connection.execute(_KEY_ID).scalar()
+    if known is not None:
+        opened(engine, database)
+        return
+    try:
+        secrets = Secrets(database)
+    except StoreError as refused:
+        if not isinstance(refused.__cause__, FileNotFoundError):
+            raise
+        make_key(key_file(database))
+        secrets = Secrets(database)
+    for place in _PLACES:
+        last = 0
+        while last is not None:
+            with engine.begin() as connection:
+                last, _ = _seal(connection, secrets, place, last)
+    with closing(engine.raw_connection()) as connection:
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):  # pages that nothing uses have it in clear
+            connection.cursor().execute(statement)
+    with engine.begin() as connection:
+        connection.execute(insert(sealing).values(id=1, key_id=secrets.key_id))
+
+
+def opened(engine, database: str) -> Secrets:
+    """The secrets of a database. Blocks. Raises StoreError where its key is not there."""
+    secrets = Secrets(database)
+    with engine.connect() as connection:
+        known = connection.execute(_KEY_ID).scalar()
+    if known is not None and not secrets.has(known):
+        raise StoreError("this is not the database's key", f"{secrets.place} has not {known}",
+                         "bring that one back: without it no password of a URL can be read any more")
+    return secrets
+
+
+def reseal(submit, secrets: Secrets) -> int:
+    """Seals, and wraps keys of recordings, by the first key where others that are known did, some rows at a time; the
+    result is how many there were. No file is touched. May be killed and done again."""
+    changed = 0
+    for place in _PLACES:
+        last = 0
+        while last is not None:
+            last, count = submit(partial(_seal, secrets=secrets, place=place, after=last)).get()
+            changed += count
+    last = 0
+    while last is not None:
+        last, count = submit(partial(_wrap, secrets=secrets, after=last)).get()
+        changed += count
+    submit(lambda connection: connection.execute(update(sealing).values(key_id=secrets.key_id)).rowcount).get()
+    return changed
+
+
+def _seal(connection, secrets, place, after):
+    """(the last row looked at, None where there are no more; how many were changed)."""
+    table, column, is_json = place
+    rows = connection.exec_driver_sql(
+        f"SELECT rowid, {column} FROM {table} WHERE rowid > ? AND {column} LIKE '%://%@%' ORDER BY rowid LIMIT ?",
+        (after, ROWS_AT_ONCE)).all()
+    changed = 0
+    for row, said in rows:
+        value = orjson.loads(said) if is_json else said
+        sealed = secrets.seal(secrets.open_known(value))
+        if sealed != value:
+            connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE rowid = ?",
+                                       (orjson.dumps(sealed).decode() if is_json else sealed, row))
+            changed += 1
+    return rows[-1][0] if rows else None, changed
+
+
+def _wrap(connection, secrets, after):
+    """As `_seal`, of the keys of recordings."""
+    rows = connection.exec_driver_sql(
+        "SELECT rowid, id, account_id, data_key FROM recordings WHERE rowid > ? AND data_key IS NOT NULL AND "
+        "data_key NOT LIKE ? ORDER BY rowid LIMIT ?", (after, f"{secrets.key_id}.%", ROWS_AT_ONCE)).all()
+    changed = 0
+    for row, recording_id, account_id, wrapped in rows:
+        with suppress(StoreError):  # by a key that is lost
+            data_key = secrets.unwrap(account_id, recording_id, wrapped)
+            connection.exec_driver_sql("UPDATE recordings SET data_key = ? WHERE rowid = ?",
+                                       (secrets.wrap(account_id, recording_id, data_key), row))
+            changed += 1
+    return rows[-1][0] if rows else None, changed
