@@ -22,6 +22,9 @@ from kazoo_rec.store.spans import is_declined, is_moved, missed
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
 SHORT_MS, SHORT_SHARE = 200, 0.01
 
+#: The cause of a recording of which the switch could not write something, unless it buffered it (switch_ivr_async.c).
+NOT_WRITTEN = "uri-failure"
+
 CONTENT_TYPES = {".mp3": "audio/mpeg", ".wav": "audio/wav"}
 
 log = structlog.get_logger()
@@ -85,7 +88,9 @@ def _examined(row, master, recordings_dir):
             return {"state": "discarded", "state_reason": "empty", "duration_ms": 0}
         if not any(path.is_dir() for path in recordings_dir.iterdir()):
             raise FileNotFoundError(errno.ENOENT, "the recordings directory has nothing in it: not mounted?")
-        return {"state": "failed", "state_reason": "file empty" if master.exists() else "file missing"}
+        reason = "file empty" if master.exists() else "file missing"
+        written = row["cause"] != NOT_WRITTEN
+        return {"state": "failed", "state_reason": reason if written else f"{reason}: was the disk full?"}
     if is_moved(row["spans"]):
         found = wav.first(found, row["expected_ms"])
     elif not found.intact:
@@ -97,7 +102,9 @@ def _examined(row, master, recordings_dir):
         return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
                 "duration_ms": duration_ms}
     short, gap = _short(duration_ms, row["expected_ms"]), missed(row["spans"])
-    reasons = [gap, f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
+    reasons = [gap, f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
+               "the switch could not write all of it: was the disk full?"
+               if short and row["cause"] == NOT_WRITTEN else None]
     if found.channels == 2 and settings["track"] != "both":
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])
