@@ -38,7 +38,7 @@ def revision(url: str) -> str | None:
 def migrate(url: str):
     """Brings a database up to this version, making it (0600) where there is none; one process at a time. Blocks.
 
-    Raises StoreError where its directory is not there.
+    Raises StoreError where its directory is not there, and where the database is damaged, locked or takes nothing more.
     """
     path = Path(make_url(url).database)
     if not path.parent.is_dir():
@@ -49,6 +49,9 @@ def migrate(url: str):
         for file in (path, f"{path}.lock.turn"):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         command.upgrade(_config(url), "head")
+    except DatabaseError as wrong:
+        raise StoreError("the database cannot be brought up to date", f"{path}: {wrong.orig}", "a damaged one is put "
+                         "back from a copy; else look at its space, its rights and who else has it locked") from wrong
     finally:
         os.close(lock)
 
