@@ -9,6 +9,7 @@ from gevent import Timeout
 from kazoo_rec.api import tokens
 from kazoo_rec.api.body import envelope_of
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
+from kazoo_rec.errors import StoreError
 
 #: Seconds for a write to be durable, the entry of the audit log too: an answer that it did not take is not given.
 WRITTEN_WITHIN_S = 5.0
@@ -80,9 +81,13 @@ class Door:
 
 
 def written(result):
-    """What a write of the store gives. Raises ApiError (503) where it takes too long."""
-    with Timeout(WRITTEN_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the database does not write"})):
-        return result.get()
+    """What a write of the store gives. Raises ApiError (503) where it takes too long, or too many wait already."""
+    silent = ApiError(503, "datastore_unreachable", {"message": "the database does not write"})
+    try:
+        with Timeout(WRITTEN_WITHIN_S, silent):
+            return result.get()
+    except StoreError as refused:
+        raise silent from refused
 
 
 def enter(request, account_id: str | None, who: str, user_id: str | None, path: str | None = None):

@@ -24,12 +24,13 @@ _ERRORS = {400: "What was sent cannot be taken; every fault is told.", 401: "No 
            403: "The token does not allow this.", 404: "There is no such thing in this account.",
            406: "Not made in that type.", 409: "Not in this state.", 411: "The body has no length.",
            413: "The body is too large.", 416: "There is no such part.", 429: "Too many failures: see Retry-After.",
-            503: "The database does not answer.",
+            503: "The database does not answer, or the disk takes nothing more.",
            504: "The switch, or an engine, did not answer: what became of it is not known."}
 
 _RECORDING = {"type": "object", "required": ["id", "call_id", "account_id", "state", "reason", "duration_ms", "spans"],
               "properties": {"id": _TEXT, "call_id": _TEXT, "account_id": _TEXT, "state": _TEXT, "reason": _TEXT,
                              "duration_ms": _NUMBER, "start": {"type": "integer"}, "legal_hold": {"type": "boolean"},
+                             "audio_removed_ms": {"type": ["integer", "null"]},
                              "sha256": {"type": ["string", "null"]}, "spans": {"type": "array"}}}
 _CHANNEL = {"type": "object", "required": ["uuid", "account_id", "recordings", "not_recorded"], "properties": {
     "uuid": _TEXT, "account_id": _TEXT, "owner_id": {"type": ["string", "null"]}, "answered_ms": _NUMBER,

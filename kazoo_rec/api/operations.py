@@ -100,7 +100,7 @@ def _checks(mine, now_ms):
     if checks["delivery"]["ready"]:
         state = mine["delivery"]["state"]
         disk = state["disk"]
-        checks["disk"] = {"ready": disk["free_bytes"] >= disk["least_bytes"] and not disk.get("refuses"), **disk}
+        checks["disk"] = {"ready": disk["free_bytes"] >= disk["least_bytes"] and not disk["refuses"], **disk}
         for name, backlog in state["backlog"].items():
             checks[f"backlog {name}"] = {"ready": backlog["late_ms"] <= LATE_MS, **backlog}
     return checks

@@ -6,6 +6,10 @@ import os
 DIRECTORY_MODE = 0o2770
 
 
+#: Less than this, in bytes, is none: FreeSWITCH opens no file on a full disk.
+ROOM_BYTES = 64 * 1024
+
+
 class Files:
     """Paths below the recordings directory, always relative in rows.
 
@@ -39,6 +43,10 @@ class Files:
     def exists(self, path: str) -> bool:
         return self._run(os.path.exists, (os.path.join(self._here, path),))
 
+    def is_full(self) -> bool:
+        """Whether there is no room for a recording. Raises OSError."""
+        return bool(self._run(_is_full, (self._here,)))
+
     def remove(self, path: str):
         """Removes a file that is of no recording; one that is not there is no error."""
         self._run(_remove, (os.path.join(self._here, path),))
@@ -59,3 +67,8 @@ def _remove(path):
         os.unlink(path)
     except FileNotFoundError:
         return
+
+
+def _is_full(path):
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize < ROOM_BYTES or disk.f_flag & os.ST_RDONLY

@@ -103,11 +103,20 @@ class Orders:
             self._impossible([recording], refused)
         except CommandFailed as refused:
             if leg.alive and not recording.running and LEG_IS_GONE not in refused.reply:
+                reason = self._why_not()
                 log.error("the switch cannot record", call_id=leg.uuid, recording_id=recording.id, reply=refused.reply,
-                          hint="bypassed or proxied media, or a directory that the switch may not write")
-                self._outcome.failed(recording, "no media", refused.reply)
+                          reason=reason,
+                          hint="bypassed or proxied media, a disk that is full, or a directory that it may not write")
+                self._outcome.failed(recording, reason, refused.reply)
         except (CommandTimeout, NotConnected) as unheard:
             _unheard(recording, unheard)
+
+    def _why_not(self):
+        """Why the switch does not record a leg that it has: its reply is the same for all that can be."""
+        try:
+            return "the disk is full" if self._files.is_full() else "no media"
+        except OSError as refused:
+            return f"the recordings directory cannot be used: {refused.strerror}"
 
     def _verify(self, recording):
         if recording.running or recording.dropped or recording.silenced or not recording.leg.alive:

@@ -30,6 +30,9 @@ KEY_BYTES = 32
 #: Rules whose master FreeSWITCH may play again after its end: the callflow's `play: message`.
 PLAYED_AGAIN = ("record_caller",)
 
+#: The cause of a recording of which the switch could not write something, unless it buffered it (switch_ivr_async.c).
+NOT_WRITTEN = "uri-failure"
+
 CONTENT_TYPES = {".mp3": "audio/mpeg", ".wav": "audio/wav"}
 
 log = structlog.get_logger()
@@ -120,7 +123,9 @@ def _examined(row, master, recordings_dir, key):
             return {"state": "discarded", "state_reason": "empty", "duration_ms": 0}
         if not any(path.is_dir() for path in recordings_dir.iterdir()):
             raise FileNotFoundError(errno.ENOENT, "the recordings directory has nothing in it: not mounted?")
-        return {"state": "failed", "state_reason": "file empty" if master.exists() else "file missing"}
+        reason = "file empty" if master.exists() else "file missing"
+        written = row["cause"] != NOT_WRITTEN
+        return {"state": "failed", "state_reason": reason if written else f"{reason}: was the disk full?"}
     if is_moved(row["spans"]):
         found = wav.first(found, row["expected_ms"])
     elif not found.intact and not sealed.is_sealed(master):
@@ -134,7 +139,9 @@ def _examined(row, master, recordings_dir, key):
     spans, short, cut = row["spans"], _short(duration_ms, row["expected_ms"]), is_cut(row["spans"])
     lacks = [missed(spans), silent(spans),
              f"the switch did not close its file: {duration_ms} ms are there" if cut else None,
-             f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None]
+             f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
+             "the switch could not write all of it: was the disk full?"
+             if short and row["cause"] == NOT_WRITTEN else None]
     if found.channels == 2 and settings["track"] != "both":
         # What the other side said was not to be recorded: of the switch's two channels one is kept.
         encode.to_wav(found, master, settings["channels"], settings["track"])

@@ -24,6 +24,7 @@ class Roles:
         self.store, self.switches, self.free_bytes = store, {"fs1": True, "fs1-2": True}, GB
         self.load = {"overloaded": False, "commands_waiting": 0, "events_waiting_bytes": 0, "writes_waiting": 0}
         self.missing = {"fs1": {"legs": 0, "longest_ms": 0}}
+        self.disk_refuses = False
         self.backlog, self.meter, self.delivery = dict(BACKLOG), EngineMeter(), DeliveryMeter()
 
     def engine(self, node="fs1"):
@@ -33,7 +34,8 @@ class Roles:
 
     def deliver(self, node="fs1"):
         self.store.vitals.say(node, "delivery", {
-            "disk": {"free_bytes": self.free_bytes, "least_bytes": GB // 5}, "backlog": {"fs1": self.backlog},
+            "disk": {"free_bytes": self.free_bytes, "least_bytes": GB // 5, "refuses": self.disk_refuses},
+            "backlog": {"fs1": self.backlog},
             "metrics": families(self.delivery.registry, switch="fs1")}).get()
 
     def say(self):
@@ -104,6 +106,12 @@ def test_a_disk_that_is_nearly_full_is_named_with_what_is_left(roles, client):
     roles.say()
     assert not_ready(client) == ["disk"]
     assert client()("GET", "/readyz").json["checks"]["disk"]["free_bytes"] == GB // 5 - 1
+
+
+def test_a_disk_that_takes_nothing_is_named_whatever_is_free(roles, client):
+    roles.disk_refuses = True
+    roles.say()
+    assert not_ready(client) == ["disk"]
 
 
 @pytest.mark.parametrize(("late_ms", "named"), [(600_000, []), (600_001, ["backlog fs1"])])

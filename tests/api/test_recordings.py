@@ -1,5 +1,6 @@
 """Recordings over HTTP: found, played whole or in part, explained, kept and deleted."""
 
+import errno
 import io
 from functools import partial
 
@@ -253,6 +254,23 @@ class TestSound:
         monkeypatch.setattr(sound.Sound, "_delivered", lambda *_: tmp_path / "gone.wav")
         answer = root("GET", one, headers={"Accept": "audio/wav"})
         assert answer.status_code == 404 and "the audio is not here" in answer.text
+
+    def test_audio_that_made_room_is_said_to_be_removed(self, root, recording, acme, path, tmp_path):
+        made = recording(acme, audio_removed_ms=1_795_221_339_000)
+        (tmp_path / "recordings" / made["master"]).unlink()
+        answer = root("GET", f"{path}/{made['id']}", params={"accept": "audio/wav"})
+        assert answer.status_code == 404 and "removed here after its delivery" in answer.json["data"]["message"]
+        assert root("GET", f"{path}/{made['id']}").json["data"]["audio_removed_ms"] == 1_795_221_339_000
+        happened = root("GET", f"{path}/{made['id']}/explain").json["data"]["happened"]
+        assert {"at_ms": 1_795_221_339_000, "what": "its audio was removed here"} in happened
+
+    def test_what_cannot_be_made_as_the_disk_is_full_is_a_503(self, root, one, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(sound.encode, "to_mp3", full)
+        answer = root("GET", one, params={"accept": "audio/mpeg"})
+        assert answer.status_code == 503 and "disk" in answer.json["data"]["message"]
 
     def test_its_outline(self, root, one):
         outline = root("GET", f"{one}/peaks", params={"points": "10"}).json["data"]

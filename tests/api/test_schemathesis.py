@@ -32,7 +32,7 @@ def address(store, tmp_path, clock):
     passing = iter(range(0, 10**9, 1000))
     store.vitals.say("fs1", "engine", {"switches": {"fs1": True}, "metrics": []}).get()
     store.vitals.say("fs1", "delivery", {
-        "disk": {"free_bytes": 2, "least_bytes": 1}, "backlog": {}, "metrics": []}).get()
+        "disk": {"free_bytes": 2, "least_bytes": 1, "refuses": False}, "backlog": {}, "metrics": []}).get()
     listener = create_server(("127.0.0.1", 0))
     threads = Threads(2)
     app = make_app(store, "fs1", tmp_path / "recordings", threads.apply, lambda: next(passing), clock.ms)

@@ -5,6 +5,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import event
 
 from kazoo_rec.delivery import disk as disk_module
 from kazoo_rec.delivery.disk import Clearing, Disk
@@ -214,3 +215,14 @@ def test_at_0_percent_nothing_goes_and_nobody_is_told(site, said):
     site.free_bytes = 0
     site.look()
     assert site.names() == {"r"} and not said and not site.disk.alarmed
+
+
+def test_what_may_go_comes_from_an_index_in_its_order(site):
+    site.recorded("r", stopped_ms=1)
+    asked = []
+    event.listen(site.store._reading, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
+    site.store.recordings.on_disk("fs1", NOW_MS, (0, ""), 10)
+    (sql, values), *_ = asked
+    plan = site.store._read(lambda connection: [
+        step[-1] for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()])
+    assert "recordings USING INDEX recordings_on_disk" in plan[0] and not any("TEMP B-TREE" in step for step in plan)

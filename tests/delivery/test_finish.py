@@ -133,6 +133,13 @@ def test_more_than_200_ms_too_few_is_partial(finished, expected_ms, partial):
     assert row["state_reason"] == (f"partial: 2000 ms of {expected_ms} ms" if partial else None)
 
 
+def test_what_the_switch_could_not_write_is_told(finished):
+    row, _, _ = finished(expected_ms=13_000, cause="uri-failure")
+    assert row["partial"] and row["state_reason"] == (
+        "partial: 2000 ms of 13000 ms; the switch could not write all of it: was the disk full?")
+    assert finished(cause="uri-failure")[0]["state_reason"] is None
+
+
 def test_of_a_long_call_one_percent_may_be_missing(finished):
     assert finished(seconds=60.0, expected_ms=60_600)[0]["partial"] is False
     assert finished(seconds=60.0, expected_ms=60_700)[0]["partial"] is True

@@ -1,7 +1,8 @@
-"""The database is locked by somebody else's process: calls are recorded, and what is to be written waits."""
+"""The database is locked by somebody else's process, full, or put back: calls are recorded, and their rows follow."""
 
 import sqlite3
-from contextlib import contextmanager
+import subprocess
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -66,6 +67,37 @@ def test_what_an_engine_had_in_memory_only_is_found_by_its_files_and_delivered(s
     account = site.account()
     assert (account.wanted, account.delivered) == (2 * CALLS, 2 * CALLS)
     table.add("database locked, engine killed", account)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A site whose database is on a disk of 3 MB: a tmpfs, which only root may mount."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    try:
+        (tmp_path / "kazoo_rec.db").symlink_to(disk / "kazoo_rec.db")
+        with Site(tmp_path) as started:
+            yield started
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_calls_are_recorded_while_the_database_s_disk_is_full_and_their_rows_follow(small, table):
+    theirs = small.place / "disk" / "theirs"
+    with open(theirs, "wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    talk(small)
+    small.until(lambda: "database or disk is full" in small.log.read_text(), 30, "nothing was refused")
+    theirs.unlink()
+    small.until(lambda: len(small.ledger.recordings()) == 2 * CALLS, 30, "not every row was written later")
+    small.wait_quiet()
+    account = small.account()
+    assert (account.wanted, account.delivered) == (2 * CALLS, 2 * CALLS)
+    table.add("database full", account)
 
 
 def test_rows_that_a_backup_did_not_have_are_made_again(site, table):

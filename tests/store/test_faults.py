@@ -133,5 +133,7 @@ def test_a_database_that_is_cut_short_is_told_at_the_start(url):
     file = url.removeprefix("sqlite:///")
     with open(file, "r+b") as opened:
         opened.truncate(6000)
-    with pytest.raises(StoreError, match=r"malformed|no database"):
+    with pytest.raises(StoreError, match=r"no database of kazoo_rec.*malformed"):
         Store(url)
+    with pytest.raises(StoreError, match=r"cannot be brought up to date.*malformed"):
+        migrate(url)

@@ -41,7 +41,8 @@ def migrate(url: str):
     """Brings a database up to this version, making it (0600) and its key where there is none; one process at a time.
     Blocks.
 
-    Raises StoreError where its directory is not there, or its key is lost.
+    Raises StoreError where its directory is not there, where its key is lost, and where the database is damaged, locked
+    or takes nothing more.
     """
     path = Path(make_url(url).database)
     if not path.parent.is_dir():
@@ -57,6 +58,9 @@ def migrate(url: str):
             prepare(engine, str(path))
         finally:
             engine.dispose()
+    except DatabaseError as wrong:
+        raise StoreError("the database cannot be brought up to date", f"{path}: {wrong.orig}", "a damaged one is put "
+                         "back from a copy; else look at its space, its rights and who else has it locked") from wrong
     finally:
         os.close(lock)
 
