@@ -194,7 +194,7 @@ def test_what_older_versions_wrote_in_clear_is_sealed_and_not_left_in_the_file(t
     store.recordings.insert(stopped_row(**OTHER_COLUMNS)).get()
     store.recordings.finish(RECORDING_ID, {"state": "recorded"}, [delivery()]).get()
     store.close()
-    command.downgrade(migrations._config(url), "0004")
+    command.downgrade(migrations._config(url), "0006")
     with sqlite3.connect(tmp_path / "kazoo_rec.db") as database:
         database.execute("UPDATE documents SET body = ?", (json.dumps(said()),))
         database.execute("UPDATE recordings SET settings = ?", (json.dumps({"url": URL}),))
