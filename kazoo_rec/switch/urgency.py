@@ -8,6 +8,7 @@ late records too much, which is cut, erased or kept by what the row says. Everyt
 """
 
 import re
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -19,6 +20,17 @@ class Urgency(IntEnum):
     START = 2
     STOP = 3
     BOOKS = 4
+
+
+class Perishable(str):
+    """A command that is of use only as long as `wanted()`; asked for the last time when it is its turn."""
+
+    wanted: Callable[[], bool]
+
+    def __new__(cls, command: str, wanted: Callable[[], bool]):
+        one = super().__new__(cls, command)
+        one.wanted = wanted
+        return one
 
 
 _RECORD = re.compile(r"api (?:uuid_record \S+|conference \S+ recording) (\w+) ")

@@ -81,7 +81,7 @@ class FakeSwitch:
         self.commands, self.replies, self.obeys = [], {}, lambda command: None
 
     def send(self, command, timeout_s):
-        self.commands.append(command)
+        self.commands.append(str(command))
         for piece, reply in self.replies.items():
             if piece in command:
                 if isinstance(reply, Exception):
