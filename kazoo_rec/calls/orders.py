@@ -44,6 +44,7 @@ class Orders:
 
     def __init__(self, send, files, spawn, outcome):
         self._send, self._files, self._spawn, self._outcome = send, files, spawn, outcome
+        self._stopping: set[tuple] = set()
 
     def arm(self, leg, recordings):
         """Have the switch start these when `leg` answers; those that were not told of by then are left out."""
@@ -61,8 +62,10 @@ class Orders:
         self._spawn_one(self._verify, recording)
 
     def stop(self, recording, path):
-        stop = commands.stop(recording.leg.uuid, self._files.on_switch(path))
-        self._spawn(self._tell, recording, Perishable(stop, lambda: path in recording.running))
+        """Nothing where that is on its way already."""
+        if (recording, path) not in self._stopping:
+            self._stopping.add((recording, path))
+            self._spawn(self._stop, recording, path)
 
     def silence(self, recording, path):
         """What runs though it should be silent."""
@@ -146,6 +149,13 @@ class Orders:
             self._outcome.unheard(recording)
         elif kind not in recording.silenced and not recording.ended.is_set():
             self._tell(recording, end(leg.uuid, path))
+
+    def _stop(self, recording, path):
+        stop = commands.stop(recording.leg.uuid, self._files.on_switch(path))
+        try:
+            self._tell(recording, Perishable(stop, lambda: path in recording.running))
+        finally:
+            self._stopping.discard((recording, path))
 
     def _tell(self, recording, command) -> bool:
         """Whether the switch heard it."""

@@ -47,14 +47,16 @@ class Pool:
         """What FreeSWITCH answers, over the connection with the fewest commands waiting.
 
         Raises NotConnected (at once where none is up), CommandTimeout, CommandRefused; CommandOvertaken for a
-        `Perishable` that nobody wants any more when its turn comes. `timeout_s` is for all of it.
+        `Perishable` that nobody wants any more when its turn comes. `timeout_s` is for all of it, of a `Perishable` for
+        what comes after its turn.
         """
         self._connected()
-        with self.turns.turn(urgency(command), timeout_s) as left_s:
-            if isinstance(command, Perishable) and not command.wanted():
+        perishable = isinstance(command, Perishable)
+        with self.turns.turn(urgency(command), None if perishable else timeout_s) as left_s:
+            if perishable and not command.wanted():
                 raise CommandOvertaken("what a command was for has passed")
             idlest = min(self._connected(), key=lambda connection: connection.waiting)
-            return idlest.send(command, left_s)
+            return idlest.send(command, timeout_s if left_s is None else left_s)
 
     def ask(self, command: str, timeout_s: float = 5.0) -> str:
         """As `send`, and raises CommandFailed where the answer is `-ERR` or `-USAGE`."""

@@ -23,7 +23,8 @@ class Urgency(IntEnum):
 
 
 class Perishable(str):
-    """A command that is of use only as long as `wanted()`; asked for the last time when it is its turn."""
+    """A command that is of use only as long as `wanted()`, and waits for its turn until then: who gave up and asked
+    anew would be behind all others again, and an overload would never end."""
 
     wanted: Callable[[], bool]
 
