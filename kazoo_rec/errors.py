@@ -61,6 +61,10 @@ class CommandTimeout(SwitchError):
     """FreeSWITCH did not answer a command in time."""
 
 
+class CommandOvertaken(SwitchError):
+    """A command was not sent: while it waited, what it was for has passed."""
+
+
 class CommandRefused(SwitchError):
     """A value cannot be part of a command (line break, blank, separator); nothing was sent."""
 

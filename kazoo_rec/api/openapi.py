@@ -11,7 +11,7 @@ from kazoo_rec.api.documents import KINDS
 from kazoo_rec.api.envelope import succeed_bare
 from kazoo_rec.api.links import LONGEST_S
 from kazoo_rec.api.listing import LARGEST_PAGE
-from kazoo_rec.api.recordings import FILTERS, LONGEST_SEARCH, TIMES
+from kazoo_rec.api.recordings import FILTERS, LONGEST_SEARCH, PARTIAL, TIMES
 from kazoo_rec.api.sound import CHOICES, TYPES
 
 _ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
@@ -209,7 +209,8 @@ def _searches():
     whole = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999}
     text = {"type": "string", "maxLength": LONGEST_SEARCH}
     return [*(_query(f"filter_{name}", _TEXT) for name in sorted((*FILTERS, "state"))),
-            *(_query(f"filter_not_{name}", _TEXT) for name in sorted(FILTERS)), _query("number", text),
+            *(_query(f"filter_not_{name}", _TEXT) for name in sorted(FILTERS)),
+            _query("filter_partial", {"enum": list(PARTIAL)}), _query("number", text),
             _query("q", text), *(_query(name, whole) for name in (*TIMES, "min_duration_s"))]
 
 

@@ -38,6 +38,9 @@ TEXTS = (*NUMBERS, COLUMNS.caller_id_name, COLUMNS.callee_id_name, COLUMNS.from_
 #: Characters of what is looked for.
 LONGEST_SEARCH = 64
 
+#: Values of `filter_partial`.
+PARTIAL = {"true": True, "false": False}
+
 TIMES = {"created_from": COLUMNS.created_ms, "created_to": COLUMNS.created_ms, "modified_from": COLUMNS.updated_ms,
          "modified_to": COLUMNS.updated_ms}
 
@@ -198,6 +201,10 @@ def _conditions(request):
             heard, kept = COLUMNS.delete_requested_ms.is_not(None), true()
         elif name == "filter_state":
             heard = COLUMNS.state == value
+        elif name == "filter_partial":
+            if value not in PARTIAL:
+                raise invalid(name, "enum", "Value not found in enumerated list of values", target=list(PARTIAL))
+            conditions.append(COLUMNS.partial.is_(PARTIAL[value]))
         elif name.startswith("filter_not_") and name[11:] in FILTERS:
             conditions.append(FILTERS[name[11:]].is_distinct_from(value))
         elif name.startswith("filter_") and name[7:] in FILTERS:

@@ -5,6 +5,8 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from kazoo_rec.store.losses import class_of
+
 #: Seconds between the answer and the recording's first sample; the switch works in frames of 20 ms.
 START_BUCKETS_S = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -29,6 +31,8 @@ class Meter:
                                  buckets=OUTAGE_BUCKETS_S, registry=own)
         self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
                               registry=own)
+        self._losses = Counter("kazoo_rec_recording_losses", "Recordings that failed, or are partial, and why.",
+                               ["loss", "reason"], registry=own)
         self.not_recorded = Gauge("kazoo_rec_legs_not_recorded", "Legs that are wanted and have not been recorded for "
                                   "more than a second.", registry=own)
         self.alarms = Counter("kazoo_rec_not_recorded_alarms", "Times that a recording was missing for so long.",
@@ -45,6 +49,10 @@ class Meter:
                                 buckets=START_BUCKETS_S, registry=own)
         self._command = Histogram("kazoo_rec_command_seconds", "From a command about a leg to the switch's reply.",
                                   buckets=COMMAND_BUCKETS_S, registry=own)
+
+    def lost(self, loss: str, reason: str | None):
+        """"failed" or "partial", with the reason in the row."""
+        self._losses.labels(loss, class_of(reason)).inc()
 
     def gave_up(self, counts: Mapping[str, int]):
         """How many commands of each urgency were given up until now."""

@@ -3,8 +3,16 @@
 import gevent
 import structlog
 
-from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, SwitchError
+from kazoo_rec.errors import (
+    CommandFailed,
+    CommandOvertaken,
+    CommandRefused,
+    CommandTimeout,
+    NotConnected,
+    SwitchError,
+)
 from kazoo_rec.switch import commands, replies
+from kazoo_rec.switch.urgency import Perishable
 
 #: How long a command waits for its row to be durable. The row follows if it takes longer: a call does not wait.
 ROW_WITHIN_S = 0.01
@@ -39,6 +47,7 @@ class Orders:
 
     def __init__(self, send, files, spawn, outcome):
         self._send, self._files, self._spawn, self._outcome = send, files, spawn, outcome
+        self._stopping: set[tuple] = set()
 
     def arm(self, leg, recordings):
         """Have the switch start these when `leg` answers; those that were not told of by then are left out."""
@@ -56,7 +65,10 @@ class Orders:
         self._spawn_one(self._verify, recording)
 
     def stop(self, recording, path):
-        self._spawn(self._tell, recording, commands.stop(recording.leg.uuid, self._files.on_switch(path)))
+        """Nothing where that is on its way already."""
+        if (recording, path) not in self._stopping:
+            self._stopping.add((recording, path))
+            self._spawn(self._stop, recording, path)
 
     def silence(self, recording, path):
         """What runs though it should be silent."""
@@ -87,18 +99,21 @@ class Orders:
         armings = [commands.Arming(one.id, self._files.on_switch(one.armed_path), one.limit_s, one.variables())
                    for one in ready]
         try:
-            self._tell(ready[0], commands.arm(leg.uuid, armings))
+            self._tell(ready[0], Perishable(commands.arm(leg.uuid, armings), lambda: leg.answered_ms is None))
         except CommandRefused as refused:
             self._impossible(ready, refused)
 
     def _start(self, recording):
         self._prepare([recording])
         leg = recording.leg
-        if not leg.alive or recording.running or recording.dropped or recording.silenced or recording.unannounced:
+        if not _is_to_start(recording):
             return
         path = self._files.on_switch(recording.fallback_path)
         try:
-            self._send(commands.start(leg.uuid, path, recording.limit_s, recording.variables()), COMMAND_WITHIN_S)
+            start = commands.start(leg.uuid, path, recording.limit_s, recording.variables())
+            self._send(Perishable(start, lambda: _is_to_start(recording)), COMMAND_WITHIN_S)
+        except CommandOvertaken:
+            return
         except CommandRefused as refused:
             self._impossible([recording], refused)
         except CommandFailed as refused:
@@ -119,10 +134,16 @@ class Orders:
             return f"the recordings directory cannot be used: {refused.strerror}"
 
     def _verify(self, recording):
-        if recording.running or recording.dropped or recording.silenced or not recording.leg.alive:
+        def wanted():
+            return not (recording.running or recording.dropped or recording.silenced) and recording.leg.alive
+
+        if not wanted():
             return
         try:
-            listed = replies.recorded(self._send(commands.buglist(recording.leg.uuid), COMMAND_WITHIN_S))
+            ask = Perishable(commands.buglist(recording.leg.uuid), wanted)
+            listed = replies.recorded(self._send(ask, COMMAND_WITHIN_S))
+        except CommandOvertaken:
+            return
         except SwitchError as unheard:
             _unheard(recording, unheard)
             return
@@ -141,10 +162,19 @@ class Orders:
         elif kind not in recording.silenced and not recording.ended.is_set():
             self._tell(recording, end(leg.uuid, path))
 
+    def _stop(self, recording, path):
+        stop = commands.stop(recording.leg.uuid, self._files.on_switch(path))
+        try:
+            self._tell(recording, Perishable(stop, lambda: path in recording.running))
+        finally:
+            self._stopping.discard((recording, path))
+
     def _tell(self, recording, command) -> bool:
         """Whether the switch heard it."""
         try:
             self._send(command, COMMAND_WITHIN_S)
+        except CommandOvertaken:
+            return True
         except CommandFailed as refused:
             if recording.leg.alive:
                 log.warning("the switch refused", call_id=recording.leg.uuid, recording_id=recording.id,
@@ -179,6 +209,11 @@ class Orders:
             log.error("no command can be made for a leg", call_id=recording.leg.uuid, recording_id=recording.id,
                       reason=str(refused), hint="origination_uuid of letters, digits, _.@:-")
             self._outcome.failed(recording, "the leg's id cannot be part of a command")
+
+
+def _is_to_start(recording):
+    return recording.leg.alive and not (
+        recording.running or recording.dropped or recording.silenced or recording.unannounced)
 
 
 def _unheard(recording, unheard):

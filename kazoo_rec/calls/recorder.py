@@ -672,6 +672,8 @@ class Recorder:
         recording.begun.set()
         recording.ended.set()
         self._meter.states.labels(state).inc()
+        if state == "failed":
+            self._meter.lost(state, reason)
         self._by_id.pop(recording.id, None)
         self._watched.discard(recording)
         self._vigil.ended(recording)

@@ -28,9 +28,10 @@ def recordings():
 @config_file
 @click.option("--account", help="Only this account's.")
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--partial", is_flag=True, help="Only those of which something is missing.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_(config_file, account, state, limit, as_json):
+def list_(config_file, account, state, partial, limit, as_json):
     """The newest recordings, and where they are.
 
     \b
@@ -38,7 +39,7 @@ def list_(config_file, account, state, limit, as_json):
       kazoo-rec recordings list --config kazoo_rec.yaml --state failed
     """
     store = Store(load(config_file).database)
-    rows = store.recordings.list(account_id=account, state=state, limit=limit)
+    rows = store.recordings.list(account_id=account, state=state, limit=limit, partial=partial)
     for row in rows:
         row["deliveries"] = store.deliveries.of(row["id"])
     store.close()

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from kazoo_rec.store.losses import class_of
+
 #: Seconds of a call that its recording has not.
 LOST_BUCKETS_S = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -16,6 +18,8 @@ class Meter:
         own = self.registry = CollectorRegistry()
         self.states = Counter("kazoo_rec_recording_states", "Recordings that came to be in a state.", ["state"],
                               registry=own)
+        self._losses = Counter("kazoo_rec_recording_losses", "Recordings that failed, or are partial, and why.",
+                               ["loss", "reason"], registry=own)
         self.attempts = Counter("kazoo_rec_delivery_attempts", "Attempts to deliver.", ["outcome"], registry=own)
         self.open = Gauge("kazoo_rec_recordings", "Recordings that are not finished.", ["state"], registry=own)
         self.backlog = Gauge("kazoo_rec_backlog", "What waits for delivery: to be finished, to be uploaded.", ["work"],
@@ -32,11 +36,17 @@ class Meter:
         for outcome in OUTCOMES:
             self.attempts.labels(outcome)
 
+    def lost(self, loss: str, reason: str | None):
+        """"failed" or "partial", with the reason in the row."""
+        self._losses.labels(loss, class_of(reason)).inc()
+
     def finished(self, row, columns):
         """`row` of a recording that had stopped, and the columns that it was finished with."""
         self.states.labels(columns["state"]).inc()
         if columns["state"] == "discarded":
             return
+        if columns["state"] == "failed" or columns.get("partial"):
+            self.lost("failed" if columns["state"] == "failed" else "partial", columns["state_reason"])
         gap_ms = sum(span["to_ms"] - span["from_ms"] for span in row["spans"] if span["kind"] == "gap")
         self._lost.labels("gap").observe(max(0, gap_ms) / 1000)
         if row["expected_ms"] is not None:

@@ -267,13 +267,16 @@ class Recordings:
             query = query.where(tuple_(recordings.c.stopped_ms, recordings.c.id) > tuple_(*after))
         return self._many(query.order_by(recordings.c.stopped_ms, recordings.c.id).limit(limit))
 
-    def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50) -> list[dict]:
-        """The newest recordings first."""
+    def list(self, account_id: str | None = None, state: str | None = None, limit: int = 50,
+             partial: bool = False) -> list[dict]:
+        """The newest recordings first; `partial` alone where that is wanted."""
         query = select(recordings).order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit)
         if account_id:
             query = query.where(recordings.c.account_id == account_id)
         if state:
             query = query.where(recordings.c.state == state)
+        if partial:
+            query = query.where(recordings.c.partial.is_(True))
         return self._many(query)
 
     def count_by_state(self) -> dict[str, int]:

@@ -4,12 +4,12 @@ first served."""
 
 from collections.abc import Callable
 
-from kazoo_rec.errors import NotConnected
+from kazoo_rec.errors import CommandOvertaken, NotConnected
 from kazoo_rec.switch.connection import Connection
 from kazoo_rec.switch.redial import Redial
 from kazoo_rec.switch.replies import check
 from kazoo_rec.switch.turns import Turns
-from kazoo_rec.switch.urgency import urgency
+from kazoo_rec.switch.urgency import Perishable, urgency
 
 #: `uuid_record … start` holds a connection for some 11 ms: 90 a second on one, 1,000 on sixteen.
 SIZE = 8
@@ -47,12 +47,17 @@ class Pool:
         """What FreeSWITCH answers, over the connection with the fewest commands waiting; `into` as of
         `Connection.send`.
 
-        Raises NotConnected (at once where none is up), CommandTimeout, CommandRefused. `timeout_s` is for all of it.
+        Raises NotConnected (at once where none is up), CommandTimeout, CommandRefused; CommandOvertaken for a
+        `Perishable` that nobody wants any more when its turn comes. `timeout_s` is for all of it, of a `Perishable` for
+        what comes after its turn.
         """
         self._connected()
-        with self.turns.turn(urgency(command), timeout_s) as left_s:
+        perishable = isinstance(command, Perishable)
+        with self.turns.turn(urgency(command), None if perishable else timeout_s) as left_s:
+            if perishable and not command.wanted():
+                raise CommandOvertaken("what a command was for has passed")
             idlest = min(self._connected(), key=lambda connection: connection.waiting)
-            return idlest.send(command, left_s, into)
+            return idlest.send(command, timeout_s if left_s is None else left_s, into)
 
     def ask(self, command: str, timeout_s: float = 5.0, into: Callable[[bytes], object] | None = None) -> str:
         """As `send`, and raises CommandFailed where the answer is `-ERR` or `-USAGE`."""

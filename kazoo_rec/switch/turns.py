@@ -53,12 +53,13 @@ class Turns:
         self._since = 0.0
 
     @contextmanager
-    def turn(self, urgency: Urgency, timeout_s: float) -> Iterator[float]:
-        """Gives how many of the seconds are left when it is one's turn, which lasts as long as the block. Raises
-        CommandTimeout where that does not come, and what `fail` is told."""
+    def turn(self, urgency: Urgency, timeout_s: float | None) -> Iterator[float | None]:
+        """Gives how many of the seconds are left when it is one's turn, which lasts as long as the block; without any,
+        it is waited for as long as it takes. Raises CommandTimeout where it does not come, and what `fail` is told."""
         left_s = timeout_s
         if self.waiting or self._under_way >= self._slots():
-            left_s = max(0.001, timeout_s - self._wait(urgency, timeout_s))
+            waited_s = self._wait(urgency, timeout_s)
+            left_s = None if timeout_s is None else max(0.001, timeout_s - waited_s)
         else:
             self._under_way += 1
         try:

@@ -8,6 +8,7 @@ late records too much, which is cut, erased or kept by what the row says. Everyt
 """
 
 import re
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -19,6 +20,18 @@ class Urgency(IntEnum):
     START = 2
     STOP = 3
     BOOKS = 4
+
+
+class Perishable(str):
+    """A command that is of use only as long as `wanted()`, and waits for its turn until then: who gave up and asked
+    anew would be behind all others again, and an overload would never end."""
+
+    wanted: Callable[[], bool]
+
+    def __new__(cls, command: str, wanted: Callable[[], bool]):
+        one = super().__new__(cls, command)
+        one.wanted = wanted
+        return one
 
 
 _RECORD = re.compile(r"api (?:uuid_record \S+|conference \S+ recording) (\w+) ")

@@ -66,16 +66,18 @@ class TestLists:
         ({"number": "4420"}, [0, 1, 2, 3]), ({"number": "100%"}, []), ({"q": "Ann"}, [0, 1, 2, 3]), ({"q": "_"}, []),
         ({"min_duration_s": "3"}, [1]), ({"filter_state": "discarded"}, [4]), ({"filter_state": "deleted"}, []),
         ({"created_from": "62167219201", "created_to": "62167219201"}, [0, 1, 2, 3]),
-        ({"created_from": "62167219202"}, []), ({"q": "' OR 1=1 --"}, [])])
+        ({"filter_partial": "true"}, [0]), ({"filter_partial": "false", "filter_state": "recorded"}, [1, 2, 3]),
+        ({"filter_state": "failed"}, [5]), ({"created_from": "62167219202"}, []), ({"q": "' OR 1=1 --"}, [])])
     def test_they_are_found(self, root, recording, acme, path, params, found):
         made = [recording(acme, **columns)["id"] for columns in (
-            {}, {"direction": "outbound", "duration_ms": 3000}, {"user_id": "bob"}, {"label": "sale"},
-            {"state": "discarded"})]
+            {"partial": True}, {"direction": "outbound", "duration_ms": 3000}, {"user_id": "bob"}, {"label": "sale"},
+            {"state": "discarded"}, *([{"state": "failed"}] if params.get("filter_state") == "failed" else []))]
         assert sorted(ids(root("GET", path, params=params))) == [made[number] for number in found]
 
     @pytest.mark.parametrize("params", [
         {"filter_colour": "red"}, {"min_duration_s": "long"}, {"start_key": "AAAA"}, {"ascending": "true"},
-        {"has_key": "label"}, {"direction": "inbound"}, {"q": "x" * 65}, {"number": "1" * 50_001},
+        {"has_key": "label"}, {"filter_partial": "1"}, {"direction": "inbound"}, {"q": "x" * 65},
+        {"number": "1" * 50_001},
         {"page_size": "9" * 5000}, {"page_size": "\u0663"}, {"paginate": "no"}, {"start_key": key_for("9" * 5000)},
         {"start_key": key_for(f"{2**70} x")}, {"modified_from": "9" * 13}])
     def test_what_cannot_be_looked_for_is_refused(self, root, path, params):

@@ -88,7 +88,7 @@ class FakeSwitch:
         self.runs = lambda uuid: ()
 
     def send(self, command, timeout_s):
-        self.commands.append(command)
+        self.commands.append(str(command))
         for piece, reply in self.replies.items():
             if piece in command:
                 if isinstance(reply, Exception):
@@ -106,14 +106,14 @@ class FakeSwitch:
 class Scene:
     """One switch with its legs, driven by events; the clock goes where a test sends it."""
 
-    def __init__(self, documents, rules=None, spawn=None, observe=False):
+    def __init__(self, documents, rules=None, spawn=None, observe=False, send=None):
         self.switch, self.rows, self.registrations = FakeSwitch(), FakeRows(), Registrations()
         self.removed, self.made, self.later, self.meter = [], [], [], Meter()
         self.directory = Directory().apply([
             {"kind": kind, "account_id": account, "id": id, "body": body, "deleted": False, "seq": seq}
             for seq, (kind, account, id, body) in enumerate(documents, 1)])
         files = Files(ROOT, ROOT, self._run)
-        self.recorder = Recorder("fs1", self.switch.send, self.rows, files, lambda: self.epoch_ms,
+        self.recorder = Recorder("fs1", send or self.switch.send, self.rows, files, lambda: self.epoch_ms,
                                  spawn=spawn or self._spawn, observe=observe, meter=self.meter, listen=self._listen,
                                  webhook=lambda row, state: row["settings"].get("status_callback") and state,
                                  on_no_recording=lambda account_id: self.directory.on_no_recording(account_id))

@@ -144,6 +144,16 @@ def test_a_stop_that_is_not_obeyed_is_sent_again():
     assert len(one.switch.of("stop")) == 2
 
 
+def test_a_stop_that_waits_for_its_turn_is_not_sent_beside_another():
+    one = scene()
+    one.phone_calls("a", "1000").answer_unarmed("a")
+    one.record_start("a", one.row()["id"], path_of(one))
+    with one.slow_switch():
+        one.record_start("a", one.row()["id"], fallback_of(one)).after(1000).after(1000)
+        assert len(one.held_back) == 1
+    assert len(one.switch.of("stop")) == 1
+
+
 def test_a_start_that_nobody_answered_is_verified_and_tried_again():
     one = scene()
     one.switch.replies = {"uuid_record": CommandTimeout("no answer"), "uuid_buglist": NotConnected("gone")}

@@ -78,3 +78,14 @@ def test_a_failed_delivery_is_due_again_after_retry(library):
     assert run(recordings, "retry", "r1", *library).output == "1 delivery due now\n"
     assert json.loads(run(recordings, "show", "r1", *library).output)["deliveries"][0]["state"] == "due"
     assert run(recordings, "retry", "r2", *library).exit_code == 1
+
+
+def test_what_is_lost_is_listed_by_itself(site, library):
+    store = Store(f"sqlite:///{site}/kazoo_rec.db")
+    store.recordings.insert(row("r3", state="failed", state_reason="no media"))
+    store.recordings.insert(row("r4", state="recorded", partial=True, state_reason="partial: 1 ms of 900 ms")).get()
+    store.close()
+    failed, partial = (run(recordings, "list", *said, *library).output
+                       for said in (("--state", "failed"), ("--partial",)))
+    assert "failed: no media" in failed and "r4" not in failed
+    assert "recorded: partial: 1 ms of 900 ms" in partial and "r3" not in partial

@@ -119,3 +119,19 @@ def test_of_one_that_is_missing_it_is_said_that_it_is_and_nothing_that_comes_lat
     assert (said["status"], said["reason"]) == ("missing", "wanted, and not being recorded")
     assert (said["recording_id"], said["call_id"], said["stopped_ms"]) == (RECORDING_ID, row["call_id"], None)
     assert webhook.key(row, "missing") == f"{RECORDING_ID}.missing"
+
+
+@pytest.mark.parametrize(("gone", "status", "loss"), [
+    (False, "completed", ("partial", "short")), (True, "failed", ("failed", "no_file"))])
+def test_a_loss_is_told_and_counted_with_its_reason(site, gone, status, loss):
+    with Customer() as customer:
+        site.stopped(None, settings={"status_callback": customer.url}, **MORE, expected_ms=900, started_ms=1)
+        if gone:
+            site.file().unlink()
+        site.step()
+        site.step()
+    [(_, _, _, body)] = customer.requests
+    said = json.loads(body)
+    assert (said["status"], said["partial"]) == (status, loss[0] == "partial") and said["reason"]
+    assert site.worker.meter.registry.get_sample_value("kazoo_rec_recording_losses_total", {
+        "loss": loss[0], "reason": loss[1]}) == 1

@@ -92,3 +92,10 @@ def test_callflows_are_their_account_s_and_change_with_it():
     assert before.callflows("acme").match("1").document is before.callflows("acme").get("one") is not None
     assert before.callflows("fr").match("1") is None and before.callflows("nobody").match("1") is None
     assert after.callflows("acme").get("one") is None and after.callflows("acme").get("two")
+
+
+def test_what_an_account_wants_done_for_a_leg_that_is_not_recorded_is_an_alarm_unless_it_says():
+    directory = Directory().apply([
+        {"kind": "account", "account_id": name, "id": name, "body": body, "seq": seq, "deleted": False}
+        for seq, (name, body) in enumerate({"acme": {"on_no_recording": "hangup"}, "beta": {}}.items(), 1)])
+    assert [directory.on_no_recording(name) for name in ("acme", "beta", "nobody")] == ["hangup", "alarm", "alarm"]

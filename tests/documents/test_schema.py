@@ -306,3 +306,9 @@ def test_a_number_is_in_a_callflow_once(numbers, path):
 @pytest.mark.parametrize("said", [{"announce": "x"}, {"announce": {"file": "/x.wav"}}, {"status_callback": ["x"]}])
 def test_what_is_said_of_a_conference_s_recording_is_checked_as_elsewhere(said):
     assert faults("callflow", {"flow": {"module": "conference", "data": {"id": "x", "record": "participant", **said}}})
+
+
+@pytest.mark.parametrize(("said", "places"), [
+    ("continue", []), ("alarm", []), ("hangup", []), ("never", ["on_no_recording"]), (True, ["on_no_recording"])])
+def test_what_is_done_for_a_leg_that_is_not_recorded_is_one_of_three_words(said, places):
+    assert [fault["path"] for fault in faults("account", {"on_no_recording": said})] == places

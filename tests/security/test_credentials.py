@@ -235,7 +235,7 @@ def test_a_recording_and_its_deliveries_have_the_password_nowhere_and_the_server
         row = stopped_row(settings={"url": customer_url, "status_callback": customer_url}, **OTHER_COLUMNS)
         write_talk(tmp_path / "recordings" / row["master"])
         store.recordings.insert(row).get()
-        stored = store.recordings.stopped("fs1", 1)[0]
+        stored = store.recordings.stopped("fs1", "acme", 1)[0]
         assert finish(stored, store, tmp_path / "recordings", pool, epoch_ms(), DeliverySettings()) == "recorded"
         worker = Worker(store, "fs1", tmp_path / "recordings", pool, DeliverySettings(),
                         Connections(2, networks=Networks(["127.0.0.0/8"])), epoch_ms)

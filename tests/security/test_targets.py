@@ -216,7 +216,7 @@ def test_a_refusal_is_seen_in_the_row_and_tried_again(pool, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"talk")
     with Customer() as customer:
         for kind in ("upload", "webhook.completed"):
-            store.add_upload(RECORDING_ID, customer.url, "", kind=kind)
+            store.add_upload(RECORDING_ID, customer.url, f"one of {kind}", kind=kind)
         worker = Worker(store, "fs1", tmp_path, pool, DeliverySettings(), Connections(2), Clock())
         worker.tick()
         worker.join()

@@ -4,9 +4,10 @@ import gevent
 import pytest
 from gevent.event import Event as Flag
 
-from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandOvertaken, CommandTimeout, NotConnected
 from kazoo_rec.switch.pool import Pool
 from kazoo_rec.switch.protocol import RECV_BYTES
+from kazoo_rec.switch.urgency import Perishable
 from tests.switch.fakes import PATIENCE_S, outcome, response
 
 
@@ -145,3 +146,17 @@ def test_what_waits_when_the_last_connection_is_lost_fails_at_once(pool, switch)
     session.close()
     assert all(isinstance(job.get(timeout=PATIENCE_S), NotConnected) for job in jobs)
     assert a_pool.turns.waiting == 0
+
+
+def test_what_nobody_wants_any_more_when_its_turn_comes_is_not_sent(pool, switch):
+    a_pool = pool(1)
+    busy, go_on, wanted = Flag(), Flag(), [True, True]
+    switch.answer = lambda command: (busy.set(), go_on.wait(), response("+OK\n"))[-1]
+    first = gevent.spawn(a_pool.send, "api status")
+    assert busy.wait(PATIENCE_S)
+    jobs = [gevent.spawn(outcome, a_pool.send, Perishable(f"api {n}", lambda n=n: wanted[n])) for n in range(2)]
+    gevent.idle()
+    wanted[0] = False
+    go_on.set()
+    gevent.joinall([first, *jobs], timeout=PATIENCE_S)
+    assert isinstance(jobs[0].value, CommandOvertaken) and jobs[1].value == "+OK\n"

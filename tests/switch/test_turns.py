@@ -92,6 +92,22 @@ def test_who_waits_too_long_is_told_so_and_never_sent():
     assert switch.ask("next", Urgency.BOOKS) and switch.sent == ["first", "next"]
 
 
+def test_who_waits_as_long_as_it_takes_has_all_of_his_time_behind_it():
+    switch, left = Switch(), []
+    switch.ask("first", Urgency.BOOKS)
+
+    def patient():
+        with switch.turns.turn(Urgency.START, None) as left_s:
+            left.append(left_s)
+
+    job = gevent.spawn(patient)
+    gevent.idle()
+    switch.clock.now = 3600.0
+    switch.answer()
+    job.get(timeout=PATIENCE_S)
+    assert left == [None] and switch.turns.longest_s == 3600.0
+
+
 def test_who_is_killed_leaves_his_place_before_and_after_it_was_his_turn():
     switch = Switch()
     switch.ask("first", Urgency.BOOKS)
