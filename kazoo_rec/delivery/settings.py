@@ -15,5 +15,7 @@ class DeliverySettings:
     #: Seconds after which an upload that keeps failing is given up; its file is kept.
     retry_for_s: int = 7 * 86_400
     remove_after_delivery: bool = False
+    #: Gigabytes that an account may have on the disk with what no server took, before whoever runs it is told.
+    account_quota_gb: float | None = None
     file_name: str = "recording_id"
     query: str = "kazoo"
