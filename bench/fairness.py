@@ -262,7 +262,7 @@ def backlog() -> int:
         for number in range(1, ROUNDS + 1):
             for name, of in rounds.items():
                 of.append(run(directory, filled[name], server, sent))
-                print("  {number}: {name}: {cpu_ms:.2f} ms, {rate:.0f}/s, the first after {first_s:.2f} s, {peak_mb:.0f} MB"
+                print("  {number}: {name}: {cpu_ms:.2f} ms, {rate:.0f}/s, first after {first_s:.2f} s, {peak_mb:.0f} MB"
                       .format(number=number, name=name, **of[-1]), flush=True)
     by_account = {}
     for recording_id in rounds["large"][0]["ids"]:
