@@ -1,12 +1,13 @@
 # make setup   .venv with the program and its test tools
 # make test    the tests          make lint   ruff
 # make demo    the main job, with a simulated switch, in under a minute
+# make faults  200 kills under 20 calls a second, and every other fault: a table, and exit 1 where a recording is broken
 # make bench   the figures of bench/README.md that need no switch
 
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup lint test demo bench clean
+.PHONY: setup lint test demo faults bench clean
 
 setup: .venv/.ready
 
@@ -25,6 +26,9 @@ test: setup
 
 demo: setup
 	$(BIN)/kazoo-rec demo
+
+faults: setup
+	KAZOO_REC_FAULTS=long $(BIN)/pytest tests/faults
 
 bench: setup
 	$(BIN)/python bench/events.py

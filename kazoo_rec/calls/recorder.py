@@ -178,7 +178,7 @@ class Recorder:
         if recording.unwanted:
             self._stop_soon(recording, now_at)
         if recording.state == "armed":
-            self._begun(recording, leg.answered_ms or self._epoch_ms())
+            self._begun(recording, max(leg.answered_ms, row["armed_ms"]) if leg.answered_ms else self._epoch_ms())
         else:
             self._beeper.expect(recording, now_at)
         if recording.on_bridge and leg.bridged_ms is not None:
@@ -320,7 +320,7 @@ class Recorder:
                    "master": recording.master, "truncated_by_limit": recording.at_limit or (
                        cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms)}
         if cause == "empty-file" and not recording.declined:
-            lost = (expected_ms or 0) > SILENT_LOSS_MS
+            lost = (expected_ms or 0) > SILENT_LOSS_MS or missed(recording.spans)
             self._end(recording, "failed" if lost else "discarded", "no media" if lost else "empty", **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
@@ -433,6 +433,8 @@ class Recorder:
                           spans=recording.spans)
             elif leg.answered_ms is None:
                 self._end(recording, "discarded", f"never answered: {cause}" if cause else "never answered")
+            elif recording.missed and self._epoch_ms() - recording.missed[0] > SILENT_LOSS_MS:
+                self._end(recording, "failed", f"ended before it started: {recording.missed[1]}")
             elif self._now_at - max(leg.answered_at, recording.wanted_at) <= SILENT_LOSS_MS:
                 self._end(recording, "discarded", "ended before it started")
             else:

@@ -230,13 +230,15 @@ class Recording:
 
     def note_missed(self):
         """It has started: what was missed until now is a span."""
-        if self.missed is None:
-            return
+        self.spans += self._missed_until(self.started_ms)
+
+    def _missed_until(self, at_ms):
+        if self.missed is None or (self.on_bridge and self.leg.bridged_ms is None):
+            return []
         from_ms, why = self.missed
         if self.on_bridge:
-            from_ms = max(from_ms, self.leg.bridged_ms or self.started_ms)
-        if from_ms < self.started_ms:
-            self.spans.append({"kind": "gap", "from_ms": from_ms, "to_ms": self.started_ms, "why": why})
+            from_ms = max(from_ms, self.leg.bridged_ms)
+        return [{"kind": "gap", "from_ms": from_ms, "to_ms": at_ms, "why": why}] if from_ms < at_ms else []
 
     def counted_ms(self, stopped_ms: int) -> int:
         """How long the switch has counted for its limit: holds and pauses too."""
@@ -260,11 +262,15 @@ class Recording:
         """One that was begun before this engine was, as far as its row tells."""
         plan = Past(row["rule"], row["leg"], row["settings"], row["settings_from"], row["reason"])
         spans = [dict(span) for span in row["spans"]]
+        gap = None if row["started_ms"] else next((span for span in spans if span["kind"] == "gap"), None)
+        if gap:  # until it was planned; it ends as it begins
+            spans.remove(gap)
         return cls(row["id"], leg, plan, row["account_id"], row["destination"], True, row["master"].rpartition("/")[0],
                    row["source"], leg.answered_at, state="recording" if row["state"] == "paused" else row["state"],
                    started_ms=row["started_ms"], spans=spans, interaction_id=row["interaction_id"],
                    silenced={span["kind"]: span for span in spans if span["to_ms"] is None},
-                   announced=any(span["kind"] == "announced" for span in spans))
+                   announced=any(span["kind"] == "announced" for span in spans),
+                   missed=gap and (gap["from_ms"], gap["why"]))
 
     def spans_now(self) -> list[dict]:
         """For the row, which is written later than now."""
@@ -283,7 +289,8 @@ class Recording:
             "settings": dict(plan.settings), "settings_from": dict(plan.origin),
             "source": self.source, "destination": self.destination,
             "direction": leg.direction, **leg.facts, "origin": self._origin(), "label": self.label,
-            "state": self.state, "master": self.master, "spans": self.spans_now(),
+            # Should this engine not live to see it begin, what was missed is told all the same.
+            "state": self.state, "master": self.master, "spans": self.spans_now() + self._missed_until(epoch_ms),
             "armed_ms": epoch_ms, "answered_ms": leg.answered_ms,
         }
 

@@ -9,6 +9,7 @@ from gevent.pool import Pool
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.errors import CommandFailed, CommandRefused
 from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
 
 #: Seconds between sweeps of a connection that stays up.
@@ -180,7 +181,8 @@ class Recovery:
             paths = [path for path in _paths(row) if self._files.exists(path)]
             state, reason = "stopped", "its end was not heard"
             if not paths and not row["started_ms"]:
-                state, reason = "discarded", "its end was not heard, and nothing was recorded"
+                state = "failed" if missed(row["spans"]) and not self._has_another(row) else "discarded"
+                reason = "its end was not heard, and nothing was recorded"
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
             columns = {"state": state, "state_reason": reason, "master": (paths or [row["master"]])[0],
@@ -189,6 +191,12 @@ class Recovery:
                 self._rows.tell(row["id"], columns, told, OPEN_STATES)
             else:
                 self._rows.update_open(row["id"], **columns)
+
+    def _has_another(self, row):
+        """Whether its leg was recorded by the same rule again."""
+        ids = row["call_id"], row["interaction_id"]
+        return any(one["call_id"] == row["call_id"] and one["rule"] == row["rule"] and one["id"] != row["id"]
+                   for one in self._rows.of_calls(self._node, list(ids)))
 
     def _in_a_room(self, row):
         return self._rooms is not None and row["id"] in self._rooms

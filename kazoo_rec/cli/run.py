@@ -1,6 +1,7 @@
 """`kazoo-rec run` and, started by it, `kazoo-rec role`."""
 
 import signal
+from importlib import import_module
 
 import click
 import gevent
@@ -13,9 +14,6 @@ from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
 from kazoo_rec.errors import KazooRecError
 from kazoo_rec.roles import priority
-from kazoo_rec.roles.api import Api
-from kazoo_rec.roles.delivery import Delivery
-from kazoo_rec.roles.engine import Engine
 from kazoo_rec.roles.supervisor import ROLES, Supervisor, argv_of
 
 
@@ -73,8 +71,8 @@ def role(name, config_file, observe, verbose, lifeline):
     stand = {"engine": priority.with_the_switch, "delivery": priority.behind_everybody}.get(name)
     if stand:
         stand()
-    part = {"engine": lambda: Engine(config, observe), "delivery": lambda: Delivery(config),
-            "api": lambda: Api(config)}[name]()
+    kind = getattr(import_module(f"kazoo_rec.roles.{name}"), name.capitalize())  # the others' take time to load
+    part = kind(config, observe) if name == "engine" else kind(config)
     stopped = _until_signal()
     if lifeline is not None:
         gevent.spawn(_until_end, lifeline, stopped)

@@ -121,6 +121,8 @@ def _examined(row, master, recordings_dir):
 
 
 def _audio_expected(row):
+    if missed(row["spans"]):
+        return True
     if row["started_ms"] is None or row["cause"] == "empty-file":
         return False
     return row["expected_ms"] is None or _short(0, row["expected_ms"])

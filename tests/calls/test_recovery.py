@@ -323,6 +323,52 @@ def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
     assert one.rows.told == [(id, f"{id} discarded") for id in ids] and ids
 
 
+def after_a_kill(site, has_files=False):
+    """Another engine, with the rows of the one before."""
+    after = Site.__new__(Site)
+    after.__dict__ |= site.__dict__
+    after.scene = Scene(DOCUMENTS)
+    after.scene.rows, after.scene.recorder._rows = site.scene.rows, site.scene.rows
+    after.recorder, after.asked = after.scene.recorder, []
+    after.scene.switch.send = after.recorder._orders._send = after.answer
+    after.recovery = Recovery("fs1", after.scene.tracker, after.recorder, after.scene.registrations, after.scene.rows,
+                              Files(ROOT, ROOT, lambda function, args: has_files), lambda: after.scene.epoch_ms,
+                              lambda: after.scene.now)
+    return after
+
+
+@pytest.mark.parametrize(("has_files", "state"), [(True, "stopped"), (False, "failed")])
+def test_of_a_talk_taken_in_by_an_engine_that_dies_at_once_it_is_told_what_was_missed(site, has_files, state):
+    site.talk(ago_ms=12_400).sweep()
+    after = after_a_kill(site, has_files)
+    after.legs = {}
+    rows = after.sweep().rows()
+    assert {row["state"] for row in rows.values()} == {state}
+    for row in rows.values():
+        (gap,) = row["spans"]
+        assert gap["kind"] == "gap" and gap["to_ms"] - gap["from_ms"] == 12_400
+
+
+def test_what_an_engine_started_that_died_at_once_goes_on_with_what_was_missed_before_it(site):
+    site.talk(ago_ms=12_400).sweep()
+    paths = {row["call_id"]: f"{ROOT}/{row['master'].replace('.wav', '.f.wav')}" for row in site.rows().values()}
+    after = after_a_kill(site)
+    after.running = {uuid: [path] for uuid, path in paths.items()}
+    rows = after.sweep().rows()
+    assert len(after.scene.rows.by_id) == 2 and {row["state"] for row in rows.values()} == {"recording"}
+    for row in rows.values():
+        assert row["state_reason"] == "12.4 s before it were missed: the engine was not connected" and row["partial"]
+        assert row["started_ms"] == row["armed_ms"]
+
+
+def test_a_talk_that_ends_before_the_rest_of_it_could_be_recorded_is_reported(site):
+    site.talk(ago_ms=12_400).sweep()
+    for uuid in "ab":
+        site.scene.hang_up(uuid)
+    assert {(row["state"], row["state_reason"]) for row in site.rows().values()} == {
+        ("failed", "ended before it started: the engine was not connected")}
+
+
 def test_recovered_legs_are_recorded_again_and_the_gap_is_told(site):
     site.talk().sweep()
     site.started()

@@ -1,0 +1,103 @@
+"""The harness itself: where nothing breaks everything is delivered, and what is broken is found."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.faults.site import Site
+
+
+@pytest.fixture
+def site(tmp_path):
+    with Site(tmp_path) as started:
+        yield started
+
+
+def test_where_nothing_breaks_every_recording_is_delivered(site, table):
+    for _ in range(10):
+        site.call(talk_s=1.5)
+    site.wait_quiet()
+    account = site.account()
+    assert account.wanted == account.delivered == 20
+    table.add("none", account)
+
+
+def test_what_nobody_wants_is_not_recorded(site):
+    site.call(talk_s=1.5, domain="quiet.example")
+    site.call(talk_s=1.5)
+    site.wait_quiet()
+    account = site.account()
+    assert (account.wanted, account.delivered, account.broken) == (2, 2, [])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Two calls, delivered; nothing runs any more."""
+    with Site(tmp_path_factory.mktemp("done")) as site:
+        site.call(talk_s=1.5)
+        site.call(talk_s=1.5)
+        site.wait_quiet()
+    assert not site.account().broken
+    return site
+
+
+@pytest.fixture
+def over(done, tmp_path):
+    """A copy of what is left of them, to be spoilt."""
+    no_sockets = shutil.ignore_patterns("*.control")
+    return Site(Path(shutil.copytree(done.place, tmp_path / "site", ignore=no_sockets)))
+
+
+def change(site, statement):
+    with sqlite3.connect(site.place / "kazoo_rec.db") as database:
+        database.execute(statement)
+
+
+def why(site):
+    return " ".join(site.account().broken)
+
+
+def test_a_lost_row_is_found(over):
+    change(over, "DELETE FROM recordings WHERE id = (SELECT max(id) FROM recordings)")
+    found = why(over)
+    assert "no row" in found and "the server has it, and no row" in found and "a file without a row" in found
+
+
+def test_a_file_under_the_wrong_call_is_found(over):
+    a, b = (row for row in over.ledger.recordings() if row["leg"] == "A")
+    for row, other in ((a, b), (b, a)):
+        change(over, f"UPDATE recordings SET call_id = '{other['call_id']}' WHERE id = '{row['id']}'")
+    assert "somebody else's call" in why(over)
+
+
+def test_a_file_that_is_shorter_than_its_call_is_found(over):
+    lines = [json.loads(line) for line in over.journal.read_text().splitlines()]
+    longer = [{**line, "ms": line["ms"] - 5000} if line["what"] == "answered" else line for line in lines]
+    over.journal.write_text("".join(json.dumps(line) + "\n" for line in longer))
+    assert "are missing, and no row says so" in why(over)
+    change(over, "UPDATE recordings SET partial = 1, state_reason = 'as it is'")
+    assert over.account().reported == 4
+
+
+def test_what_is_queued_without_its_file_is_found(over):
+    change(over, "UPDATE deliveries SET state = 'due'")
+    assert over.account().queued == 4
+    for file in over.recordings.rglob("*.mp3"):
+        file.unlink()
+    assert "its file is not there" in why(over)
+
+
+def test_what_came_twice_to_two_places_is_found(over):
+    first, *_ = lines = (over.place / "received" / "journal").read_text().splitlines()
+    twice = [*lines, json.dumps({**json.loads(first), "place": "/elsewhere"})]
+    (over.place / "received" / "journal").write_text("\n".join(twice))
+    assert "delivered to two places" in why(over)
+
+
+def test_what_is_neither_here_nor_there_is_found(over):
+    change(over, "UPDATE recordings SET state = 'discarded' WHERE leg = 'A'")
+    change(over, "UPDATE recordings SET state = 'failed', state_reason = NULL WHERE leg = 'B'")
+    assert "nothing is reported" in why(over) and "failed without a reason" in why(over)

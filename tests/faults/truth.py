@@ -1,0 +1,90 @@
+"""What truly happened, from the journals of switch and receiver, and what there is of it in the database."""
+
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.switch import RECORDED
+
+
+@dataclass(slots=True)
+class Talk:
+    """A leg as the switch had it. `spoken` are the times [from, to] in which it was answered, ms since the epoch;
+    `says` and `hears` are tones, Hz."""
+
+    uuid: str
+    user: str
+    domain: str
+    says: int
+    hears: int
+    spoken: list = field(default_factory=list)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the account's documents want it recorded."""
+        return self.domain == RECORDED
+
+    @property
+    def spoken_ms(self) -> int:
+        return sum(until - since for since, until in self.spoken)
+
+
+def talks(journal: Path) -> dict[str, Talk]:
+    """By uuid, those that were answered. A line `killed` ends all that there was."""
+    found: dict[str, Talk] = {}
+    for line in map(json.loads, journal.read_text().splitlines()):
+        if line["what"] == "killed":
+            for talk in found.values():
+                _close(talk, line["ms"])
+            continue
+        talk = found.setdefault(line["uuid"], Talk(
+            line["uuid"], line["user"], line["domain"], line["says"], line["hears"]))
+        if line["what"] in ("answered", "rose"):
+            talk.spoken.append([line["ms"], None])
+        else:
+            _close(talk, line["ms"])
+    return {uuid: talk for uuid, talk in found.items() if talk.spoken}
+
+
+def _close(talk, at_ms):
+    if talk.spoken and talk.spoken[-1][1] is None:
+        talk.spoken[-1][1] = at_ms
+
+
+def received(journal: Path) -> dict[str, list[dict]]:
+    """By Idempotency-Key, each time that a whole body came."""
+    found: dict[str, list] = {}
+    for line in map(json.loads, journal.read_text().splitlines()):
+        found.setdefault(line["key"], []).append(line)
+    return found
+
+
+class Ledger:
+    """The rows, read from outside the product."""
+
+    def __init__(self, database: Path):
+        self._database = database
+
+    def rows(self, query: str, *values) -> list[dict]:
+        """Raises sqlite3.Error."""
+        connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)
+        try:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
+        finally:
+            connection.close()
+
+    def recordings(self) -> list[dict]:
+        return self.rows("SELECT * FROM recordings ORDER BY created_ms, id")
+
+    def deliveries(self) -> list[dict]:
+        return self.rows("SELECT * FROM deliveries ORDER BY id")
+
+    def open(self) -> int:
+        """Recordings that are not finished."""
+        return self.rows("SELECT count(*) n FROM recordings "
+                         "WHERE state IN ('armed', 'recording', 'paused', 'stopped')")[0]["n"]
+
+    def due(self) -> int:
+        return self.rows("SELECT count(*) n FROM deliveries WHERE state = 'due'")[0]["n"]
