@@ -1,4 +1,4 @@
-"""The customer's server is out of order while calls are recorded, and in order again: each arrives, and counts, once."""
+"""The customer's server is out of order while calls are recorded, and in order again: each comes, and counts, once."""
 
 import pytest
 
