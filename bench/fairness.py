@@ -248,7 +248,8 @@ def fairness() -> int:
                 found[name].append(both / alone)
                 print(f"  {number}: {name}: {found[name][-1]:.2f} of {alone:.0f}/s", flush=True)
     ratios = {name: round(statistics.median(of), 2) for name, of in found.items()}
-    well = all(ratio >= (FLOOD_GOAL if name == "flood" else GOAL) for name, ratio in ratios.items() if name != "nothing")
+    goals = {**dict.fromkeys(ratios, GOAL), "flood": FLOOD_GOAL, "nothing": 0}
+    well = all(ratio >= goals[name] for name, ratio in ratios.items())
     print(json.dumps({"bench": "fairness", "value": min(ratios.values()), "ratios": ratios, "goal": GOAL,
                       "flood_goal": FLOOD_GOAL, "ok": well}))
     return 0 if well else 1
