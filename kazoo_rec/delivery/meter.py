@@ -26,6 +26,8 @@ class Meter:
                              registry=own)
         self.failing = Gauge("kazoo_rec_failing_servers", "Servers that took nothing at the last attempt, counted for "
                              "each account.", registry=own)
+        self.over_quota = Gauge("kazoo_rec_accounts_over_quota", "Accounts that have more than their quota of the disk "
+                                "with what no server took.", registry=own)
         self.backlog_age = Gauge("kazoo_rec_backlog_age_seconds", "How long the oldest of it has waited.", ["work"],
                                  registry=own)
         self._lost = Histogram("kazoo_rec_lost_audio_seconds", "Talk that a recording has not: gap, before its start; "

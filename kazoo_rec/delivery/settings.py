@@ -18,6 +18,8 @@ class DeliverySettings:
     remove_after_delivery: bool = False
     #: Whether what is finished from now on is encrypted on the disk.
     encrypt: bool = False
+    #: Gigabytes that an account may have on the disk with what no server took, before whoever runs it is told.
+    account_quota_gb: float | None = None
     file_name: str = "recording_id"
     query: str = "kazoo"
     #: Networks that are not the Internet's, and may be delivered to all the same.

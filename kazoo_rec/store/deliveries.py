@@ -121,7 +121,7 @@ class Deliveries:
         return self._read(read)
 
     def given_up(self) -> int:
-        query = select(func.count()).select_from(deliveries).where(deliveries.c.state == "failed")
+        query = select(func.count()).select_from(deliveries).where(text("state = 'failed'"))
         return self._read(lambda connection: connection.execute(query).scalar_one())
 
     def shift(self, node: str, by_ms: int) -> AsyncResult:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    union_all,
     update,
 )
 
@@ -44,6 +45,10 @@ _KEPT = recordings.c.delete_requested_ms.is_(None)
 
 #: In clear, for SQLite to see that the index has all of it.
 _TO_DELETE = text("delete_requested_ms IS NOT NULL AND state != 'deleted'")
+
+#: The master, which has two channels of 16 bits, and the file to deliver where that is another.
+_BYTES = (func.coalesce(recordings.c.duration_ms * recordings.c.sample_rate / 250, 0)
+          + func.coalesce(case((recordings.c.file != recordings.c.master, recordings.c.size_bytes), else_=0), 0))
 
 #: In clear as well.
 _STOPPED = Statement(
@@ -297,12 +302,25 @@ class Recordings:
         """(recordings, bytes) that were made since then and whose length is known: their masters, which have two
         channels of 16 bits, and the files to deliver where those are others."""
         row = recordings.c
-        beside = case((row.file != row.master, row.size_bytes), else_=0)
-        size = func.coalesce(row.duration_ms * row.sample_rate / 250, 0) + func.coalesce(beside, 0)
-        query = select(func.count(), func.coalesce(func.sum(size), 0)).where(
+        query = select(func.count(), func.coalesce(func.sum(_BYTES), 0)).where(
             row.created_ms >= since_ms, row.duration_ms.is_not(None))
         count, written = self._read(lambda connection: connection.execute(query).one())
         return count, int(written)
+
+    def undelivered(self, node: str) -> dict[str, tuple[int, int]]:
+        """Account → (recordings, bytes) of what is on a node's disk and no server took: to be finished, to be sent, and
+        given up. What is to be finished is counted as eight thousand samples a second for as long as it took."""
+        waiting = [select(recordings.c.account_id, _BYTES.label("bytes")).join(
+            deliveries, deliveries.c.recording_id == recordings.c.id).where(
+                deliveries.c.node == node, text(f"deliveries.state = '{state}'"), deliveries.c.kind == "upload", _KEPT)
+            for state in ("due", "failed")]
+        stopped = select(recordings.c.account_id, (recordings.c.expected_ms * 32).label("bytes")).where(
+            recordings.c.node == node, text("state = 'stopped'"))
+        kept = union_all(*waiting, stopped).subquery()
+        query = select(kept.c.account_id, func.count(), func.coalesce(func.sum(kept.c.bytes), 0)).group_by(
+            kept.c.account_id)
+        return self._read(lambda connection: {
+            account_id: (count, int(kept_bytes)) for account_id, count, kept_bytes in connection.execute(query)})
 
     def unfinished(self) -> tuple[int, int | None]:
         """How many are `stopped` and wait for delivery to finish them, and when (ms) the first of them stopped."""

@@ -130,6 +130,7 @@ deliveries = Table(
     # The condition is that of `Deliveries.due`.
     Index("deliveries_due", "node", "state", "account_id", "host", "next_attempt_ms",
           sqlite_where=text("state = 'due'")),
+    Index("deliveries_given_up", "node", "state", "recording_id", sqlite_where=text("state = 'failed'")),
 )
 
 #: Servers that took nothing of an account's when they were last asked, and are not asked again before `rests_until_ms`.

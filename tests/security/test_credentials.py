@@ -242,10 +242,11 @@ def test_a_recording_and_its_deliveries_have_the_password_nowhere_and_the_server
         worker.tick()
         worker.join()
         failed = [one for one in store.deliveries.of(row["id"]) if one["state"] == "due"]
-        store.deliveries.retry(row["id"], 0, epoch_ms() + 1000).get()
-        worker.tick()
-        worker.join()
-    assert len(failed) == 1
+        for _ in range(3):
+            store.deliveries.retry(row["id"], 0, epoch_ms() + 60_000)
+            worker.tick()
+            worker.join()
+    assert any(one["last_error"] for one in failed)
     basic = base64.b64encode(b"ann:hunter2-@x").decode()
     assert [headers["AUTHORIZATION"] for _, _, headers, _ in customer.requests] == [f"Basic {basic}"] * 3
     everything = str((store.recordings.list(), store.deliveries.of(row["id"]), failed)) + str(capsys.readouterr())

@@ -21,7 +21,8 @@ from .test_calls import COMMAND as OF_CALLS
 
 #: And what is asked about the switch, which has nothing of a call in it.
 COMMAND = re.compile(OF_CALLS.pattern.replace("/rec/acme", "/[^ ]*/recordings/acme")
-                     + r"|api (show (channels|registrations) as json|conference json_list|strmicroepoch|global_getvar [a-z_]+)")
+                     + r"|api (show (channels|registrations) as json|conference json_list|strmicroepoch"
+                       r"|global_getvar [a-z_]+)")
 
 
 

@@ -11,6 +11,8 @@ def upgrade():
     op.drop_index("deliveries_due", "deliveries")
     op.create_index("deliveries_due", "deliveries", ["node", "state", "account_id", "host", "next_attempt_ms"],
                     unique=False, sqlite_where=sa.text("state = 'due'"))
+    op.create_index("deliveries_given_up", "deliveries", ["node", "state", "recording_id"], unique=False,
+                    sqlite_where=sa.text("state = 'failed'"))
     op.create_index("recordings_stopped", "recordings", ["node", "state", "account_id", "stopped_ms"],
                     unique=False, sqlite_where=sa.text("state = 'stopped'"))
     op.create_table(
@@ -26,5 +28,6 @@ def upgrade():
 def downgrade():
     op.drop_table("failing_servers")
     op.drop_index("recordings_stopped", "recordings")
+    op.drop_index("deliveries_given_up", "deliveries")
     op.drop_index("deliveries_due", "deliveries")
     op.create_index("deliveries_due", "deliveries", ["node", "state", "next_attempt_ms"], unique=False)
