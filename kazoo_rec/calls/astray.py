@@ -51,9 +51,10 @@ class Astray:
                     moved_ms = transferred_ms(dump, max(started_ms, lost_ms or 0))
                     return moved_ms, NOT_TOLD_APART if moved_ms is None else TAKEN_ALONG
                 self._recorder.carried(path, dump.uuid, when, now_at)
-            elif row := self._rows.get(recording_id):
-                if row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
-                    self._close(row, path, dump)
+                continue
+            row = self._rows.get(recording_id)
+            if row and row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
+                self._close(row, path, dump)
 
     def _close(self, row, path, dump):
         """One of an engine before this one."""
