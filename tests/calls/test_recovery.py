@@ -188,6 +188,19 @@ def test_what_the_row_says_is_silent_is_silenced_by_an_engine_after_it(site, mon
         f"api uuid_record {uuid} mask {path}" for uuid, paths in site.running.items() for path in paths}
 
 
+@pytest.mark.parametrize("kind", ["mask", "pause"])
+def test_what_the_row_says_is_silent_is_silenced_again_when_the_connection_is_back(site, kind):
+    site.talk().sweep()
+    site.running = site.started()
+    (recording,) = site.scene.tracker.leg("a").recordings
+    site.recorder.silence(recording, kind)
+    site.asked.clear()
+    site.recovery.lost()
+    site.sweep()
+    assert [command for command in site.asked if "uuid_record" in command] == [
+        f"api uuid_record a {kind} {path}" for path in site.running["a"]]
+
+
 def test_a_recording_that_an_engine_before_began_goes_on_and_is_not_doubled(site, monkeypatch):
     site.talk().sweep()
     site.running = site.started()

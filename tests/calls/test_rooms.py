@@ -221,6 +221,17 @@ def test_pause_and_resume_are_of_the_room_and_its_members_and_cut_what_is_expect
     assert f"api conference {NAME} recording pause {ROOT}/{hall.rows_of(ROOM_ID)[0]['master']}" in hall.switch.commands
 
 
+@pytest.mark.parametrize("fault", [CommandTimeout("no reply"), NotConnected("gone")])
+def test_a_pause_that_the_switch_did_not_confirm_is_told_at_once_and_said_again(hall, fault):
+    hall.comes("alice").record("both")
+    hall.switch.replies = {" pause ": fault}
+    with pytest.raises(type(fault)):
+        hall.change("pause", what="room")
+    hall.switch.replies = {}
+    hall.after(1000).after(1000)
+    assert len(hall.switch.of(" recording pause ")) == 2
+
+
 def test_a_pause_that_somebody_else_made_is_in_the_row(hall):
     hall.comes("alice").record()
     (row,) = hall.rows.by_id.values()

@@ -33,6 +33,9 @@ DOCUMENTS = {
        for account, number in (("acme", 1000), ("acme", 1001), ("acme", 1002), ("globex", 2000))},
 }
 
+#: Seconds that three processes may take to begin on a machine that has other work.
+BEGINS_WITHIN_S = 90
+
 #: States in which the product has nothing left to do for a recording.
 FINAL = ("recorded", "discarded", "failed")
 
@@ -139,7 +142,7 @@ class Product:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kazoo_rec", "run", "--config", str(self._directory / "kazoo_rec.yaml"),
                  "--role", "engine,delivery"], stderr=log)
-        self._until_logged("switch connected", since)
+        self._until_logged("switch connected", since, within_s=BEGINS_WITHIN_S)
 
     @property
     def running(self) -> bool:
@@ -246,8 +249,8 @@ class Product:
             said |= account if name.endswith("/account") else {}
             file.write_text(yaml.safe_dump({**document, **said, "note": f"written {self._obeyed} times"}))
 
-    def _until_logged(self, line, since):
+    def _until_logged(self, line, since, within_s=30):
         def logged():
             assert self._process.poll() is None, self._log.read_text()
             return line.encode() in self._log.read_bytes()[since:]
-        until(logged, within_s=30)
+        until(logged, within_s)

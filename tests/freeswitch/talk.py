@@ -27,3 +27,15 @@ def assert_whole(recording, length_ms, says, hears, longer_ms=LENGTH_MS):
     assert (wav.left.tones(), wav.right.tones()) == (says, hears)
     assert recording.row["duration_ms"] == approx(wav.length_ms, abs=1)
     assert not recording.row["partial"]
+
+
+def until_hushed(call, hz, way_ms):
+    """Waits until what the phones have said of a tone is behind them: the phone of `call` does not hear it any more,
+    and what it says itself has had `way_ms` to reach the switch. What a phone was held up with, the switch and its
+    conferences pass on later."""
+    for _ in range(50):
+        heard = call.listen()
+        call.speak(way_ms)
+        if not heard().level(hz):
+            return
+    raise AssertionError("a tone does not end")

@@ -21,6 +21,9 @@ ROOM, ALICE, BOB, CAROL = "3500-acme.example", 930, 610, 730
 
 PART_MS = 1500
 
+#: What is said while nothing is to be recorded.
+SECRET = 1500
+
 #: How long a room or a leg may go on after a test has seen its event or order, and a file begin after its order.
 EDGE_MS = 250
 
@@ -162,6 +165,36 @@ def test_who_is_muted_is_silent_in_its_own_file_and_a_pause_is_cut_out_of_both(h
     for row, _ in found.values():
         assert row["duration_ms"] == approx(row["expected_ms"], abs=100) and not row["partial"]
     assert [span["kind"] for span in found["room"][0]["spans"]] == ["pause"]
+
+
+def test_nothing_that_is_said_during_a_pause_is_in_a_file_and_an_engine_that_comes_back_keeps_it(
+        house, switch, alice, bob):
+    house.record("both")
+    first, second = come_in(alice, bob)
+    first.hear(PART_MS)
+    assert {one["state"] for one in house.rooms.change("acme", ROOM, "pause", "the lab")} == {"paused"}
+    for one in (first, second):
+        one.say(SECRET)
+    first.hear(PART_MS)
+    house.halt()
+    first.hear(PART_MS)
+    house.begin()
+    first.hear(PART_MS)
+    for one in (first, second):
+        one.say(one.tone_hz)
+    first.hear(EDGE_MS)
+    assert {one["state"] for one in house.rooms.change("acme", ROOM, "resume", "the lab")} == {"recording"}
+    first.hear(PART_MS)
+    first.hang_up()
+    second.hang_up()
+
+    found = house.recordings()
+    assert set(found) == {"room", "1000", "1001"}
+    for row, (channel, *_) in found.values():
+        assert channel.level(SECRET) == 0
+        (pause,) = row["spans"]
+        assert pause["kind"] == "pause" and pause["to_ms"] - pause["from_ms"] >= 3 * PART_MS
+        assert row["duration_ms"] == approx(row["expected_ms"], abs=EDGE_MS) and not row["partial"]
 
 
 def test_an_engine_that_comes_back_finds_the_room_s_recording(house, switch, alice, bob):
