@@ -4,6 +4,7 @@ Left is what the recorded leg said, right is what it heard. Everything goes in b
 the length of a call.
 """
 
+import fcntl
 import os
 import uuid
 import wave
@@ -80,21 +81,39 @@ def _one_channel(frames, track):
 
 @contextmanager
 def _published(target):
-    """A file that appears under its name when it is complete and on the disk; on an error nothing is left of it."""
-    # A name of its own: another process may be making the same file.
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as file:
+    """A file that appears under its name when it is complete and on the disk; on an error nothing is left of it. What a
+    killed process left of it is written over."""
+    file, part = _part(target)
+    with file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise
+            os.replace(part, target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                part.unlink()
+            raise
     directory = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _part(target):
+    """The beginning of `target`, empty and ours: who makes the same file meanwhile, this process or another, has one of
+    another name."""
+    path = target.with_name(f"{target.name}.part")
+    while True:
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # noqa: SIM115 - `_published` closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                file.truncate()
+                return file, path
+        except FileNotFoundError:
+            pass  # it was complete in between, and has its name now
+        except BlockingIOError:
+            path = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+        file.close()

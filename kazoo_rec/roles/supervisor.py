@@ -24,7 +24,8 @@ from kazoo_rec.threads import Threads
 ROLES = ("engine", "delivery", "api")
 
 #: Seconds before a role that died is started again: doubled each time, back to the first when it has lived this long.
-RESTART_FIRST_S, RESTART_LAST_S, LIVED_S = 0.5, 30.0, 60.0
+#: Never many: calls that begin and end without an engine are not recorded.
+RESTART_FIRST_S, RESTART_LAST_S, LIVED_S = 0.5, 4.0, 60.0
 
 #: Seconds that a role may take to stop before it is killed. Whatever it had in hand is still in the store.
 STOP_WITHIN_S = 15.0

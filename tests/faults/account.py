@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,9 @@ SHORT_MS = 1000
 #: So much of a talk may be missing, ms, without a word: from the answer to the first frame, and what a killed switch
 #: had not written.
 MISSING_MS = 400
+
+#: So long after it hears the switch again, ms, an engine may take to find the legs that there are.
+TAKEN_IN_MS = 2000
 
 #: A file of fewer seconds is too short to tell its tones.
 TELLING_S = 0.5
@@ -36,13 +40,19 @@ class Account:
                 f"{len(self.broken)} broken")
 
 
-def account(switch_journal: Path, receiver: Path, recordings: Path, ledger: Ledger, since_ms: int = 0) -> Account:
+def account(switch_journal: Path, receiver: Path, recordings: Path, ledger: Ledger, since_ms: int = 0, outages=(),
+            reconciled=frozenset) -> Account:
     """Compares what the switch did, what the server has, what is on the disk and what the rows say; when all is quiet.
 
-    Parameters: `receiver` is the directory of the server's, `recordings` that of the recordings; legs that were
-    answered before `since_ms` are left out.
+    Parameters:
+      receiver: the directory of the server's.
+      recordings: that of the recordings.
+      since_ms: legs that were answered before are left out.
+      outages: (from, to), ms, in which no engine heard the switch.
+      reconciled: `reconciled()` are the legs of which `kazoo-rec reconcile` says that nothing is there. It is the
+        report for legs that were answered and over in one outage; for no others.
     """
-    books = _Books(receiver, recordings, ledger)
+    books = _Books(receiver, recordings, ledger, outages, cache(reconciled))
     found, legs = Account(), talks(switch_journal)
     for talk in legs.values():
         if talk.spoken[0][0] < since_ms:
@@ -69,8 +79,8 @@ class _Broken(Exception):
 
 
 class _Books:
-    def __init__(self, receiver, recordings, ledger):
-        self._receiver, self._recordings = receiver, recordings
+    def __init__(self, receiver, recordings, ledger, outages, reconciled):
+        self._receiver, self._recordings, self._outages, self._reconciled = receiver, recordings, outages, reconciled
         self._received, self._uploads, self.of_leg = received(receiver / "journal"), {}, {}
         self._rows = ledger.recordings()
         for row in self._rows:
@@ -82,6 +92,8 @@ class _Books:
     def outcome(self, talk: Talk, rows) -> str:
         """"delivered", "queued" or "reported". Raises _Broken."""
         kept = [row for row in rows if row["state"] != "discarded"]
+        if not kept and self._was_in_an_outage(talk) and talk.uuid in self._reconciled():
+            return "reported"
         if not kept:
             raise _Broken(f"of {talk.spoken_ms} ms nothing is there and nothing is reported")
         self._check_overlap(kept)
@@ -92,6 +104,10 @@ class _Books:
             if missing_ms > MISSING_MS:
                 raise _Broken(f"{missing_ms} ms of {talk.spoken_ms} are missing, and no row says so")
         return min(kinds, key=("reported", "queued", "delivered").index)
+
+    def _was_in_an_outage(self, talk):
+        since, until = talk.spoken[0][0], talk.spoken[-1][1]
+        return any(begun <= since and until <= ended + TAKEN_IN_MS for begun, ended in self._outages)
 
     def _of_row(self, talk, row):
         if row["state"] == "failed":

@@ -5,6 +5,8 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from kazoo_rec.documents import files
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests.faults import account as accounts
-from tests.faults.child import Child
+from tests.faults.child import ROOT, Child
 from tests.faults.switch import PHONES, RECORDED, UNRECORDED
 from tests.faults.truth import Ledger
 
@@ -52,6 +54,7 @@ class Site:
         self._supervised, self._roles, self._config = supervised, tuple(roles), config or {}
         self._settings = settings or {}
         self._ports, self._asked_before = {"switch": 0, "receiver": 0}, 0
+        self._outages: list = []
 
     def __enter__(self):
         print(f"seed {self.seed}")  # noqa: T201 - pytest shows it of a test that fails
@@ -115,10 +118,9 @@ class Site:
 
     def kill(self, name: str):
         """SIGKILL. "all" is the supervisor and its roles at once, or all roles; of a supervised role, its process."""
-        if name == "switch":
-            self._asked_before = 0
-        elif name not in ("receiver", "delivery") and self.switch is not None and self.switch.alive:
-            self._asked_before = self._asked()
+        if name not in ("receiver", "delivery") and self.switch is not None and self.switch.alive:
+            self._asked_before = 0 if name == "switch" else self._asked()
+            self._outages.append([_now_ms(), None])
         if name == "all":
             pids = self._children()
             for process in self.processes.values():
@@ -133,7 +135,7 @@ class Site:
                 process.kill()
                 if name == "switch":
                     with open(self.journal, "a") as journal:
-                        journal.write(json.dumps({"what": "killed", "ms": time.time_ns() // 1_000_000}) + "\n")
+                        journal.write(json.dumps({"what": "killed", "ms": _now_ms()}) + "\n")
             return
         if name in self.processes:
             if name == "supervisor" and not self.processes[name].alive:
@@ -188,6 +190,15 @@ class Site:
     def wait_heard(self):
         """Until the engine hears the switch, again where one of them was killed: it has asked who is registered."""
         self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
+        for outage in self._outages:
+            outage[1] = outage[1] or _now_ms()
+
+    def wait_back(self, name: str):
+        """Until what was killed and started again is at work."""
+        if name == "delivery":
+            self.until(lambda: self.pid("delivery"), BEGUN_WITHIN_S, "there is no delivery")
+        elif name != "receiver":
+            self.wait_heard()
 
     def _asked(self):
         return self.switch.ask("commands", contains="show registrations")
@@ -230,7 +241,18 @@ class Site:
 
     def account(self, since_ms: int = 0) -> accounts.Account:
         """When all is quiet: of legs that were answered since then (ms since the epoch)."""
-        return accounts.account(self.journal, self.place / "received", self.recordings, self.ledger, since_ms)
+        outages = [(begun, ended or _now_ms()) for begun, ended in self._outages]
+        return accounts.account(self.journal, self.place / "received", self.recordings, self.ledger, since_ms, outages,
+                                self._reconciled)
+
+    def _reconciled(self) -> set[str]:
+        """Legs of which `kazoo-rec reconcile` says that there is nothing, from the switch's call detail records."""
+        told = subprocess.run(
+            [sys.executable, "-P", "-m", "kazoo_rec", "reconcile", "--config", self.place / "kazoo_rec.yaml", "--json",
+             "--cdr", self.journal.with_suffix(".cdr")], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, check=False)
+        found = map(json.loads, told.stdout.splitlines())
+        return {one["call_id"] for one in found if one["outcome"] in ("nothing", "discarded")}
 
     # What it is made of
 
@@ -260,3 +282,7 @@ class Site:
             "recordings_dir": str(self.recordings), **self._config,
             "switches": [{"host": "127.0.0.1", "port": self._ports["switch"], "password": "ClueCon",
                           "command_connections": 4}]}))
+
+
+def _now_ms():
+    return time.time_ns() // 1_000_000

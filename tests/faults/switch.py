@@ -41,6 +41,7 @@ class Witness(Simulator):
     def __init__(self, journal: Path, **more):
         super().__init__(**more)
         self._journal = open(journal, "a", buffering=1)  # noqa: SIM115 - as long as the switch
+        self._details = open(journal.with_suffix(".cdr"), "a", buffering=1)  # noqa: SIM115
 
     def note(self, what: str, leg):
         script = leg.call.script
@@ -58,7 +59,19 @@ class Witness(Simulator):
             what = "rose"
         if what and leg is not None:
             self.note(what, leg)
+        if name == "CHANNEL_HANGUP_COMPLETE" and leg is not None:
+            self._detail(leg)
         super().publish(name, headers, subclass, of)
+
+    def _detail(self, leg):
+        """A call detail record, as mod_json_cdr writes it."""
+        profile = leg.profile
+        caller = {"context": profile.context, "destination_number": profile.destination,
+                  "caller_id_name": profile.caller_id_name, "caller_id_number": profile.caller_id_number}
+        self._details.write(json.dumps({"variables": {
+            **leg.variables, **caller, "uuid": leg.uuid, "direction": leg.direction, "channel_name": leg.name,
+            **({"originator": leg.originator.uuid} if leg.originator is not None else {}),
+            "presence_id": leg.presence_id}, "callflow": [{"caller_profile": caller}]}) + "\n")
 
     def kill(self):
         for leg in self.legs.values():

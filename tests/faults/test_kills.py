@@ -74,6 +74,7 @@ def test_calls_in_progress_are_recorded_from_then_on(site, settle, fault, of, wh
         site.call(talk_s=None)
     site.wait_gone("engine")
     site.restart("engine")
+    site.wait_heard()
     site.until(lambda: is_recorded(site, 6), 30, "calls in progress are not recorded")
     settle(fault)
 

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 
@@ -97,6 +99,21 @@ def test_two_that_make_one_file_at_once_do_not_write_into_each_other(tmp_path):
         assert probe(target).duration_ms == 1000
     assert target.read_bytes() == b"half"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["delivered", "master.wav"]
+
+
+def test_what_a_killed_process_left_of_a_file_is_written_over(tmp_path):
+    master = probe(write_talk(tmp_path / "master.wav", seconds=1.0))
+    half = os.fork()
+    if not half:
+        with _published(tmp_path / "delivered.wav") as file:
+            file.write(bytes(100_000))
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(half, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    to_wav(master, tmp_path / "delivered.wav", "mono", "both")
+    assert probe(tmp_path / "delivered.wav").duration_ms == 1000
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["delivered.wav", "master.wav"]
 
 
 def test_half_an_hour_takes_little_memory(tmp_path):

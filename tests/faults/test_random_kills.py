@@ -1,0 +1,33 @@
+"""Random kills under traffic. `make faults` has 200 of them at 20 calls a second, the suite a few."""
+
+import os
+
+from gevent.event import Event
+
+from tests.faults.site import Site
+
+#: What is killed; "all" is everything of the product at once.
+VICTIMS = ("engine", "delivery", "supervisor", "all")
+
+#: Seconds between the return of what was killed and the next kill, at most.
+BETWEEN_S = 3.0
+
+IS_LONG = os.environ.get("KAZOO_REC_FAULTS") == "long"
+KILLS, CALLS_S = (200, 20) if IS_LONG else (5, 5)
+
+#: KAZOO_REC_SEED has a run again.
+SEED = int(os.environ.get("KAZOO_REC_SEED") or int.from_bytes(os.urandom(3), "big"))
+
+
+def test_random_kills_under_traffic_lose_nothing(tmp_path, table):
+    with Site(tmp_path, seed=SEED, supervised=True) as site:
+        site.traffic(CALLS_S, talk_s=(6.0, 12.0))
+        for _ in range(KILLS):
+            Event().wait(site.chance.uniform(0, BETWEEN_S))
+            victim = site.chance.choice(VICTIMS)
+            site.kill(victim)
+            site.restart(victim)
+            site.wait_back(victim)
+        site.switch.ask("hush")
+        site.wait_quiet(300)
+        table.add(f"random kills, {CALLS_S} calls/s, seed {SEED}", site.account(), KILLS)
