@@ -502,10 +502,12 @@ class Recorder:
     # -- what came of orders
 
     def found(self, recording, path):
-        """The switch lists the file, though RECORD_START was not heard."""
+        """The switch lists the file, though RECORD_START was not heard: its arming began it at the answer, or a command
+        since the last look, at most two periods ago."""
         if recording.state == "armed":
             recording.running.append(path)
-            self._begun(recording, recording.leg.answered_ms)
+            by_command_ms = max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
+            self._begun(recording, recording.leg.answered_ms if path == recording.armed_path else by_command_ms)
 
     def failed(self, recording, reason, cause=None):
         """It cannot be recorded, and trying again would not help."""
@@ -594,6 +596,7 @@ class Recorder:
     def _start_soon(self, recording, now_at):
         if recording.unannounced:
             return
+        recording.asked_ms = self._epoch_ms()
         self._watch(recording, now_at + START_WITHIN_MS)
         self._orders.start(recording)
 
