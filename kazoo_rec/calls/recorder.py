@@ -29,6 +29,9 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
+#: A clock that is set is told from an event that was late by this, in ms.
+CLOCK_SET_MS = 600_000
+
 #: Milliseconds before a mask or pause is said again.
 SILENCE_AGAIN_MS = 1000
 
@@ -279,6 +282,7 @@ class Recorder:
         if recording.unwanted:
             self._stop_soon(recording, now_at)
             return
+        recording.begun_at = self._now_at = now_at
         self._begun(recording, event.time_us // 1000)
 
     def stopped(self, event):
@@ -302,6 +306,7 @@ class Recorder:
             return
         for second in recording.running[1:]:
             self._orders.remove(recording, second)
+        stopped_ms -= self._clock_set_ms(recording, stopped_ms)
         recording.running = [path]
         recording.close_spans(stopped_ms)
         if recording.dropped:
@@ -329,6 +334,14 @@ class Recorder:
             self._save(recording, **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def _clock_set_ms(self, recording, stopped_ms):
+        """By how much the switch's clock was set (`fsctl sync_clock`) while it recorded: what is known of the recording
+        is by the time of before. Events may be late, though not by so much."""
+        if recording.begun_at is None:
+            return 0
+        set_ms = stopped_ms - recording.started_ms - (self._now_at - recording.begun_at)
+        return set_ms if abs(set_ms) > CLOCK_SET_MS else 0
 
     def hung_up(self, leg, event):
         """CHANNEL_HANGUP_COMPLETE of `leg`, which follows RECORD_STOP at once: it tells what its phone has sent."""
