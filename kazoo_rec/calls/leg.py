@@ -133,17 +133,16 @@ def text(value: str) -> str:
 
 
 def is_bypassed(event) -> bool:
-    """Whether a leg that is being called will have its media around the switch (bypass_media), or unread through it
-    (proxy_media): at CHANNEL_CREATE it then offers its partner's SDP and has no port, or no codecs, of its own (seen on
-    FreeSWITCH 1.10.12). Should that be wrong, it is recorded all the same, by command."""
-    own = event.variable("local_media_port") and event.variable("rtp_use_codec_string")
-    return bool(event.variable("rtp_local_sdp_str")) and not own
+    """Whether a leg that is being called will have its media around the switch (bypass_media): at CHANNEL_CREATE it
+    then offers its partner's SDP and has no port of its own (seen on FreeSWITCH 1.10.12)."""
+    return bool(event.variable("rtp_local_sdp_str")) and not event.variable("local_media_port")
 
 
 def has_media(event) -> bool:
-    """Whether an answered leg has media that the switch reads: CHANNEL_ANSWER then names its codec. Otherwise it names
-    none, or PROXY where the media are passed on unread."""
-    return event.get("Channel-Read-Codec-Name") not in ("", "PROXY")
+    """Whether an answered leg has media on the switch: CHANNEL_ANSWER then names its codec, and otherwise does not.
+    Where media are passed on unread (proxy_media) it names PROXY: a command to record is refused, and what is armed
+    gets one frame."""
+    return bool(event.get("Channel-Read-Codec-Name"))
 
 
 def received_ms(event) -> int | None:

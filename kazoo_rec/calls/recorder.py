@@ -30,6 +30,9 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
+#: A clock that is set is told from an event that was late by this, in ms.
+CLOCK_SET_MS = 600_000
+
 #: Milliseconds before a mask or pause is said again.
 SILENCE_AGAIN_MS = 1000
 
@@ -300,6 +303,7 @@ class Recorder:
         if recording.unwanted:
             self._stop_soon(recording, now_at)
             return
+        recording.begun_at = self._now_at = now_at
         self._begun(recording, event.time_us // 1000)
 
     def stopped(self, event):
@@ -323,6 +327,7 @@ class Recorder:
             return
         for second in recording.running[1:]:
             self._orders.remove(recording, second)
+        stopped_ms -= self._clock_set_ms(recording, stopped_ms)
         recording.running = [path]
         recording.close_spans(stopped_ms)
         if recording.dropped:
@@ -350,6 +355,14 @@ class Recorder:
             self._save(recording, **columns)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def _clock_set_ms(self, recording, stopped_ms):
+        """By how much the switch's clock was set (`fsctl sync_clock`) while it recorded: what is known of the recording
+        is by the time of before. Events may be late, though not by so much."""
+        if recording.begun_at is None:
+            return 0
+        set_ms = stopped_ms - recording.started_ms - (self._now_at - recording.begun_at)
+        return set_ms if abs(set_ms) > CLOCK_SET_MS else 0
 
     def hung_up(self, leg, event):
         """CHANNEL_HANGUP_COMPLETE of `leg`, which follows RECORD_STOP at once: it tells what its phone has sent."""
@@ -539,10 +552,12 @@ class Recorder:
     # -- what came of orders
 
     def found(self, recording, path):
-        """The switch lists the file, though RECORD_START was not heard."""
+        """The switch lists the file, though RECORD_START was not heard: its arming began it at the answer, or a command
+        since the last look, at most two periods ago."""
         if recording.state == "armed":
             recording.running.append(path)
-            self._begun(recording, recording.leg.answered_ms)
+            by_command_ms = max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
+            self._begun(recording, recording.leg.answered_ms if path == recording.armed_path else by_command_ms)
 
     def failed(self, recording, reason, cause=None):
         """It cannot be recorded, and trying again would not help."""
@@ -636,6 +651,7 @@ class Recorder:
     def _start_soon(self, recording, now_at):
         if recording.unannounced:
             return
+        recording.asked_ms = self._epoch_ms()
         self._watch(recording, now_at + START_WITHIN_MS)
         self._orders.start(recording)
 

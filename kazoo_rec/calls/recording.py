@@ -73,19 +73,19 @@ class Recording:
     """A plan for one leg; `source` is the network that its call came from. Times: `*_ms` the switch's clock since the
     epoch, `*_at` the engine's own clock in ms.
 
-    `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running`
-    holds the paths that the switch has said it records to: one, unless arming and fallback both took. `busy` while a
-    start, or the question whether it needs one, is on its way: two starts at once would make two that run. `missed`
-    is (since when, why) its leg's talk was not recorded before it. `awaits_bridge` while it may be that its leg
-    answered and another takes the call. `silenced` is {"mask" or "pause": the span that is open for it}; what has not
-    begun waits for its end. `called_off` is one that somebody stopped before it began, so that no rule asks again.
-    `cut_short` is one that its leg's end, or what took it along, has ended; `silent_at_end` is what it was silenced by
-    then: (kind, by). One that goes on for another, which a transfer ended, has the id of the first in `begun_as`, and
-    its `interaction_id`. `announced` once all whom it must be announced to have heard it. `ending` is one that was told
-    to stop, and is told until it has; `silence_at` is when a mask or pause that the switch did not hear of is said
-    again. `closing` has the columns of one that has ended with its leg, which is about to tell what its phone sent.
-    `begun` and `ended` are for who waits; `not_recorded_since_ms` (since the epoch) is there while an alarm is for it
-    (`calls.vigil`).
+    `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running` holds
+    the paths that the switch has said it records to: one, unless arming and fallback both took. `asked_ms` is when a
+    start by command was ordered, `begun_at` when its beginning was heard. `busy` while a start, or the question whether
+    it needs one, is on its way: two starts at once would make two that run. `missed` is (since when, why) its leg's
+    talk was not recorded before it. `awaits_bridge` while it may be that its leg answered and another takes the call.
+    `silenced` is {"mask" or "pause": the span that is open for it}; what has not begun waits for its end. `called_off`
+    is one that somebody stopped before it began, so that no rule asks again. `cut_short` is one that its leg's end, or
+    what took it along, has ended; `silent_at_end` is what it was silenced by then: (kind, by). One that goes on for
+    another, which a transfer ended, has the id of the first in `begun_as`, and its `interaction_id`. `announced` once
+    all whom it must be announced to have heard it. `ending` is one that was told to stop, and is told until it has;
+    `silence_at` is when a mask or pause that the switch did not hear of is said again. `closing` has the columns of one
+    that has ended with its leg, which is about to tell what its phone sent. `begun` and `ended` are for who waits;
+    `not_recorded_since_ms` (since the epoch) is there while an alarm is for it (`calls.vigil`).
     """
 
     id: str
@@ -105,6 +105,8 @@ class Recording:
     limit_at: int | None = None
     stop_at: int | None = None
     silence_at: int | None = None
+    asked_ms: int | None = None
+    begun_at: int | None = None
     started_ms: int | None = None
     hold_from_ms: int | None = None
     spans: list = field(default_factory=list)

@@ -9,6 +9,8 @@ from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.recording import directory_of, id_of, new_id
 from kazoo_rec.errors import CommandFailed
 
+from .fakes import Scene
+
 NOON_MS = 1_795_262_400_000
 HOUR_MS = 3_600_000
 
@@ -94,3 +96,19 @@ def test_month_and_day_of_a_recording_are_utc_s_wherever_the_host_is(monkeypatch
     time.tzset()
     assert (recording_id[:7], directory) == (f"{month}-", f"acme/{day}")
     assert id_of(f"{directory}/{recording_id}.wav") == recording_id
+
+
+@pytest.mark.parametrize("set_ms", [0, HOUR_MS, -HOUR_MS])
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_a_switch_whose_clock_is_set_while_it_records_is_not_expected_to_record_an_hour_more_or_less(set_ms, hangs_up):
+    scene = Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
+        "account": {"any": {"any": {"enabled": True}}}}})])
+    scene.phone_calls("a", "1000").answer("a").after(60_000)
+    row = scene.row()
+    ends = {"Event-Date-Timestamp": str((scene.epoch_ms + set_ms) * 1000)}
+    scene.record_stop("a", row["id"], f"/rec/{row['master']}", "success-maxtime", **ends, **(
+        {"Answer-State": "hangup"} if hangs_up else {}))
+    scene.event("CHANNEL_HANGUP_COMPLETE", "a", **ends).event("CHANNEL_DESTROY", "a", **ends)
+    row = scene.row()
+    assert (row["state"], row["expected_ms"], row["truncated_by_limit"]) == ("stopped", 60_000, False)
+    assert row["stopped_ms"] - row["started_ms"] == 60_000 and row["spans"] == []

@@ -123,6 +123,17 @@ def test_a_talk_in_progress_is_recorded_from_now_on_and_what_was_missed_is_told(
     assert all(row["state_reason"].startswith("12.4 s before") for row in site.rows().values())
 
 
+def test_one_that_is_found_running_though_its_start_was_not_heard_began_when_it_was_ordered(site):
+    site.talk(ago_ms=12_400).sweep()
+    for command in site.asked:
+        if ours := re.fullmatch(r"api uuid_record (\S+) start (\S+) .*", command):
+            site.running[ours[1]] = [ours[2]]
+    site.scene.after(300)
+    assert len(site.running) == 2
+    for row in site.rows().values():
+        assert row["state"] == "recording" and row["spans"][0]["to_ms"] - row["spans"][0]["from_ms"] == 12_400
+
+
 def test_a_leg_that_is_gone_and_listed_for_ever_is_forgotten_by_the_look_after_next(site):
     site.talk().sweep()
     site.running = site.started()

@@ -71,6 +71,11 @@ class FreshSwitch:
         log = (self._directory / "log" / "freeswitch.log").read_text(errors="replace")
         return [line for line in log.splitlines() if "[ERR]" in line or "[CRIT]" in line]
 
+    def kill(self):
+        """As the kernel does it when memory is short."""
+        self._process.kill()
+        until(lambda: self._process.poll() is not None, within_s=30)
+
     def stop(self):
         self._process.terminate()
         until(lambda: self._process.poll() is not None, within_s=30)
