@@ -192,9 +192,11 @@ class Site:
         self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
 
     def wait_taken_in(self):
-        """`wait_heard`, and until whatever should be recorded is."""
+        """`wait_heard`, and until the calls that were in progress by then are recorded, or over."""
         self.wait_heard()
-        self.until(lambda: not self.switch.ask("unrecorded"), BEGUN_WITHIN_S, "calls in progress are not recorded")
+        heard_ms = _now_ms()
+        self.until(lambda: not self.switch.ask("unrecorded", before_ms=heard_ms), BEGUN_WITHIN_S,
+                   "calls in progress are not recorded")
         for outage in self._outages:
             outage[1] = outage[1] or _now_ms()
 
