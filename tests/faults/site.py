@@ -55,6 +55,7 @@ class Site:
         self._settings = settings or {}
         self._ports, self._asked_before = {"switch": 0, "receiver": 0}, 0
         self._outages: list = []
+        self._doomed: set[str] = set()
 
     def __enter__(self):
         print(f"seed {self.seed}")  # noqa: T201 - pytest shows it of a test that fails
@@ -100,6 +101,7 @@ class Site:
         else:
             arguments = (["run", "--role", ",".join(self._roles)] if name == "supervisor" else ["role", name])
             arguments += ["--config", self.place / "kazoo_rec.yaml"]
+            self._doomed = self._doomed - {name} if fate is None else self._doomed | {name}
             if self._supervised and fate is None:
                 self.processes[name] = Child(self.log, "kazoo_rec", *arguments)
             else:
@@ -161,6 +163,14 @@ class Site:
                 self.start(each)
         elif not self._supervised or name in ("supervisor", "switch", "receiver"):
             self.start(name, fate)
+
+    def heal(self):
+        """Starts again what is dead or doomed."""
+        for name, process in list(self.processes.items()):
+            if not process.alive or name in self._doomed:
+                self.kill(name)
+                self.start(name)
+        self.wait_heard()
 
     def pid(self, role: str) -> int | None:
         """Of a role that runs."""
