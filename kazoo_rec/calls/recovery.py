@@ -5,9 +5,10 @@ from itertools import groupby
 import gevent
 import structlog
 from gevent.pool import Pool
+from gevent.util import wrap_errors
 
 from kazoo_rec.calls.midcall import Progress
-from kazoo_rec.errors import CommandFailed, CommandRefused
+from kazoo_rec.errors import CommandFailed, CommandRefused, SwitchError
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
@@ -107,11 +108,12 @@ class Recovery:
         if not uuids:
             return
         before = self._rows_of(uuids)
-        asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: self._ask_about(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
+        ask = wrap_errors(SwitchError, self._ask_about)  # what a greenlet raises is printed besides
+        asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: ask(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
         self._tracker.expect(set(uuids))
         try:
             for call in calls:
-                answers = [(row, *next(asked)) for row in call]
+                answers = [(row, *_answer(next(asked))) for row in call]
                 self._take_call(answers, before)
                 while self._recorder.starting >= LEGS_AT_ONCE:
                     gevent.sleep(ROOM_S)
@@ -207,6 +209,12 @@ class Recovery:
             return not self._recorded(send, row["call_id"]).isdisjoint(_paths(row))
         except (CommandFailed, CommandRefused):
             return False
+
+
+def _answer(found):
+    if isinstance(found, SwitchError):
+        raise found
+    return found
 
 
 def _paths(row):

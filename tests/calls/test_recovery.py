@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
-from kazoo_rec.errors import CommandFailed
+from kazoo_rec.errors import CommandFailed, NotConnected
 
 from .fakes import ROOT, Scene
 
@@ -262,6 +262,16 @@ def test_a_leg_that_has_ended_before_it_is_asked_about_is_left_out(site):
     site.meanwhile["a"] = lambda: site.legs.pop("b")
     site.sweep()
     assert site.scene.tracker.uuids() == {"a"}
+
+
+def test_a_connection_that_is_lost_while_legs_are_asked_about_ends_the_look_and_prints_nothing(site, capfd):
+    def lose():
+        raise NotConnected("the connection ended")
+
+    site.talk().meanwhile["b"] = lose
+    with pytest.raises(NotConnected):
+        site.sweep()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_other_calls_do_not_wait_for_legs_that_are_taken_in(site):
