@@ -23,6 +23,10 @@ SWEEP_RETRY_S = 2
 #: Seconds within which the event of a leg's end has found its way to us.
 NEWS_WITHIN_S = 5
 
+#: Seconds by which the list of all legs may be behind them. Whatever it does not have that began before our events do,
+#: nobody tells us of.
+LIST_LAG_S = 1
+
 #: Seconds for the answer about one leg.
 ANSWER_WITHIN_S = 5.0
 
@@ -94,6 +98,8 @@ class Recovery:
             self._rooms.sweep(send)
         gone = {uuid for uuid in known - (listed.keys() - self._known_before) if not self._exists_on(send, uuid)}
         self._known_before = known
+        if doubtful:
+            self._take_in_late(send)
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it")
         self._close_rows(send)
@@ -120,6 +126,13 @@ class Recovery:
         finally:
             for uuid in uuids:
                 self._tracker.let_go(uuid, self._now_at())
+
+    def _take_in_late(self, send):
+        """Legs that began just before their events were asked for, and that the list did not have yet."""
+        gevent.sleep(LIST_LAG_S)
+        listed = replies.channels(send(commands.show_channels(), LIST_WITHIN_S))
+        heard_of = self._tracker.uuids()
+        self._take_in(send, [row for row in listed if row["uuid"] not in heard_of])
 
     def _take_call(self, answers, before):
         taken = []

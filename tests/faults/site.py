@@ -121,8 +121,8 @@ class Site:
     def kill(self, name: str):
         """SIGKILL. "all" is the supervisor and its roles at once, or all roles; of a supervised role, its process."""
         if name not in ("receiver", "delivery") and self.switch is not None and self.switch.alive:
-            self._asked_before = 0 if name == "switch" else self._asked()
-            self._outages.append([_now_ms(), None])
+            self.note_outage()
+            self._asked_before = 0 if name == "switch" else self._asked_before
         if name == "all":
             pids = self._children()
             for process in self.processes.values():
@@ -209,6 +209,11 @@ class Site:
                    "calls in progress are not recorded")
         for outage in self._outages:
             outage[1] = outage[1] or _now_ms()
+
+    def note_outage(self):
+        """From now on, until `wait_taken_in`, no engine hears the switch."""
+        self._asked_before = self._asked()
+        self._outages.append([_now_ms(), None])
 
     def wait_back(self, name: str):
         """Until what was killed and started again is at work."""
