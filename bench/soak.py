@@ -87,7 +87,9 @@ class Faults:
         self._site.wait_taken_in()
 
     def cut_connections(self):
+        self._site.note_outage()
         self._site.switch.ask("fault", name="cut")
+        self._site.wait_taken_in()
 
     def stall_commands(self):
         self._site.switch.ask("fault", name="stall")

@@ -518,8 +518,11 @@ class Recorder:
                 self._end(recording, "discarded", f"never answered: {cause}" if cause else "never answered")
             elif recording.missed and self._epoch_ms() - recording.missed[0] > SILENT_LOSS_MS:
                 self._end(recording, "failed", f"ended before it started: {recording.missed[1]}")
-            elif self._now_at - max(leg.answered_at, recording.wanted_at) <= SILENT_LOSS_MS:
+            elif (recording.wanted_at <= leg.answered_at and self._epoch_ms() - leg.answered_ms <= SILENT_LOSS_MS) or (
+                    recording.wanted_at > leg.answered_at and self._now_at - recording.wanted_at <= SILENT_LOSS_MS):
                 self._end(recording, "discarded", "ended before it started")
+            elif self._now_at - leg.answered_at <= SILENT_LOSS_MS:
+                self._end(recording, "failed", "ended before it started: the engine heard late of the call")
             else:
                 self._end(recording, "failed", "never started: the switch did not obey")
 

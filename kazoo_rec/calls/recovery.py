@@ -5,10 +5,11 @@ from itertools import groupby
 import gevent
 import structlog
 from gevent.pool import Pool
+from gevent.util import wrap_errors
 
 from kazoo_rec.calls.astray import Astray
 from kazoo_rec.calls.midcall import Progress
-from kazoo_rec.errors import CommandFailed, CommandRefused
+from kazoo_rec.errors import CommandFailed, CommandRefused, SwitchError
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
@@ -26,6 +27,10 @@ SWEEP_RETRY_S = 2
 
 #: Seconds within which the event of a leg's end has found its way to us.
 NEWS_WITHIN_S = 5
+
+#: Seconds by which the list of all legs may be behind them. Whatever it does not have that began before our events do,
+#: nobody tells us of.
+LIST_LAG_S = 1
 
 #: Seconds for the answer about one leg.
 ANSWER_WITHIN_S = 5.0
@@ -109,6 +114,8 @@ class Recovery:
             self._rooms.sweep(send)
         gone = {uuid for uuid in known - (listed - self._known_before) if not self._exists_on(send, uuid)}
         self._known_before = known
+        if doubtful:
+            self._take_in_late(send)
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
         if self.took_in:
@@ -139,11 +146,12 @@ class Recovery:
         if not uuids:
             return
         before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
-        asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: self._ask_about(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
+        ask = wrap_errors(SwitchError, self._ask_about)  # what a greenlet raises is printed besides
+        asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: ask(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
         self._tracker.expect(set(uuids))
         try:
             for call in calls:
-                answers = [(row, *next(asked)) for row in call]
+                answers = [(row, *_answer(next(asked))) for row in call]
                 self._take_call(answers, before, astray, unlisted)
                 while self._recorder.starting >= LEGS_AT_ONCE:
                     gevent.sleep(ROOM_S)
@@ -153,6 +161,12 @@ class Recovery:
         if not self._observe:
             astray.end(self._heard_ms(), self._now_at())
         self._recorder.lose(unlisted)
+
+    def _take_in_late(self, send):
+        """Legs that began just before their events were asked for, and that the list did not have yet."""
+        gevent.sleep(LIST_LAG_S)
+        _, news = self._list(send, doubtful=False)
+        self._take_in(send, [row for row in news if row["uuid"] not in self._tracker.uuids()])
 
     def _take_call(self, answers, before, astray, unlisted):
         taken = []
@@ -256,6 +270,12 @@ class Recovery:
             return not self._recorded(send, row["call_id"]).isdisjoint(_paths(row))
         except (CommandFailed, CommandRefused):
             return False
+
+
+def _answer(found):
+    if isinstance(found, SwitchError):
+        raise found
+    return found
 
 
 def _paths(row):

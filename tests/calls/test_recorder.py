@@ -6,7 +6,7 @@ from gevent.event import AsyncResult, Event
 from kazoo_rec.calls.files import Files
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 
-from .fakes import ROOT, Scene
+from .fakes import CODEC, ROOT, Scene
 
 BUGS = """<media-bugs>
  <media-bug>
@@ -295,6 +295,16 @@ def test_a_leg_that_hung_up_before_its_start_is_no_failure_of_media():
     one.phone_calls("a", "1000")
     one.answer_unarmed("a").hang_up("a")
     assert (one.row()["state"], one.row()["state_reason"]) == ("discarded", "ended before it started")
+
+
+def test_a_call_that_an_engine_hears_of_when_it_is_over_is_a_loss_however_fast_it_hears_it():
+    one = scene()
+    one.switch.replies = {"uuid_record": CommandFailed("refused", "-ERR Cannot locate session!")}
+    five_s_ago = str((one.epoch_ms - 5000) * 1000)
+    one.phone_calls("a", "1000").event("CHANNEL_ANSWER", "a", **CODEC, **{"Event-Date-Timestamp": five_s_ago})
+    one.hang_up("a")
+    assert (one.row()["state"], one.row()["state_reason"]) == (
+        "failed", "ended before it started: the engine heard late of the call")
 
 
 def test_a_stop_by_somebody_else_is_not_the_limit():

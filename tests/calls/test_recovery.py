@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
-from kazoo_rec.errors import CommandFailed
+from kazoo_rec.errors import CommandFailed, NotConnected
 from kazoo_rec.switch.events import Event
 
 from .fakes import ROOT, Scene
@@ -30,6 +30,7 @@ class Site:
 
     def __init__(self, monkeypatch, documents=DOCUMENTS):
         monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0)
+        monkeypatch.setattr("kazoo_rec.calls.recovery.LIST_LAG_S", 0)
         self.scene = Scene(documents)
         self.scene.switch.send = self.answer
         self.legs, self.running, self.asked, self.meanwhile = {}, {}, [], {}
@@ -151,6 +152,19 @@ def test_a_second_look_changes_nothing(site):
     site.sweep().sweep()
     assert not [command for command in site.asked[asked:] if "uuid_record" in command]
     assert len(site.rows()) == len(site.scene.rows.by_id) == 2
+
+
+def test_a_leg_that_began_before_its_events_were_asked_for_and_is_listed_late_is_taken_in_all_the_same(site):
+    answer = site.answer
+
+    def late(command, timeout_s):
+        if command == "api show channels as json" and command not in site.asked:
+            site.asked.append(command)
+            return json.dumps({"row_count": 0})
+        return answer(command, timeout_s)
+
+    site.talk().recovery.sweep(late, True)
+    assert set(site.started()) == {"a", "b"}
 
 
 def test_a_leg_that_still_rings_is_armed(site):
@@ -282,7 +296,12 @@ def test_a_leg_whose_beginning_is_heard_after_it_was_listed_does_not_wait(site):
 
 def test_a_leg_that_ends_while_it_is_asked_about_leaves_nothing(site):
     site.talk()
-    site.meanwhile["a"] = lambda: site.scene.event("CHANNEL_DESTROY", "a").event("CHANNEL_DESTROY", "b")
+
+    def end():
+        site.legs.clear()
+        site.scene.event("CHANNEL_DESTROY", "a").event("CHANNEL_DESTROY", "b")
+
+    site.meanwhile["a"] = end
     site.sweep()
     assert len(site.scene.tracker) == 0 and not {row["state"] for row in site.rows().values()} & {"armed", "recording"}
 
@@ -292,6 +311,16 @@ def test_a_leg_that_has_ended_before_it_is_asked_about_is_left_out(site):
     site.meanwhile["a"] = lambda: site.legs.pop("b")
     site.sweep()
     assert site.scene.tracker.uuids() == {"a"}
+
+
+def test_a_connection_that_is_lost_while_legs_are_asked_about_ends_the_look_and_prints_nothing(site, capfd):
+    def lose():
+        raise NotConnected("the connection ended")
+
+    site.talk().meanwhile["b"] = lose
+    with pytest.raises(NotConnected):
+        site.sweep()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_other_calls_do_not_wait_for_legs_that_are_taken_in(site):

@@ -1,15 +1,24 @@
-"""The table of `make faults`."""
+"""The table of `make faults`, and what is left to it."""
+
+import os
 
 import pytest
 
 from tests.faults.table import Table
 
+TABLE = pytest.StashKey[Table]()
+
 
 def pytest_configure(config):
     config.stash[TABLE] = Table()
+    config.addinivalue_line("markers", "long: takes long, or shows what another does too; only `make faults` runs it")
 
 
-TABLE = pytest.StashKey[Table]()
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("KAZOO_REC_FAULTS") != "long":
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

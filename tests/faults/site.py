@@ -55,6 +55,7 @@ class Site:
         self._settings = settings or {}
         self._ports, self._asked_before = {"switch": 0, "receiver": 0}, 0
         self._outages: list = []
+        self._doomed: set[str] = set()
 
     def __enter__(self):
         print(f"seed {self.seed}")  # noqa: T201 - pytest shows it of a test that fails
@@ -100,6 +101,7 @@ class Site:
         else:
             arguments = (["run", "--role", ",".join(self._roles)] if name == "supervisor" else ["role", name])
             arguments += ["--config", self.place / "kazoo_rec.yaml"]
+            self._doomed = self._doomed - {name} if fate is None else self._doomed | {name}
             if self._supervised and fate is None:
                 self.processes[name] = Child(self.log, "kazoo_rec", *arguments)
             else:
@@ -119,8 +121,8 @@ class Site:
     def kill(self, name: str):
         """SIGKILL. "all" is the supervisor and its roles at once, or all roles; of a supervised role, its process."""
         if name not in ("receiver", "delivery") and self.switch is not None and self.switch.alive:
-            self._asked_before = 0 if name == "switch" else self._asked()
-            self._outages.append([_now_ms(), None])
+            self.note_outage()
+            self._asked_before = 0 if name == "switch" else self._asked_before
         if name == "all":
             pids = self._children()
             for process in self.processes.values():
@@ -162,6 +164,14 @@ class Site:
         elif not self._supervised or name in ("supervisor", "switch", "receiver"):
             self.start(name, fate)
 
+    def heal(self):
+        """Starts again what is dead or doomed."""
+        for name, process in list(self.processes.items()):
+            if not process.alive or name in self._doomed:
+                self.kill(name)
+                self.start(name)
+        self.wait_heard()
+
     def pid(self, role: str) -> int | None:
         """Of a role that runs."""
         if self._supervised:
@@ -192,11 +202,18 @@ class Site:
         self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
 
     def wait_taken_in(self):
-        """`wait_heard`, and until whatever should be recorded is."""
+        """`wait_heard`, and until the calls that were in progress by then are recorded, or over."""
         self.wait_heard()
-        self.until(lambda: not self.switch.ask("unrecorded"), BEGUN_WITHIN_S, "calls in progress are not recorded")
+        heard_ms = _now_ms()
+        self.until(lambda: not self.switch.ask("unrecorded", before_ms=heard_ms), BEGUN_WITHIN_S,
+                   "calls in progress are not recorded")
         for outage in self._outages:
             outage[1] = outage[1] or _now_ms()
+
+    def note_outage(self):
+        """From now on, until `wait_taken_in`, no engine hears the switch."""
+        self._asked_before = self._asked()
+        self._outages.append([_now_ms(), None])
 
     def wait_back(self, name: str):
         """Until what was killed and started again is at work."""

@@ -91,11 +91,11 @@ class Door:
     def legs(self) -> int:
         return len(self._switch.legs)
 
-    def unrecorded(self) -> int:
-        """How many legs that are to be recorded have been answered for a second, and are not recorded."""
-        before_us = self._switch.clock.epoch_us() - 1_000_000
+    def unrecorded(self, before_ms: int) -> int:
+        """How many legs that are to be recorded were answered before then (ms since the epoch), and are not recorded
+        though they go on."""
         return sum(leg.answered and not leg.cause and not leg.recordings and leg.phone.domain == RECORDED
-                   and leg.profile.times["Channel-Answered"] < before_us for leg in self._switch.legs.values())
+                   and leg.profile.times["Channel-Answered"] < before_ms * 1000 for leg in self._switch.legs.values())
 
     def recorded(self) -> dict[str, list[str]]:
         """What is being recorded: paths by the uuid of their leg."""
@@ -150,10 +150,10 @@ class Door:
         return sum(contains in command for command in self._switch.commands)
 
     def _call_on(self, seed, calls_s, talk_s):
-        chance, begun, made = random.Random(seed), time.monotonic(), 0
+        chance, due = random.Random(seed), time.monotonic()
         while True:
-            made += 1
-            gevent.sleep(max(0.0, begun + made / calls_s - time.monotonic()))
+            due = max(due + 1 / calls_s, time.monotonic())  # what a busy host has held up is not made up for at once
+            gevent.sleep(due - time.monotonic())
             domain = UNRECORDED if chance.randrange(UNRECORDED_EVERY) == 0 else RECORDED
             self.call(seed, talk_s=chance.uniform(*talk_s), rings_s=chance.uniform(0.1, 1.0), domain=domain)
 

@@ -7,8 +7,11 @@ import pytest
 from tests.faults.site import Site
 
 INSERT, ASK = "kazoo_rec.store.recordings:Recordings.insert", "kazoo_rec.switch.pool:Pool.ask"
-STOPPED, FINISH = "kazoo_rec.calls.recorder:Recorder.stopped", "kazoo_rec.store.recordings:Recordings.finish"
+STARTED, STOPPED = "kazoo_rec.calls.recorder:Recorder.started", "kazoo_rec.calls.recorder:Recorder.stopped"
+FINISH = "kazoo_rec.store.recordings:Recordings.finish"
 CONNECTION, UPDATE = "http.client:HTTPConnection", "kazoo_rec.store.deliveries:Deliveries.update"
+
+LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +26,7 @@ def site(shared):
     yield shared
     shared.receiver.ask("mode", mode="ok")
     shared.switch.ask("hang_up")
-    for role in ("engine", "delivery"):
-        shared.kill(role)
-        shared.start(role)
-    shared.wait_heard()
+    shared.heal()
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def is_recorded(site, legs):
 
 @pytest.mark.parametrize("fault, of, when, nth, said", [
     ("engine, before the row", INSERT, "before", 1, ""),
-    ("engine, before the row", INSERT, "before", 3, ""),
+    pytest.param("engine, before the row", INSERT, "before", 3, "", marks=LONG),
     ("engine, after the row", INSERT, "done", 1, ""),
-    ("engine, after the row", INSERT, "done", 4, ""),
-    ("engine, before the arming", ASK, "before", 1, "execute_on_answer_"),
+    pytest.param("engine, after the row", INSERT, "done", 4, "", marks=LONG),
+    pytest.param("engine, before the arming", ASK, "before", 1, "execute_on_answer_", marks=LONG),
     ("engine, after the arming", ASK, "after", 1, "execute_on_answer_"),
-    ("engine, after the arming", ASK, "after", 4, "execute_on_answer_"),
-    ("engine, as recording begins", "kazoo_rec.calls.recorder:Recorder.started", "before", 2, ""),
+    pytest.param("engine, after the arming", ASK, "after", 4, "execute_on_answer_", marks=LONG),
+    pytest.param("engine, as recording begins", STARTED, "before", 2, "", marks=LONG),
 ])
 def test_calls_in_progress_are_recorded_from_then_on(site, settle, fault, of, when, nth, said):
     doom(site, "engine", of, when, nth, said)
@@ -92,8 +92,8 @@ def test_killed_during_the_calls_their_recordings_go_on(site, settle):
     assert account.delivered == 6
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("nth", [1, 4])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=LONG)])
+@pytest.mark.parametrize("nth", [1, pytest.param(4, marks=LONG)])
 def test_killed_at_record_stop_the_file_is_found_and_delivered(site, settle, when, nth):
     doom(site, "engine", STOPPED, when, nth)
     for _ in range(3):
@@ -127,13 +127,13 @@ def test_an_armed_row_without_a_call_is_closed(site, settle):
 
 @pytest.mark.parametrize("fault, of, when, said", [
     ("delivery, during encoding", "os:replace", "before", ".mp3"),
-    ("delivery, before the row is finished", FINISH, "before", ""),
-    ("delivery, after the row is finished", FINISH, "done", ""),
-    ("upload, before connect", f"{CONNECTION}.connect", "before", ""),
-    ("upload, after the head", f"{CONNECTION}.endheaders", "after", ""),
+    pytest.param("delivery, before the row is finished", FINISH, "before", "", marks=LONG),
+    pytest.param("delivery, after the row is finished", FINISH, "done", "", marks=LONG),
+    pytest.param("upload, before connect", f"{CONNECTION}.connect", "before", "", marks=LONG),
+    pytest.param("upload, after the head", f"{CONNECTION}.endheaders", "after", "", marks=LONG),
     ("upload, after the 2xx", f"{CONNECTION}.getresponse", "after", ""),
     ("upload, before the commit", UPDATE, "before", ""),
-    ("upload, after the commit", UPDATE, "done", ""),
+    pytest.param("upload, after the commit", UPDATE, "done", "", marks=LONG),
 ])
 def test_delivery_begins_again_where_it_was_killed(site, settle, fault, of, when, said):
     doom(site, "delivery", of, when, said=said)

@@ -9,6 +9,8 @@ from tests.faults.site import Site
 #: Every step of a migration goes through it.
 STEP = "alembic.operations.base:Operations.invoke"
 
+LONG = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
@@ -20,10 +22,12 @@ def shared(tmp_path_factory):
 
 
 @pytest.mark.parametrize("of, when, nth", [
-    (STEP, "before", 1), (STEP, "after", 9), (STEP, "after", 20),
-    ("alembic.command:upgrade", "after", 1),
-    ("kazoo_rec.store.documents:Documents.take_files", "before", 1),
-    ("kazoo_rec.store.documents:Documents.take_files", "done", 1),
+    pytest.param(STEP, "before", 1, marks=LONG),
+    (STEP, "after", 9),
+    pytest.param(STEP, "after", 20, marks=LONG),
+    pytest.param("alembic.command:upgrade", "after", 1, marks=LONG),
+    pytest.param("kazoo_rec.store.documents:Documents.take_files", "before", 1, marks=LONG),
+    pytest.param("kazoo_rec.store.documents:Documents.take_files", "done", 1, marks=LONG),
 ])
 def test_a_migration_that_was_killed_is_made_again_and_no_row_is_lost(shared, table, of, when, nth):
     site, url = shared, f"sqlite:///{shared.place}/kazoo_rec.db"

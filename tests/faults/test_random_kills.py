@@ -14,7 +14,7 @@ BETWEEN_S = 3.0
 
 #: Kills, calls a second, and for how long they talk, seconds.
 IS_LONG = os.environ.get("KAZOO_REC_FAULTS") == "long"
-KILLS, CALLS_S, TALK_S = (200, 20, (6.0, 12.0)) if IS_LONG else (5, 2, (5.0, 60.0))
+KILLS, CALLS_S, TALK_S = (200, 20, (6.0, 12.0)) if IS_LONG else (5, 1, (5.0, 30.0))
 
 #: KAZOO_REC_SEED has a run again.
 SEED = int(os.environ.get("KAZOO_REC_SEED") or int.from_bytes(os.urandom(3), "big"))
