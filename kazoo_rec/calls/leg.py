@@ -29,12 +29,12 @@ class Leg:
     originates both). `plumbing` is a loopback half: it is looked through and never recorded. `other_half` is the uuid
     of the half on the other side of it. `bypassed` legs have no media on the switch. `answered_ms`, `bridged_ms`
     (first) and `held_ms` (while held) are the switch's clock, since the epoch, None until it happened; `answered_at`
-    is the engine's. `received_ms` is how much media its phone sent in all, None where it is not known (yet). `missed`
-    is there while a leg is taken in that is in progress: (since when, why) its talk, had it been recorded, was not.
-    `refused` is {(account, rule): the newest `policy.decision.Refusal`}; `ordered` is held by who carries out an order.
-    `bridged_to` is the leg of its newest bridge. `heard` is {sound: the `announcement.Hearing` of it}, `declined` has
-    the accounts by which it does not want to be recorded. `override` is what its channel asks of the account's
-    settings, None where it asks nothing.
+    is the engine's; `answer_unheard` where only the hang-up told of the answer. `received_ms` is how much media its
+    phone sent in all, None where it is not known (yet). `missed` is there while a leg is taken in that is in progress:
+    (since when, why) its talk, had it been recorded, was not. `refused` is {(account, rule): the newest
+    `policy.decision.Refusal`}; `ordered` is held by who carries out an order. `bridged_to` is the leg of its newest
+    bridge. `heard` is {sound: the `announcement.Hearing` of it}, `declined` has the accounts by which it does not want
+    to be recorded. `override` is what its channel asks of the account's settings, None where it asks nothing.
     """
 
     uuid: str
@@ -50,6 +50,7 @@ class Leg:
     bypassed: bool = False
     answered_ms: int | None = None
     answered_at: int = 0
+    answer_unheard: bool = False
     bridged_ms: int | None = None
     bridged_to: "Leg | None" = None
     held_ms: int | None = None

@@ -365,8 +365,12 @@ class Recorder:
         return set_ms if abs(set_ms) > CLOCK_SET_MS else 0
 
     def hung_up(self, leg, event):
-        """CHANNEL_HANGUP_COMPLETE of `leg`, which follows RECORD_STOP at once: it tells what its phone has sent."""
+        """CHANNEL_HANGUP_COMPLETE of `leg`, which follows RECORD_STOP at once: it tells what its phone has sent, and
+        that it was answered, should the event of that have been lost."""
         leg.received_ms = received_ms(event)
+        answered_us = event.get("Caller-Channel-Answered-Time")
+        if leg.answered_ms is None and answered_us.isdecimal() and int(answered_us):
+            leg.answered_ms, leg.answer_unheard = int(answered_us) // 1000, True
         for recording in self.live(leg):
             if recording.closing is not None:
                 self._close(recording)
@@ -516,6 +520,11 @@ class Recorder:
                           spans=recording.spans)
             elif leg.answered_ms is None:
                 self._end(recording, "discarded", f"never answered: {cause}" if cause else "never answered")
+            elif leg.answer_unheard:
+                # The switch began by itself, if it was armed in time: the file tells.
+                recording.started_ms = leg.answered_ms
+                self._save(recording, started_ms=recording.started_ms)
+                self._lose(recording, "events of its leg were lost", self._epoch_ms())
             elif recording.missed and self._epoch_ms() - recording.missed[0] > SILENT_LOSS_MS:
                 self._end(recording, "failed", f"ended before it started: {recording.missed[1]}")
             elif (recording.wanted_at <= leg.answered_at and self._epoch_ms() - leg.answered_ms <= SILENT_LOSS_MS) or (

@@ -393,3 +393,23 @@ def test_what_another_recorder_says_on_the_leg_does_not_change_ours():
     no = {name for name, value in ours.items() if value in ("false", "0")}
     assert {"RECORD_STEREO_SWAP", "RECORD_READ_ONLY", "RECORD_WRITE_ONLY", "RECORD_APPEND", "RECORD_BRIDGE_REQ",
             "RECORD_MIN_SEC", "RECORD_FINAL_TIMEOUT_MS"} <= no
+
+
+def test_a_leg_of_which_only_the_hang_up_tells_that_it_was_answered_is_told_by_its_file():
+    one = scene()
+    one.phone_calls("a", "1000").after(3000)
+    answered_us = (one.epoch_ms - 2500) * 1000
+    one.event("CHANNEL_HANGUP_COMPLETE", "a", **{"Caller-Channel-Answered-Time": str(answered_us)})
+    one.event("CHANNEL_DESTROY", "a")
+    row = one.row()
+    assert (row["state"], row["state_reason"]) == ("stopped", "its end was not heard: events of its leg were lost")
+    assert row["started_ms"] == row["answered_ms"] == answered_us // 1000
+    assert row["expected_ms"] == 2500
+
+
+def test_a_leg_of_which_the_hang_up_tells_that_it_was_not_answered_was_not():
+    one = scene()
+    one.phone_calls("a", "1000").after(3000)
+    one.event("CHANNEL_HANGUP_COMPLETE", "a", **{"Caller-Channel-Answered-Time": "0", "Hangup-Cause": "NO_ANSWER"})
+    one.event("CHANNEL_DESTROY", "a")
+    assert (one.row()["state"], one.row()["state_reason"]) == ("discarded", "never answered: NO_ANSWER")
