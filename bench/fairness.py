@@ -149,6 +149,7 @@ def deliver(database: Path):
     import gevent
 
     from kazoo_rec.delivery.connections import Connections
+    from kazoo_rec.delivery.networks import Networks
     from kazoo_rec.delivery.settings import DeliverySettings
     from kazoo_rec.delivery.worker import Worker
     from kazoo_rec.logs import configure
@@ -159,7 +160,7 @@ def deliver(database: Path):
     configure()
     settings = DeliverySettings()
     Worker(Store(f"sqlite:///{database}"), NODE, database.parent, Threads(THREADS), settings,
-           Connections(settings.uploads), epoch_ms).start()
+           Connections(settings.uploads, networks=Networks(["127.0.0.0/8"])), epoch_ms).start()
     gevent.wait()
 
 

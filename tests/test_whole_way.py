@@ -378,7 +378,8 @@ def test_a_file_that_is_shorter_than_its_recording_says_is_told(site):
     site.start(account=every(site))
     row, = site.play(phone(ALICE, hangs_up=1.6), phone(BOB, answers=0.2), faults=(
         "files of 1000 are cut to 8044 bytes at 0.8",))
-    assert (row["state"], row["partial"], row["duration_ms"]) == ("recorded", True, 250)
+    # 8,044 bytes less a header, which has the recording's comment in it.
+    assert (row["state"], row["partial"]) == ("recorded", True) and 240 <= row["duration_ms"] <= 250
 
 
 def test_a_switch_that_is_shut_down_closes_its_recordings_first(site):

@@ -300,7 +300,7 @@ class TestDeletion:
             "host": "x", "method": "put", "state": "due", "next_attempt_ms": 0, "give_up_ms": 9,
             "created_ms": 0}]).get()
         root("DELETE", one)
-        assert store.deliveries.due("fs1", 10**15, 10) == []
+        assert store.deliveries.due("fs1", {("acme", "x"): 10}, 10**15) == []
         assert [row["id"] for row in store.recordings.to_delete("fs1", 10)] == [recording_id]
 
     def test_what_is_on_legal_hold_stays_until_it_is_lifted(self, client, acme, one):

@@ -302,6 +302,7 @@ class Site:
         (self.place / "kazoo_rec.yaml").write_text(json.dumps({
             "node": "fs1", "database": f"sqlite:///{self.place}/kazoo_rec.db", "documents": "documents",
             "recordings_dir": str(self.recordings), **self._config,
+            "delivery": {"allow_networks": ["127.0.0.0/8"], **self._config.get("delivery", {})},
             "switches": [{"host": "127.0.0.1", "port": self._ports["switch"], "password": "ClueCon",
                           "command_connections": 4}]}))
 

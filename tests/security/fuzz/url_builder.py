@@ -32,7 +32,8 @@ def one(data: bytes):
             parts = urlsplit(address)
             assert "@" not in parts.netloc
             assert not parts.fragment
-            assert f"{parts.scheme}://{parts.hostname}:{parts.port or target.PORTS[parts.scheme]}" == host
+            name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            assert f"{parts.scheme}://{name}:{parts.port or target.PORTS[parts.scheme]}" == host
             # Refuses a request that would be two, or begin another header.
             HTTPConnection("x")._validate_path(f"{parts.path}?{parts.query}")
     assert ".." not in target.build("http://a.example/", recording, "recording_id", "none").removeprefix(
