@@ -51,6 +51,7 @@ def test_calls_are_recorded_while_the_database_is_locked_and_their_rows_follow(s
     table.add("database locked", account)
 
 
+@pytest.mark.long
 def test_what_an_engine_had_in_memory_only_is_found_by_its_files_and_delivered(site, table):
     """The database was locked from before the calls until the engine was killed: there is no row of any."""
     with locked(site):
@@ -100,6 +101,7 @@ def test_calls_are_recorded_while_the_database_s_disk_is_full_and_their_rows_fol
     table.add("database full", account)
 
 
+@pytest.mark.long
 def test_rows_that_a_backup_did_not_have_are_made_again(site, table):
     talk(site)
     site.wait_quiet()

@@ -83,6 +83,7 @@ def test_calls_that_are_answered_while_the_connection_is_cut_say_how_much_of_the
     table.add("connection lost for seconds", site.account())
 
 
+@pytest.mark.long
 def test_a_connection_that_is_dead_and_does_not_say_so_is_given_up_and_made_anew(site, table):
     calls(site, 3, talk_s=70.0, rings_s=0.2)
     recorded(site, 6)
