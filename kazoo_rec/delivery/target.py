@@ -83,6 +83,9 @@ def _parts(url):
         raise TargetError("not a URL", "has no host")
     if port == 0:
         raise TargetError("not a URL", "port 0")
+    if {"[", "]"}.intersection(parts.netloc.rpartition("@")[0]):
+        # They may hide from the parser that those of the host are not a pair (RFC 3986, 3.2.1 has them encoded).
+        raise TargetError("not a URL", "its user or password has a bracket", "percent-encode it")
     return parts, port or PORTS[parts.scheme]
 
 

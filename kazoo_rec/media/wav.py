@@ -137,7 +137,7 @@ def _probe(file, path):
             or frame_bytes != channels * SAMPLE_BYTES:
         raise MediaError("not a WAV of 16-bit PCM in one or two channels",
                          f"format {tag}, {bits} bits, {channels} channels, {rate} Hz")
-    true = _chunks_end(file, offset + chunk_bytes, size)
+    true = chunk_bytes % frame_bytes == 0 and _chunks_end(file, offset + chunk_bytes, size)
     data_bytes = chunk_bytes if true else size - offset
     if offset + data_bytes > 0xFFFF_FFFF:
         raise MediaError("more audio than a WAV file can have", f"{data_bytes} bytes")
