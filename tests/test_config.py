@@ -93,7 +93,8 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, text, told):
 @pytest.mark.parametrize("switches", [
     "{password: hunter2, host: 127.0.0.1}", "[{password: hunter2, host: 1.2.3.4: 8021}]",
     '[{password: "hunter2\'s", host: 1.2.3.4: 8021}]', "[{password: [hunter2]}]", "[{password: [hunter2}]",
-    "[[password, hunter2]]", "hunter2", "[{password: !hunter2 x}]", "[{password: !hunter2!x x}]", "[{password: *hunter2}]", "[{password: @hunter2}]",
+    "[[password, hunter2]]", "hunter2", "[{password: !hunter2 x}]", "[{password: !hunter2!x x}]",
+    "[{password: *hunter2}]", "[{password: @hunter2}]",
     "[{password: !!int hunter2}]", "[{password: %hunter2}]", "[{password: a, hunter2: {}}]: {hunter2: a}",
     "[{password: 2001-99-99}]"])
 def test_a_password_is_in_no_fault(tmp_path, switches):
