@@ -14,6 +14,7 @@ import structlog
 from kazoo_rec.calls.actions import Actions
 from kazoo_rec.documents.schema import check, keys, worded
 from kazoo_rec.errors import SwitchError, WrongState
+from kazoo_rec.store.secrets import forged
 from kazoo_rec.switch.events import Event
 from kazoo_rec.switch.redial import place
 
@@ -59,6 +60,8 @@ class Dialplan:
 
     def _order(self, uuid, event):
         data, faults = check("record_call", _said(event))
+        if path := forged(data):
+            faults = [*faults, {"path": path, "message": "looks sealed"}]
         if faults:
             log.warning("an order of the dialplan is not understood", call_id=uuid,
                         faults="; ".join(map(worded, faults)))

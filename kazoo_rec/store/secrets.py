@@ -73,7 +73,7 @@ class Secrets:
         return each(value, self._sealed)
 
     def open(self, value):
-        """As `seal`, the other way. Raises StoreError where a key is not there."""
+        """As `seal`, the other way. Raises StoreError, for a tenant to read, where a key is not there."""
         return each(value, self._opened)
 
     def open_known(self, value):
@@ -93,10 +93,10 @@ class Secrets:
             return None
         key_id, _, text = wrapped.partition(".")
         if key_id not in self._keys:
-            self.read()  # a new one may have been made meanwhile
+            self._look()  # a new one may have been made meanwhile
         with suppress(KeyError, InvalidTag, ValueError):
             return self._of_account(key_id, account_id).decrypt(urlsafe_b64decode(text), [recording_id.encode()])
-        raise StoreError("the recording is encrypted, and its key is not there", f"{key_id}, not in {self.place}",
+        raise StoreError("the recording is encrypted, and its key is not there", key_id,
                          "bring that key back: without it the audio is lost")
 
     def _of_account(self, key_id, account_id):
@@ -120,7 +120,8 @@ class Secrets:
     def _opened(self, url):
         plain = self._plain(url)
         if plain is None:
-            raise StoreError("user and password of a URL cannot be opened", f"{origin(url)}, not by {self.place}",
+            raise StoreError("user and password of a URL cannot be opened",
+                             f"{origin(url)}, by key {_SEALED.fullmatch(url['userinfo'])[1]}",
                              "bring back the key that they were sealed by, or say them again in the document")
         return plain
 
@@ -135,7 +136,7 @@ class Secrets:
     def _userinfo(self, url, key_id, text):
         """What is sealed, None where it is by no key here."""
         if key_id not in self._keys:
-            self.read()  # a new one may have been made meanwhile
+            self._look()  # a new one may have been made meanwhile
         with suppress(InvalidTag, ValueError, KeyError):
             return self._of_urls(key_id).decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
                                                  [origin(url).encode()]).decode()
@@ -166,6 +167,20 @@ class Secrets:
         if self._said is None:
             self._seen = seen
         return self.key_id
+
+
+def forged(value) -> str | None:
+    """The dotted path of a URL that looks sealed, in a tree of JSON that somebody gave us; None where there is none.
+    Ours are not shown to anybody."""
+    found = []
+
+    def look(url, path):
+        if _SEALED.fullmatch(url["userinfo"]):
+            found.append(".".join(path))
+        return url[0]
+
+    each(value, look, ())
+    return found[0] if found else None
 
 
 def key_file(database: str) -> Path:

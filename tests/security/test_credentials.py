@@ -367,6 +367,40 @@ def test_a_mask_that_stands_for_nothing_is_refused_and_says_where(ask):
     assert stolen.status_code == 400
 
 
+FORGED = "https://sealed:00000000.QUJD@files.example/"
+
+
+def test_what_looks_sealed_is_taken_from_nobody_and_what_lost_its_key_may_stay(ask, store, tmp_path):
+    for data in (said(FORGED), {"call_recording": {"inbound": {"any": {"status_callback": FORGED}}}}):
+        new = ask("PUT", "/v2/accounts", {"name": "Acme", "realm": "acme.example", **data})
+        assert new.status_code == 400 and next(iter(new.json["data"].values())).keys() == {"sealed"}
+    place = "/v2/accounts/" + ask("PUT", "/v2/accounts", {"name": "A", "realm": "a.example"}).json["data"]["id"]
+    order = {"action": "record", "record": {"action": "start", "url": FORGED}}
+    flow = {"numbers": ["100"], "flow": {"module": "record_call", "data": {"action": "start", "url": FORGED}}}
+    for method, path, data, fault in (
+            ("PATCH", place, said(FORGED), "call_recording.any.any.url"),
+            ("POST", place, {"name": "A", "realm": "a.example", **said(FORGED)}, "call_recording.any.any.url"),
+            ("PUT", f"{place}/callflows", flow, "flow.data.url"), ("PUT", f"{place}/channels/leg", order, "url")):
+        refused = ask(method, path, data)
+        assert refused.status_code == 400 and list(refused.json["data"]) == [fault]
+    store.documents.take_files([account(said(FORGED), source=None)]).get()
+    assert ask("PATCH", "/v2/accounts/acme", {"name": "Acme"}).status_code == 200
+    assert ask("PATCH", "/v2/accounts/acme", said("https://sealed:x@files.example/")).status_code == 200
+    (tmp_path / "documents" / "acme").mkdir(parents=True)
+    (tmp_path / "documents" / "acme" / "account.json").write_text(json.dumps(said(FORGED)))
+    with pytest.raises(DocumentError) as refused:
+        files.read(tmp_path / "documents")
+    assert "acme/account.json: call_recording.any.any.url" in str(refused.value)
+
+
+def test_a_key_that_is_not_there_is_told_to_tenants_without_its_place(secrets, tmp_path):
+    (tmp_path / "of.db.key").unlink()
+    for refused in (lambda: secrets.open(FORGED), lambda: secrets.unwrap("acme", RECORDING_ID, "00000000.QUJD")):
+        with pytest.raises(StoreError) as told:
+            refused()
+        assert "00000000" in str(told.value) and str(tmp_path) not in str(told.value)
+
+
 @pytest.mark.parametrize("fault", [f"ftp://ann:{PASSWORD}@files.example/", f"https://ann:{PASSWORD}@files.example:x/",
                                    [URL], {"x": URL}, f"https://ann:{PASSWORD}@files.example/ blank"])
 def test_a_fault_in_a_url_is_told_without_its_password(ask, tmp_path, fault):
