@@ -13,10 +13,12 @@ import yaml
 
 from kazoo_rec.calls.identity import IdentityRules, Trunk
 from kazoo_rec.delivery.settings import DeliverySettings, DiskSettings
-from kazoo_rec.documents.schema import check
+from kazoo_rec.documents.schema import check, worded
 from kazoo_rec.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+#: What YAML says of a file, up to the first name in quotes that is neither a character nor a token of its own.
+_SAFE = re.compile(r"""(?:[^'"]|'(?:[^']|<[a-z ]+>)')*""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +102,25 @@ def load(file: Path, environ=os.environ) -> Config:
         said = yaml.safe_load(file.read_text())
     except OSError as unreadable:
         raise ConfigError(f"cannot read {file}", unreadable.strerror) from unreadable
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise ConfigError(f"{file} is not YAML", " ".join(str(broken).split())) from broken
+    except (yaml.YAMLError, ValueError, RecursionError) as broken:
+        raise ConfigError(f"{file} is not YAML", _broken(broken)) from None
     missing: set[str] = set()
     said = _with_environment(said, environ, missing)
     said, faults = check("config", said)
     if missing:
         faults = [{"path": "", "message": f"${{{name}}} is not in the environment"} for name in sorted(missing)]
     if faults:
-        told = "; ".join(f"{fault['path']}: {fault['message']}".removeprefix(": ") for fault in faults)
-        raise ConfigError(f"{file} cannot be obeyed", told, "the README has a table of all settings")
+        raise ConfigError(f"{file} cannot be obeyed", "; ".join(map(worded, faults)),
+                          "the README has a table of all settings")
     return _config(said, file.parent)
+
+
+def _broken(error) -> str:
+    """Where and why, without a word of the file, which may be a password."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return type(error).__name__
+    return f"line {mark.line + 1}, column {mark.column + 1}: {_SAFE.match(problem)[0].strip()}"
 
 
 def _config(said: dict, beside: Path) -> Config:

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 from kazoo_rec.api.body import data_of
 from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
 from kazoo_rec.api.recordings import READERS
-from kazoo_rec.api.validation import checked
+from kazoo_rec.api.validation import checked, unforged
 from kazoo_rec.errors import SwitchError, WrongState
 
 ACTIONS = ("start", "stop", "mask", "unmask", "pause", "resume")
@@ -91,7 +91,7 @@ def _order_of(data):
     settings = {name: value for name, value in inner.items() if name != "action"}
     if action != "start":
         _only(settings, (), f"{where}.")
-    return action, checked("recording_settings", settings)
+    return action, checked("recording_settings", unforged(settings))
 
 
 def _only(data, names, where):

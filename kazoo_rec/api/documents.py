@@ -9,7 +9,7 @@ from kazoo_rec.api import tokens
 from kazoo_rec.api.body import LARGEST_BODY_BYTES, data_of, expect, too_large
 from kazoo_rec.api.envelope import ApiError, changed_meanwhile, conflict, invalid, not_found, succeed
 from kazoo_rec.api.listing import filter_of, key_for, page_size_of, start_key_of
-from kazoo_rec.api.validation import checked
+from kazoo_rec.api.validation import checked, unforged
 from kazoo_rec.documents.clashes import clashes
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
 from kazoo_rec.store.urls import masked, restored
@@ -56,7 +56,7 @@ class Documents:
                 **more)
 
     def on_put(self, request, response, account_id=None):
-        data = data_of(request)
+        data = unforged(data_of(request))
         document_id = uuid.uuid4().hex
         account_id = account_id or document_id
         if self._kind != "account":
@@ -78,11 +78,11 @@ class Document:
         succeed(request, response, shown(row), revision=row["seq"])
 
     def on_post(self, request, response, account_id, document_id=None):
-        data = data_of(request)
+        data = unforged(data_of(request))
         self._editor.change(request, response, self._place(account_id, document_id), lambda _body: data)
 
     def on_patch(self, request, response, account_id, document_id=None):
-        data = data_of(request)
+        data = unforged(data_of(request))
         self._editor.change(request, response, self._place(account_id, document_id), lambda body: merged(body, data))
 
     def on_delete(self, request, response, account_id, document_id=None):

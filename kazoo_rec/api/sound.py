@@ -13,6 +13,7 @@ from kazoo_rec.errors import MediaError, StoreError
 from kazoo_rec.media import encode, sealed, wav
 from kazoo_rec.media.peaks import peaks
 from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.store.spans import is_moved
 
 FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
@@ -70,7 +71,7 @@ class Sound:
 
     def _send(self, request, response, row, path, etag):
         try:
-            file = self._run(sealed.opened, (path, self._key(row)))
+            file = self._run(sealed.opened, (path, self._key(row), True))
         except (FileNotFoundError, MediaError):  # removed since it was looked for, or not by the recording's key
             raise _not_here(row) from None
         size = sealed.size_of(file)
@@ -117,8 +118,11 @@ class Sound:
     def _of_master(self, row, make):
         if not _playable(row):
             raise not_found(row["id"])
+        master, key = self._recordings_dir / row["master"], self._key(row)
         try:
-            return make(self._recordings_dir / row["master"], self._key(row))
+            if not is_moved(row["spans"]):  # the switch may write one that is, in clear, until it is removed
+                sealed.opened(master, key, finished=True).close()
+            return make(master, key)
         except (FileNotFoundError, MediaError):
             raise _not_here(row) from None
         except OSError as refused:

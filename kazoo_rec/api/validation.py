@@ -1,7 +1,8 @@
 """Validation errors as Crossbar writes them (Kazoo, core/kazoo_schemas/src/kz_json_schema.erl)."""
 
-from kazoo_rec.api.envelope import ApiError
+from kazoo_rec.api.envelope import ApiError, invalid
 from kazoo_rec.documents.schema import validated
+from kazoo_rec.store.secrets import forged
 from kazoo_rec.store.urls import without_passwords
 
 
@@ -16,6 +17,13 @@ def checked(kind: str, document: dict) -> dict:
     if faults:
         raise ApiError(400, "validation error", faults)
     return document
+
+
+def unforged(data: dict) -> dict:
+    """The same. Raises ApiError where a URL in it looks sealed: nobody was shown one of ours."""
+    if path := forged(data):
+        raise invalid(path, "sealed", "User and password are said in clear")
+    return data
 
 
 def _faults(error):

@@ -12,6 +12,7 @@ from kazoo_rec.calls.leg import Leg, text
 from kazoo_rec.calls.recording import Past, Recording, told
 from kazoo_rec.errors import CommandTimeout, NotConnected, WrongState
 from kazoo_rec.policy.settings import DEFAULTS
+from kazoo_rec.store.urls import URLS
 
 #: What the actions record_call and record_caller have otherwise than a document's settings (Kazoo's user guide, "Call
 #: Recording"; cf_record_call.erl for the transfer).
@@ -94,7 +95,7 @@ class Actions:
 
 def plan_of(leg: Leg, settings: Mapping, rule: str, label: str | None, who: str) -> Past:
     """What an action has recorded of `leg`, with everything that it does not say."""
-    said = {name: text(value) if isinstance(value, str) and name != "url" else value
+    said = {name: text(value) if isinstance(value, str) and name not in URLS else value
             for name, value in settings.items() if name not in NOT_SETTINGS}
     if label or said.get("label"):
         said["label"] = text(label or said["label"])

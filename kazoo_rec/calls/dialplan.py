@@ -12,8 +12,9 @@ from collections import deque
 import structlog
 
 from kazoo_rec.calls.actions import Actions
-from kazoo_rec.documents.schema import check, keys
+from kazoo_rec.documents.schema import check, keys, worded
 from kazoo_rec.errors import SwitchError, WrongState
+from kazoo_rec.store.secrets import forged
 from kazoo_rec.switch.events import Event
 from kazoo_rec.switch.redial import place
 
@@ -59,9 +60,11 @@ class Dialplan:
 
     def _order(self, uuid, event):
         data, faults = check("record_call", _said(event))
+        if path := forged(data):
+            faults = [*faults, {"path": path, "message": "looks sealed"}]
         if faults:
             log.warning("an order of the dialplan is not understood", call_id=uuid,
-                        faults="; ".join(map(_worded, faults)))
+                        faults="; ".join(map(worded, faults)))
             return
         if data.get("skip_module"):
             return
@@ -90,8 +93,3 @@ def _said(event: Event) -> dict:
     """Its keys of the action, as texts: an empty one says nothing."""
     names = {name.lower().replace("-", "_"): name for name in event.headers}
     return {key: event.get(names[key]) for key in keys("record_call") if key in names and event.get(names[key])}
-
-
-def _worded(fault: dict) -> str:
-    """Without the value: a URL may have a password in it."""
-    return f"{fault['path']}: {fault['message'].partition(', not ')[0]}"

@@ -14,6 +14,7 @@ from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
 from kazoo_rec.policy.settings import digest
 from kazoo_rec.store.spans import is_declined
+from kazoo_rec.store.urls import masked
 
 #: Sample rate of a master in Hz, where no document says one.
 NARROWBAND_HZ, WIDEBAND_HZ = 8000, 16000
@@ -216,7 +217,7 @@ class Recording:
         `delivery.orphans` reads it. Ids may come from a leg's variables: one that is no id is left out."""
         leg, plan = self.leg, self.plan
         said = (leg.uuid, self.interaction_id or leg.call.interaction_id, plan.rule, plan.leg, leg.identity.user_id,
-                leg.identity.device_id, digest(plan.settings))
+                leg.identity.device_id, digest(masked(plan.settings)))
         return "/".join((COMMENT, *(one if _ID.fullmatch(one or "") else "" for one in said)))
 
     def hold(self, at_ms: int):

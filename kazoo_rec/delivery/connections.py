@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gevent import monkey
 from requests.certs import where
 
+from kazoo_rec.delivery.answer import Answer
 from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.target import PORTS
 from kazoo_rec.errors import ConfigError
@@ -74,6 +75,8 @@ class Connections:
 class _Connection(HTTPConnection):
     """To an origin. Its socket is connected to an address that is allowed, and to no proxy; SNI, the certificate and
     Host are of the name."""
+
+    response_class = Answer
 
     def __init__(self, origin, networks, context):
         parts = urlsplit(origin)

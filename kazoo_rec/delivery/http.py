@@ -1,9 +1,5 @@
 """One attempt to deliver: a PUT or POST of a file's bytes, or of a text, and what came of it."""
 
-import fcntl
-import hashlib
-import sys
-import termios
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -18,9 +14,10 @@ import gevent
 
 from kazoo_rec import __version__
 from kazoo_rec.delivery import target
+from kazoo_rec.delivery.answer import ANSWER_BYTES
+from kazoo_rec.delivery.body import File, Text
 from kazoo_rec.delivery.connections import spoken_to
 from kazoo_rec.errors import MediaError, TargetError, TargetRefused
-from kazoo_rec.media import sealed
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -33,9 +30,6 @@ REDIRECTS = 5
 
 #: Answers 4xx that do not depend on the file.
 OF_SERVER = (401, 403, 407, 408, 429)
-
-#: Bytes of an answer that are read: enough to give the connection back for the next upload.
-ANSWER_BYTES = 4_096
 
 #: Characters kept of a foreign text.
 TEXT_LIMIT = 200
@@ -92,7 +86,7 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
         "Idempotency-Key": recording["id"],
     }
     return _within(size_bytes, timeout_s, lambda: _follow(
-        connections, method.upper(), url, headers, lambda buffer: _Body(path, size_bytes, sha256, pool, buffer, key),
+        connections, method.upper(), url, headers, lambda buffer: File(path, size_bytes, sha256, pool, buffer, key),
         now_s, timeout_s))
 
 
@@ -100,7 +94,7 @@ def tell(connections, url: str, content: bytes, key: str, now_s: float, timeout_
     """Posts JSON, with `key` as its Idempotency-Key; else as `send`."""
     headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), "Idempotency-Key": key}
     return _within(len(content), timeout_s, lambda: _follow(
-        connections, "POST", url, headers, lambda _: _Text(content), now_s, timeout_s))
+        connections, "POST", url, headers, lambda _: Text(content), now_s, timeout_s))
 
 
 def explain(error: BaseException) -> str:
@@ -156,7 +150,10 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
         status = response.status
         if status not in (301, 302, 307, 308):
             return _outcome(response, _without(secrets, answer), body, now_s)
-        address = urljoin(address, response.headers.get("Location", ""))
+        try:
+            address = urljoin(address, response.headers.get("Location", ""))
+        except ValueError:  # brackets that have no IPv6 address in them
+            return Failure("redirect: not a URL", status)
         try:
             origin = target.host(address)
         except TargetError as error:
@@ -193,16 +190,10 @@ def _exchange(connection, method, address, headers, body, timeout_s):
         pass
     connection.sock.settimeout(answer_s)
     response, answer = connection.getresponse(), b""
-    body.withheld = _unacknowledged(response)
+    body.withheld = response.unacknowledged()
     with suppress(HTTPException, OSError):  # the status line has said it already
         answer = response.read(ANSWER_BYTES)
     return response, answer, body.complete and response.isclosed() and connection.sock is not None
-
-
-def _unacknowledged(response):
-    """Bytes that the kernel has of us and the server's host has not said that it has. Whoever answers to all bytes has
-    them, and says so with the answer: then there are none."""
-    return int.from_bytes(fcntl.ioctl(response.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _without(secrets, answer):
@@ -237,94 +228,3 @@ def _retry_after_s(value, now_s):
         return max(0.0, until.replace(tzinfo=until.tzinfo or UTC).timestamp() - now_s)
     except (ValueError, OverflowError):
         return None
-
-
-class _Body:
-    """A file on its way. `sent` counts what the socket has taken, `withheld` what of it the server's host did not have
-    when the server answered; `sha256` is of `sent` once it is all.
-
-    Parameters:
-      size_bytes, sha256: of the file when it was finished.
-      pool: reads and hashes.
-      buffer: a bytearray; what is read at once fits into it.
-    """
-
-    def __init__(self, path, size_bytes, sha256, pool, buffer, key):
-        self._key = key
-        self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
-        self.size_bytes = size_bytes
-        self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
-        self.sent = self.withheld = 0
-
-    def close(self):
-        if self._file is not None:
-            self._file.close()
-
-    @property
-    def complete(self):
-        return self.sent - self.withheld == self.size_bytes
-
-    @property
-    def sha256(self):
-        return self._hash.hexdigest()
-
-    @property
-    def intact(self):
-        return self.sha256 == self._expected
-
-    def read(self):
-        """Reads the next part, the first time with a look at the file. Raises MediaError where it cannot be read."""
-        try:
-            self._pool.apply(self._read)
-        except OSError as error:
-            raise MediaError("the file cannot be read", str(self._path)) from error
-
-    def send(self, sock):
-        while True:
-            while self._ready:
-                count = sock.send(self._ready)
-                self.sent += count
-                self._ready = self._ready[count:]
-            if self.complete:
-                return
-            self.read()
-
-    def _read(self):
-        if self._file is None:
-            self._file = sealed.opened(self._path, self._key)
-            found = sealed.size_of(self._file)
-            if found != self.size_bytes:
-                raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")
-        count = self._file.readinto(self._buffer[:self.size_bytes - self.sent])
-        if not count:
-            raise OSError(f"the file ended after {self.sent} bytes")
-        self._ready = self._buffer[:count]
-        self._hash.update(self._ready)
-
-
-class _Text:
-    """As `_Body`, of what is in memory."""
-
-    intact = True
-
-    def __init__(self, content):
-        self._content, self.size_bytes = content, len(content)
-        self.sent = self.withheld = 0
-
-    @property
-    def complete(self):
-        return self.sent - self.withheld == self.size_bytes
-
-    @property
-    def sha256(self):
-        return hashlib.sha256(self._content).hexdigest()
-
-    def close(self):
-        pass
-
-    def read(self):
-        pass
-
-    def send(self, sock):
-        sock.sendall(self._content)
-        self.sent = self.size_bytes

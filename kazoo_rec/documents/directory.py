@@ -10,6 +10,7 @@ import phonenumbers
 
 from kazoo_rec.documents.callflows import Callflows
 from kazoo_rec.policy.settings import Grid, account_policy, digest, endpoint_policy
+from kazoo_rec.store.urls import masked
 
 #: Characters of the longest text that may be a number; callers choose it, and numbers are kept once compared.
 NUMBER_LIMIT = 32
@@ -123,7 +124,7 @@ class Directory:
         where each comes from. None where there are none such any more."""
         for grid in (self.account(account_id), self.endpoint(account_id, user_id, device_id)):
             for cell in grid.values():
-                if digest(cell.settings) == digest_of_it:
+                if digest(masked(cell.settings)) == digest_of_it:
                     return dict(cell.settings), dict(cell.origin)
         return None
 

@@ -17,6 +17,7 @@ import yaml
 from kazoo_rec.documents.clashes import clashes
 from kazoo_rec.documents.schema import check
 from kazoo_rec.errors import DocumentError
+from kazoo_rec.store.secrets import forged
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KINDS = {"users": "user", "devices": "device", "callflows": "callflow"}
@@ -73,6 +74,8 @@ def read(directory: Path) -> list[dict]:
             faults.append({"path": name, "message": unreadable.strerror})
             continue
         body, found = check(kind, body)
+        if not found and (place := forged(body)):
+            found = [{"path": place, "message": "looks sealed: user and password are said in clear"}]
         if kind == "user" and not found and "password" in body:
             found = [{"path": "password", "message": "is not taken from a file, in which others read it: make the user "
                       "over the API, or a token for him (kazoo-rec token create)"}]

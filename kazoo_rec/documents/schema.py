@@ -89,6 +89,11 @@ def quoted(value: object) -> str:
     return _shortened.repr(value)
 
 
+def worded(fault: dict) -> str:
+    """A fault of `check` without the value that was said: a password may be in it."""
+    return f"{fault['path']}: {fault['message'].partition(', not ')[0]}".removeprefix(": ")
+
+
 def _errors(kind: str, document: object) -> list[ValidationError]:
     errors = _validator(kind).iter_errors(document)
     return sorted(errors, key=lambda error: [str(step) for step in error.absolute_path])

@@ -34,16 +34,18 @@ _HEAD_BYTES = len(MAGIC) + SALT_BYTES
 _STEP_BYTES = CHUNK_BYTES + TAG_BYTES
 
 
-def opened(path: Path, key: bytes | None) -> BinaryIO:
-    """A file to read and seek in, sealed or not.
+def opened(path: Path, key: bytes | None, finished: bool = False) -> BinaryIO:
+    """A file to read and seek in, sealed or not; where its recording is `finished` and has a key, sealed alone.
 
-    Raises MediaError for one that is sealed and is not whole, or not by `key` (32 bytes), here or while it is read;
-    OSError as `open` does.
+    Raises MediaError for one that is sealed and is not whole, or not by `key` (32 bytes), here or while it is read, and
+    for one that somebody put in the place of a sealed one; OSError as `open` does.
     """
     file = open(path, "rb")  # noqa: SIM115 - who asked closes it
     try:
         if file.read(len(MAGIC)) == MAGIC:
             return io.BufferedReader(_Reader(file, key), CHUNK_BYTES)
+        if finished and key is not None:
+            raise MediaError("the file is not sealed, and its recording is")
         file.seek(0)
     except BaseException:
         file.close()

@@ -112,7 +112,7 @@ def endpoint_policy(account: Mapping, user: Mapping | None, device: Mapping | No
 
 def digest(settings: Mapping[str, object]) -> str:
     """16 hex digits that stand for the settings of a recording, by which they can be known again. `enabled` is not in
-    it: whatever is recorded is."""
+    it: whatever is recorded is; neither is, where the settings are `masked`, a password, which may be sealed anew."""
     said = {name: value for name, value in settings.items() if name != "enabled"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -8,9 +8,11 @@ A recording that is encrypted has a key of its own, wrapped as KEY.TEXT by its a
 key.
 
 The keys are those of the environment variable KAZOO_REC_KEY, else of the file `<database>.key`: 32 bytes each in
-base64, parted by blanks or lines. The first seals, all open.
+base64, parted by blanks or lines. The first seals, all open. A file that changes is read again before anything is
+sealed, so that all processes seal by a new key from its first moment on.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -37,13 +39,19 @@ _SEALED = re.compile(r"sealed:([0-9a-f]{8})\.([A-Za-z0-9_-]+)")
 
 
 class Secrets:
-    """The keys of a database."""
+    """The keys of a database; those of the environment are as they were at the start."""
 
     def __init__(self, database: str, environ: Mapping = os.environ):
         """Raises StoreError where there is none, or it is none."""
         self._said, self._file = environ.get(ENVIRONMENT), key_file(database)
         self._keys: dict[str, bytes] = {}
+        self._seen = None
         self.read()
+
+    @property
+    def older(self) -> list[str]:
+        """The ids of the keys that open and do not seal."""
+        return list(self._keys)[1:]
 
     @property
     def place(self) -> str:
@@ -59,12 +67,13 @@ class Secrets:
         return key_id in self._keys
 
     def seal(self, value):
-        """A URL, or a tree of JSON with each of its URLS, with user and password sealed. What is sealed, by another key
-        too, stays as it is."""
+        """A URL, or a tree of JSON with each of its URLS, with user and password sealed by the first key. What is
+        sealed by a key that is not here stays as it is."""
+        self._look()
         return each(value, self._sealed)
 
     def open(self, value):
-        """As `seal`, the other way. Raises StoreError where a key is not there."""
+        """As `seal`, the other way. Raises StoreError, for a tenant to read, where a key is not there."""
         return each(value, self._opened)
 
     def open_known(self, value):
@@ -73,8 +82,10 @@ class Secrets:
 
     def wrap(self, account_id: str, recording_id: str, data_key: bytes) -> str:
         """The key of a recording, as its row has it."""
-        text = self._of_account(self.key_id, account_id).encrypt(data_key, [recording_id.encode()])
-        return f"{self.key_id}.{urlsafe_b64encode(text).decode()}"
+        self._look()
+        key_id = self.key_id
+        text = self._of_account(key_id, account_id).encrypt(data_key, [recording_id.encode()])
+        return f"{key_id}.{urlsafe_b64encode(text).decode()}"
 
     def unwrap(self, account_id: str, recording_id: str, wrapped: str | None) -> bytes | None:
         """The other way; None where the recording is not encrypted. Raises StoreError where the key is not there."""
@@ -82,10 +93,10 @@ class Secrets:
             return None
         key_id, _, text = wrapped.partition(".")
         if key_id not in self._keys:
-            self.read()  # a new one may have been made meanwhile
+            self._look()  # a new one may have been made meanwhile
         with suppress(KeyError, InvalidTag, ValueError):
             return self._of_account(key_id, account_id).decrypt(urlsafe_b64decode(text), [recording_id.encode()])
-        raise StoreError("the recording is encrypted, and its key is not there", f"{key_id}, not in {self.place}",
+        raise StoreError("the recording is encrypted, and its key is not there", key_id,
                          "bring that key back: without it the audio is lost")
 
     def _of_account(self, key_id, account_id):
@@ -95,16 +106,22 @@ class Secrets:
         return _cipher(self._keys[key_id], "kazoo_rec: credentials of URLs")
 
     def _sealed(self, url):
-        found = _SEALED.fullmatch(url["userinfo"])
-        if found and (found[1] not in self._keys or self._plain(url) is not None):
+        found, userinfo, key_id = _SEALED.fullmatch(url["userinfo"]), url["userinfo"], self.key_id
+        if found and found[1] not in self._keys:
             return url[0]
-        text = self._of_urls(self.key_id).encrypt(url["userinfo"].encode(), [origin(url).encode()])
-        return with_userinfo(url, f"sealed:{self.key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
+        if found:
+            opened = self._userinfo(url, *found.groups())
+            if opened is not None and found[1] == key_id:
+                return url[0]
+            userinfo = userinfo if opened is None else opened
+        text = self._of_urls(key_id).encrypt(userinfo.encode(), [origin(url).encode()])
+        return with_userinfo(url, f"sealed:{key_id}.{urlsafe_b64encode(text).decode().rstrip('=')}")
 
     def _opened(self, url):
         plain = self._plain(url)
         if plain is None:
-            raise StoreError("user and password of a URL cannot be opened", f"{origin(url)}, not by {self.place}",
+            raise StoreError("user and password of a URL cannot be opened",
+                             f"{origin(url)}, by key {_SEALED.fullmatch(url['userinfo'])[1]}",
                              "bring back the key that they were sealed by, or say them again in the document")
         return plain
 
@@ -113,21 +130,32 @@ class Secrets:
         found = _SEALED.fullmatch(url["userinfo"])
         if not found:
             return url[0]
-        key_id, text = found.groups()
+        opened = self._userinfo(url, *found.groups())
+        return None if opened is None else with_userinfo(url, opened)
+
+    def _userinfo(self, url, key_id, text):
+        """What is sealed, None where it is by no key here."""
         if key_id not in self._keys:
-            self.read()  # a new one may have been made meanwhile
+            self._look()  # a new one may have been made meanwhile
         with suppress(InvalidTag, ValueError, KeyError):
-            plain = self._of_urls(key_id).decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
-                                                  [origin(url).encode()])
-            return with_userinfo(url, plain.decode())
+            return self._of_urls(key_id).decrypt(urlsafe_b64decode(text + "=" * (-len(text) % 4)),
+                                                 [origin(url).encode()]).decode()
         return None
+
+    def _look(self):
+        """Reads the file where it is another than before. Where it is none that can be used, what is known is: who runs
+        goes on, who starts does not."""
+        if self._said is None:
+            with suppress(OSError, StoreError):
+                if _identity(self._file) != self._seen:
+                    self.read()
 
     def read(self) -> str:
         """Takes the keys as they are said now; the result is the `key_id`. Raises StoreError."""
         said = self._said
         if said is None:
             try:
-                said = self._file.read_text()
+                seen, said = _identity(self._file), self._file.read_text()
             except (OSError, UnicodeDecodeError) as refused:
                 raise StoreError("the key of the database cannot be read", f"{self._file}: {refused}",
                                  f"bring it back, or say it as {ENVIRONMENT}: without it no password of a URL can be "
@@ -136,7 +164,23 @@ class Secrets:
         if not keys:
             raise StoreError("there is no key", self.place, "bring it back")
         self._keys = dict(keys)
+        if self._said is None:
+            self._seen = seen
         return self.key_id
+
+
+def forged(value) -> str | None:
+    """The dotted path of a URL that looks sealed, in a tree of JSON that somebody gave us; None where there is none.
+    Ours are not shown to anybody."""
+    found = []
+
+    def look(url, path):
+        if _SEALED.fullmatch(url["userinfo"]):
+            found.append(".".join(path))
+        return url[0]
+
+    each(value, look, ())
+    return found[0] if found else None
 
 
 def key_file(database: str) -> Path:
@@ -144,24 +188,31 @@ def key_file(database: str) -> Path:
 
 
 def make_key(file: Path):
-    """A new key, before those that there are, in a file that is its owner's alone (0600). Durable, whole or not at all.
+    """A new key, before those that there are, in a file that is its owner's alone (0600). Durable, whole or not at all;
+    of two that are made at once each is there.
 
     Raises OSError.
     """
     file = Path(os.path.realpath(file))
-    known = file.read_text() if file.exists() else ""
-    part = file.with_name(f"{file.name}.part")
-    part.unlink(missing_ok=True)  # with another mode, perhaps
-    with open(part, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
-        opened.write(f"{b64encode(os.urandom(KEY_BYTES)).decode()}\n{known}")
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(part, file)
     directory = os.open(file.parent, os.O_RDONLY)
     try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        known = file.read_text() if file.exists() else ""
+        part = file.with_name(f"{file.name}.part")
+        part.unlink(missing_ok=True)  # with another mode, perhaps
+        with open(part, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+            opened.write(f"{b64encode(os.urandom(KEY_BYTES)).decode()}\n{known}")
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(part, file)
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _identity(file):
+    found = os.stat(file)
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _key(word, place):

@@ -44,7 +44,7 @@ LARGEST, CHUNK = 4 * 1024 * 1024, 256 * 1024
 #: Characters of a text of a leg that are kept.
 TEXT_LIMIT = 1024
 
-_JSON = re.compile(r"^[\ufeff\s]*[\[{]", re.MULTILINE)
+_JSON = re.compile(r"^[\ufeff \t]*[\[{]", re.MULTILINE)
 _BETWEEN = " \t\r\n,[]\ufeff"
 _DECODER = json.JSONDecoder()
 _NOBODY = Registrations()

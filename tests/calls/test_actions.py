@@ -365,3 +365,12 @@ def test_one_that_has_a_file_and_does_not_run_is_not_begun_again(monkeypatch):
     site.recorder._files = site.files
     site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
     assert not site.scene.switch.of(" start ")
+
+
+@pytest.mark.parametrize("key", ["url", "status_callback"])
+def test_a_long_url_is_whole(key):
+    """Cut within its password, what is left of one would be taken for a path."""
+    url = f"https://user:{'k' * 300}@files.example/a"
+    one = Flows().talks()
+    one.begin(**{key: url})
+    assert one.row()["settings"][key] == url

@@ -85,6 +85,8 @@ def test_orders_of_a_leg_are_carried_out_in_their_order_and_no_event_waits():
     ({}, "action"), ({"action": "begin"}, "action"), ({"action": "start", "format": "ogg"}, "format"),
     ({"action": "start", "time_limit": "5;secret"}, "time_limit"),
     ({"action": "start", "url": "ftp://ann:secret@files.example/"}, "url"),
+    ({"action": "start", "url": "https://sealed:00000000.secret@files.example/"}, "url"),
+    ({"action": "start", "status_callback": "https://sealed:00000000.secret@files.example/"}, "status_callback"),
     ({"action": "start", "label": "x" * 256}, "label")])
 def test_what_breaks_the_schema_is_one_line_and_is_ignored(said, path):
     one = Dialplan().talks()

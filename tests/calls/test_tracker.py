@@ -1,11 +1,13 @@
 """Which legs of which calls are recorded, as events come."""
 
 import gc
+import re
 
 import pytest
 
 from kazoo_rec.calls.leg import Call, Leg
 from kazoo_rec.calls.recording import Recording
+from kazoo_rec.documents.directory import Directory
 from kazoo_rec.policy.settings import digest
 
 from .fakes import NO_MEDIA, Scene
@@ -343,3 +345,22 @@ def test_an_ended_call_leaves_nothing_to_the_garbage_collector():
         assert len(kept()) == len(before)
     finally:
         gc.enable()
+
+
+def test_the_settings_of_a_recording_are_known_again_when_its_url_has_another_password_or_is_sealed_anew():
+    """A rotation of keys seals it anew, in documents and not in files."""
+    def documents(userinfo, host="files.example"):
+        on = {"any": {"any": {**ON, "url": f"https://{userinfo}@{host}/"}}}
+        return [acme(account=on), phone("1000")]
+
+    scene = Scene(documents("sealed:aaaaaaaa.QUJD"))
+    scene.phone_calls("a", "1000").answer("a")
+    command, = scene.switch.of("RECORD_COMMENT")
+    said = re.search(r"/([0-9a-f]{16}),", command)[1]
+
+    def known(*now):
+        rows = [{"kind": kind, "account_id": account, "id": id, "seq": 1, "deleted": False, "body": body}
+                for kind, account, id, body in documents(*now)]
+        return Directory().apply(rows).settings("acme", None, None, said) is not None
+
+    assert known("sealed:bbbbbbbb.REVG") and known("ann:hunter2") and not known("ann:hunter2", "other.example")

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import structlog
 import yaml
 from click.testing import CliRunner
 
@@ -12,13 +11,6 @@ from kazoo_rec.errors import ConfigError, DocumentError, TraceError
 from tests.traces import HERE, lines
 
 URL = "https://files.example/calls"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was():
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture

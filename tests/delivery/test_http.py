@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from gevent.server import StreamServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +129,8 @@ def test_a_password_stays_with_its_host(upload):
 @pytest.mark.parametrize(("location", "text"), [
     ("ftp://a.example/", "redirect: cannot deliver to this URL"),
     ("http://a b/", "redirect: not a URL"),
+    ("http://[", "redirect: not a URL"),
+    ("http://[/", "redirect: not a URL"),
     ("/", "more than 5 redirects"),
 ])
 def test_a_redirect_to_nowhere_is_a_failure(upload, location, text):
@@ -218,9 +220,8 @@ class Early:
     """Connections and connection: takes nothing of a body, and has an answer all the same."""
 
     def __init__(self, status, **headers):
-        self.untouched = socket.socket()
         self.answer = SimpleNamespace(status=status, headers=headers, read=lambda count: b"", isclosed=lambda: True,
-                                      fileno=self.untouched.fileno)
+                                      unacknowledged=lambda: 0)
         self.sock = SimpleNamespace(settimeout=lambda seconds: None, send=self.refuse)
         self.buffer = bytearray(len(BODY))
 
@@ -236,10 +237,7 @@ class Early:
     def getresponse(self):
         return self.answer
 
-    putheader = endheaders = putrequest
-
-    def close(self):
-        self.untouched.close()
+    putheader = endheaders = close = putrequest
 
 
 def test_bytes_that_were_read_but_not_taken_are_not_delivered(pool, path):
@@ -287,6 +285,41 @@ def test_a_server_that_answers_drop_by_drop_is_left(upload, monkeypatch):
     with rude_server(drip) as url:
         assert "bytes a second" in upload(url, timeout_s=(0.2, 0.2)).text
         done.set()
+
+
+@contextmanager
+def flooding_server(head, flood):
+    """Says `head`, then `flood` again and again for as long as it is taken, at most 64 MB. The result is (its URL,
+    whether it was all taken)."""
+    taken = AsyncResult()
+
+    def behave(connection):
+        read = 0
+        while read < len(BODY):
+            read += len(connection.recv(65_536))
+        part = flood * (65_536 // len(flood))
+        try:
+            connection.sendall(head)
+            for _ in range(1_000):
+                connection.sendall(part)
+            taken.set(True)
+        except OSError:
+            taken.set(False)
+
+    with rude_server(behave) as url:
+        yield url, taken
+
+
+@pytest.mark.parametrize(("head", "flood", "text"), [
+    (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "HTTPException: the answer does not end"),
+    (b"", b"HTTP/1.1 100 \n\n", "HTTPException: the answer does not end"),
+    (b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n", "answered 500"),
+    (b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b"x", "answered 500"),
+], ids=["continue", "short continue", "trailers", "a chunk of less than nothing"])
+def test_an_answer_without_an_end_is_left(upload, head, flood, text):
+    with flooding_server(head, flood) as (url, taken):
+        assert upload(url).text == text
+        assert taken.get(timeout=30) is False
 
 
 def test_a_file_that_is_gone_is_a_failure(upload, path):

@@ -5,6 +5,8 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import gevent
@@ -29,7 +31,7 @@ from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.documents import files
-from kazoo_rec.errors import DocumentError, StoreError
+from kazoo_rec.errors import ConfigError, DocumentError, StoreError
 from kazoo_rec.store import Store, epoch_ms, migrations
 from kazoo_rec.store.migrations import migrate
 from kazoo_rec.store.secrets import Secrets, make_key
@@ -365,6 +367,40 @@ def test_a_mask_that_stands_for_nothing_is_refused_and_says_where(ask):
     assert stolen.status_code == 400
 
 
+FORGED = "https://sealed:00000000.QUJD@files.example/"
+
+
+def test_what_looks_sealed_is_taken_from_nobody_and_what_lost_its_key_may_stay(ask, store, tmp_path):
+    for data in (said(FORGED), {"call_recording": {"inbound": {"any": {"status_callback": FORGED}}}}):
+        new = ask("PUT", "/v2/accounts", {"name": "Acme", "realm": "acme.example", **data})
+        assert new.status_code == 400 and next(iter(new.json["data"].values())).keys() == {"sealed"}
+    place = "/v2/accounts/" + ask("PUT", "/v2/accounts", {"name": "A", "realm": "a.example"}).json["data"]["id"]
+    order = {"action": "record", "record": {"action": "start", "url": FORGED}}
+    flow = {"numbers": ["100"], "flow": {"module": "record_call", "data": {"action": "start", "url": FORGED}}}
+    for method, path, data, fault in (
+            ("PATCH", place, said(FORGED), "call_recording.any.any.url"),
+            ("POST", place, {"name": "A", "realm": "a.example", **said(FORGED)}, "call_recording.any.any.url"),
+            ("PUT", f"{place}/callflows", flow, "flow.data.url"), ("PUT", f"{place}/channels/leg", order, "url")):
+        refused = ask(method, path, data)
+        assert refused.status_code == 400 and list(refused.json["data"]) == [fault]
+    store.documents.take_files([account(said(FORGED), source=None)]).get()
+    assert ask("PATCH", "/v2/accounts/acme", {"name": "Acme"}).status_code == 200
+    assert ask("PATCH", "/v2/accounts/acme", said("https://sealed:x@files.example/")).status_code == 200
+    (tmp_path / "documents" / "acme").mkdir(parents=True)
+    (tmp_path / "documents" / "acme" / "account.json").write_text(json.dumps(said(FORGED)))
+    with pytest.raises(DocumentError) as refused:
+        files.read(tmp_path / "documents")
+    assert "acme/account.json: call_recording.any.any.url" in str(refused.value)
+
+
+def test_a_key_that_is_not_there_is_told_to_tenants_without_its_place(secrets, tmp_path):
+    (tmp_path / "of.db.key").unlink()
+    for refused in (lambda: secrets.open(FORGED), lambda: secrets.unwrap("acme", RECORDING_ID, "00000000.QUJD")):
+        with pytest.raises(StoreError) as told:
+            refused()
+        assert "00000000" in str(told.value) and str(tmp_path) not in str(told.value)
+
+
 @pytest.mark.parametrize("fault", [f"ftp://ann:{PASSWORD}@files.example/", f"https://ann:{PASSWORD}@files.example:x/",
                                    [URL], {"x": URL}, f"https://ann:{PASSWORD}@files.example/ blank"])
 def test_a_fault_in_a_url_is_told_without_its_password(ask, tmp_path, fault):
@@ -458,6 +494,57 @@ def test_rotation_seals_everything_by_a_new_key_while_others_run(with_rows, conf
     again.close()
 
 
+def test_who_runs_seals_by_the_new_key_from_the_rotation_on(with_rows, config):
+    """What it has in memory is by the old one; it is written by the new one."""
+    read = with_rows.documents.since(0)[0]["body"]
+    CliRunner().invoke(keys, ["rotate", "--config", config])
+    new, = sealed_by(with_rows)
+    with_rows.documents.take_files([account({"realm": "x", **read})]).get()
+    assert with_rows.secrets.wrap("acme", RECORDING_ID, b"k" * 32).startswith(new)
+    assert sealed_by(with_rows) == {new} and with_rows.secrets.seal(URL)[15:23] == new
+
+
+def test_older_keys_may_go_when_it_is_said(with_rows, config, tmp_path):
+    store, file, old = with_rows, tmp_path / "kazoo_rec.db.key", with_rows.secrets.key_id
+    stale = store.documents.get("account", "acme", "acme")["body"]
+    CliRunner().invoke(keys, ["rotate", "--config", config])
+    new = store.secrets.read()
+    with sqlite3.connect(tmp_path / "kazoo_rec.db") as database:  # as who was writing just then
+        database.execute("UPDATE documents SET body = ?", (json.dumps(stale),))
+    assert sealed_by(store) == {old, new}
+    resealed = CliRunner().invoke(keys, ["reseal", "--config", config])
+    assert f"1 rows sealed anew by key {new}" in resealed.output and f"needs {old}" in resealed.output
+    assert sealed_by(store) == {new} and len(file.read_text().split()) == 2
+    file.write_text(file.read_text().split()[0])
+    again = Store(f"sqlite:///{tmp_path}/kazoo_rec.db")
+    assert again.secrets.unwrap("acme", "r", store.secrets.wrap("acme", "r", b"k" * 32)) == b"k" * 32
+    assert again.secrets.open(again.documents.get("account", "acme", "acme")["body"]) == said()
+    again.close()
+    assert "older" not in CliRunner().invoke(keys, ["reseal", "--config", config]).output
+
+
+def test_who_runs_goes_on_where_the_file_of_the_key_cannot_be_read(secrets, tmp_path):
+    sealed = secrets.seal(URL)
+    for content in ("no key", ""):
+        (tmp_path / "of.db.key").write_text(content)
+        assert secrets.seal(URL) == sealed
+    (tmp_path / "of.db.key").unlink()
+    assert secrets.seal(URL) == sealed and secrets.open(sealed) == URL
+
+
+def test_of_keys_that_are_made_at_once_none_is_lost(tmp_path):
+    making = ("import sys, pathlib; from kazoo_rec.store.secrets import make_key\n"
+              "print('ready', flush=True); sys.stdin.read()\n"
+              "for _ in range(100): make_key(pathlib.Path(sys.argv[1]))")
+    makers = [subprocess.Popen([sys.executable, "-c", making, str(tmp_path / "of.db.key")], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE) for _ in range(2)]
+    assert [maker.stdout.readline() for maker in makers] == [b"ready\n"] * 2
+    for maker in makers:
+        maker.stdin.close()
+    assert [maker.wait() for maker in makers] == [0, 0]
+    assert len(set((tmp_path / "of.db.key").read_text().split())) == 200
+
+
 def test_a_rotation_that_was_killed_is_done_again(with_rows, config, tmp_path):
     make_key(tmp_path / "kazoo_rec.db.key")  # and then it was killed
     Store(f"sqlite:///{tmp_path}/kazoo_rec.db").close()
@@ -474,7 +561,9 @@ def test_a_key_of_the_environment_is_rotated_by_whom_it_belongs_to(tmp_path, con
     store.documents.take_files([account(said())]).get()
     store.close()
     monkeypatch.setenv("KAZOO_REC_KEY", f"{new} {old}")
-    assert "1 rows sealed anew" in CliRunner().invoke(keys, ["rotate", "--config", config]).output
+    refused = CliRunner().invoke(keys, ["rotate", "--config", config]).exception
+    assert isinstance(refused, ConfigError) and "keys reseal" in str(refused)
+    assert "1 rows sealed anew" in CliRunner().invoke(keys, ["reseal", "--config", config]).output
     monkeypatch.setenv("KAZOO_REC_KEY", new)
     store = Store(url)
     assert store.secrets.open(store.documents.since(0)[0]["body"]) == said()

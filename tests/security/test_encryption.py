@@ -164,6 +164,34 @@ def test_who_may_hear_it_hears_what_he_would_hear_without_encryption(store, reco
     assert "data_key" not in listen().text and store.recordings.get(RECORDING_ID)["data_key"] not in listen().text
 
 
+@pytest.mark.parametrize("shape", ["?accept=audio/mpeg", "?accept=audio/wav", "?accept=audio/wav&channels=dual",
+                                   "/peaks"])
+@pytest.mark.parametrize("replaced", ["all", "masters", "others"])
+def test_a_plain_file_in_the_place_of_an_encrypted_one_is_not_heard(store, recordings, stopped, pool, shape, replaced):
+    stopped({"url": None, "format": "mp3"})
+    work(store, recordings, pool)
+    listen, row = ask(store, recordings, pool), store.recordings.get(RECORDING_ID)
+    assert listen(shape).status_code == 200  # some is made now
+    for path in recordings.rglob("*.*"):
+        if replaced == "all" or (path == recordings / row["master"]) == (replaced == "masters"):
+            write_talk(path, 2.0)
+    made = listen(shape)
+    if made.status_code == 200:  # of what was not replaced
+        assert (replaced, shape) in {("masters", "?accept=audio/mpeg"), ("others", "/peaks")}
+    else:
+        assert made.status_code == 404 and "not here" in made.text
+
+
+def test_what_its_switch_still_writes_is_heard_beside_what_was_made_of_it(store, recordings, stopped, pool):
+    """A recording that went on in another file has its master in clear until that is removed."""
+    stopped({"url": None, "format": "mp3"}, spans=[{"kind": "moved", "from_ms": 0, "to_ms": 0}], expected_ms=4000)
+    finishing.finish(store.recordings.get(RECORDING_ID), store, recordings, pool, epoch_ms(), ENCRYPTED)
+    row = store.recordings.get(RECORDING_ID)
+    assert row["state"] == "recorded" and in_clear(recordings) == [Path(row["master"]).name]
+    listen = ask(store, recordings, pool)
+    assert [listen(f"?accept=audio/{form}").status_code for form in ("mpeg", "wav")] == [200, 200]
+
+
 class Killed(BaseException):
     """The process is gone here."""
 

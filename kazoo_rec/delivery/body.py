@@ -1,0 +1,97 @@
+"""What is uploaded: the bytes of a file, or a text, as far as the server has them."""
+
+import hashlib
+
+from kazoo_rec.errors import MediaError
+from kazoo_rec.media import sealed
+
+
+class File:
+    """A file on its way. `sent` counts what the socket has taken, `withheld` what of it the server's host did not have
+    when the server answered; `sha256` is of `sent` once it is all.
+
+    Parameters:
+      size_bytes, sha256: of the file when it was finished.
+      pool: reads and hashes.
+      buffer: a bytearray; what is read at once fits into it.
+    """
+
+    def __init__(self, path, size_bytes, sha256, pool, buffer, key):
+        self._key = key
+        self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
+        self.size_bytes = size_bytes
+        self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
+        self.sent = self.withheld = 0
+
+    def close(self):
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def complete(self):
+        return self.sent - self.withheld == self.size_bytes
+
+    @property
+    def sha256(self):
+        return self._hash.hexdigest()
+
+    @property
+    def intact(self):
+        return self.sha256 == self._expected
+
+    def read(self):
+        """Reads the next part, the first time with a look at the file. Raises MediaError where it cannot be read."""
+        try:
+            self._pool.apply(self._read)
+        except OSError as error:
+            raise MediaError("the file cannot be read", str(self._path)) from error
+
+    def send(self, sock):
+        while True:
+            while self._ready:
+                count = sock.send(self._ready)
+                self.sent += count
+                self._ready = self._ready[count:]
+            if self.complete:
+                return
+            self.read()
+
+    def _read(self):
+        if self._file is None:
+            self._file = sealed.opened(self._path, self._key)
+            found = sealed.size_of(self._file)
+            if found != self.size_bytes:
+                raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")
+        count = self._file.readinto(self._buffer[:self.size_bytes - self.sent])
+        if not count:
+            raise OSError(f"the file ended after {self.sent} bytes")
+        self._ready = self._buffer[:count]
+        self._hash.update(self._ready)
+
+
+class Text:
+    """As `File`, of what is in memory."""
+
+    intact = True
+
+    def __init__(self, content):
+        self._content, self.size_bytes = content, len(content)
+        self.sent = self.withheld = 0
+
+    @property
+    def complete(self):
+        return self.sent - self.withheld == self.size_bytes
+
+    @property
+    def sha256(self):
+        return hashlib.sha256(self._content).hexdigest()
+
+    def close(self):
+        pass
+
+    def read(self):
+        pass
+
+    def send(self, sock):
+        sock.sendall(self._content)
+        self.sent = self.size_bytes
