@@ -1,8 +1,7 @@
 """Commands after `api` that ask the switch as a whole: their replies to the byte."""
 
+import json
 from dataclasses import replace
-
-import orjson
 
 from kazoo_rec.simulator.channel_commands import CHANNEL_COMMANDS, words_of
 from kazoo_rec.simulator.clock import FRAME_S
@@ -86,7 +85,9 @@ def _show(switch, arguments):
         rows = [row for row in rows if any(words[2] in row[column] for column in columns)]
     form = words[-1] if words[-2:-1] == ["as"] else "delim"
     if form == "json":
-        return orjson.dumps({"row_count": len(rows), "rows": rows}).decode() if rows else '{"row_count": 0}\n'
+        if rows:  # what is no UTF-8 is passed on as it came, as cJSON does
+            return json.dumps({"row_count": len(rows), "rows": rows}, ensure_ascii=False, separators=(",", ":"))
+        return '{"row_count": 0}\n'
     if form != "delim":
         return f"-ERR Cannot find format {form}\n"
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)] if rows else []

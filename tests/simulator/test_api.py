@@ -150,3 +150,9 @@ def test_originate_waits_for_the_answer(switch, clock, phone):
     clock.advance(2)
     assert waiting.get(timeout=5) == ("-ERR USER_BUSY\n" if phone.refuses else "+OK my-uuid\n")
     assert len(switch.legs) == (0 if phone.refuses else 2)
+
+
+def test_a_name_that_is_not_utf_8_is_passed_on_as_it_came(switch, clock):
+    switch.play(Script(pstn(name="x%ff"), (bob(),), dials="15550001001"))
+    clock.advance(0.2)
+    assert json.loads(switch.api("show channels as json"))["rows"][0]["cid_name"] == "x\udcff"
