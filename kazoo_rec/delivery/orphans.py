@@ -4,6 +4,8 @@ settings are known again, else `failed`, which keeps the file.
 
 An engine that lives may have the row in memory. It writes in order, and says every 2 s that it lives: once it has said
 so twice after a file was seen without a row, it has none for it.
+
+The files of what delivery discarded go as well: it was killed between the row and their removal, or could not.
 """
 
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from kazoo_rec.delivery.finish import remove
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
@@ -78,7 +81,9 @@ class Orphans:
             self._all_at_s = now_s + ALL_EVERY_S
             for day, changed_ns in self._run(_days, (self._directory,)):
                 if self._looked.get(day) != changed_ns:
-                    self._note_unknown(self._run(_files, (self._directory, day)))
+                    files = self._run(_files, (self._directory, day))
+                    self._note_unknown(files)
+                    self._remove_discarded(files)
                     self._looked[day] = changed_ns
         if self._found:
             self._settle(now_s)
@@ -88,6 +93,12 @@ class Orphans:
         for path, recording_id in files:
             if recording_id in unknown:
                 self._found.setdefault(path, _Found(recording_id))
+
+    def _remove_discarded(self, files):
+        discarded = self._store.recordings.discarded([recording_id for _, recording_id in files])
+        for path, recording_id in files:
+            if recording_id in discarded:
+                self._run(remove, (self._directory / path,))
 
     def _settle(self, now_s):
         said_ms = next((row["said_ms"] for row in self._store.vitals.all()

@@ -22,7 +22,7 @@ from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces
 from kazoo_rec.delivery.servers import Servers
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
-from kazoo_rec.store.spans import is_declined, is_moved
+from kazoo_rec.store.spans import is_declined
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
@@ -185,9 +185,6 @@ class Worker:
             log.info("the disk takes files again", node=self._node)
         if state == "discarded":
             self._try_to_remove(row, partial(self._remove_all, row))
-        elif state == "recorded" and is_moved(row["spans"]):
-            master = self._recordings_dir / row["master"]  # what was to be kept has a file of its own
-            self._try_to_remove(row, lambda: self._pool.apply(remove, (master,)))
 
     def _delete(self, row):
         """The audio first, then the row says so: killed in between, it is done again."""

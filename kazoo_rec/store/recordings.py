@@ -124,11 +124,18 @@ class Recordings:
 
     def unknown(self, ids: list[str]) -> set[str]:
         """Those of `ids` of which there is no recording."""
-        known: set[str] = set()
+        return set(ids) - self._those_of(ids)
+
+    def discarded(self, ids: list[str]) -> set[str]:
+        """Those of `ids` that were discarded for what their file was found to be."""
+        return self._those_of(ids, recordings.c.state == "discarded", recordings.c.duration_ms.is_not(None))
+
+    def _those_of(self, ids, *conditions):
+        found: set[str] = set()
         for first in range(0, len(ids), IDS_AT_ONCE):
-            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]))
-            known |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
-        return set(ids) - known
+            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]), *conditions)
+            found |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
+        return found
 
     def update(self, recording_id: str, **columns) -> AsyncResult:
         """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""

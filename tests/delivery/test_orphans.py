@@ -128,6 +128,17 @@ def test_one_that_is_gone_is_forgotten(site):
     assert site.row() is None and not site.orphans._found
 
 
+def test_the_file_of_one_that_was_discarded_goes_also_after_a_kill(site):
+    """Killed between its row and its removal. What an engine discarded, which saw no audio of it, is left to it."""
+    for name in (ID, ANOTHER):
+        site.store.recordings.insert(row(name, state="stopped"))
+    site.store.recordings.finish(ID, {"state": "discarded", "duration_ms": 1200}, [])
+    site.store.recordings.update(ANOTHER, state="discarded").get()
+    file, others = site.file(), site.file(f"{ANOTHER}.wav")
+    site.look()
+    assert (file.exists(), others.exists()) == (False, True)
+
+
 def test_what_is_no_recording_is_left_alone(site):
     for name in (f"{ID}.mp3", f"{ID}.mono.wav", f"{ID}.mp3.abc.part", "notes.wav", f"{ID}.WAV"):
         site.file().rename(site.directory / "acme/20261121" / name)

@@ -204,15 +204,6 @@ def test_a_discarded_recordings_file_goes_when_its_row_is_durable(site):
     assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("discarded", False)
 
 
-def test_a_file_that_a_transfer_took_along_goes_when_what_is_to_be_kept_of_it_is_apart(site):
-    site.stopped("http://a.example/", settings={"channels": "dual"}, expected_ms=1000,
-                 spans=[{"kind": "moved", "from_ms": 0, "to_ms": 0}])
-    site.step()
-    row = site.store.rows[RECORDING_ID]
-    assert (row["state"], row["file"] == row["master"]) == ("recorded", False)
-    assert ((site.directory / row["file"]).exists(), site.file().exists()) == (True, False)
-
-
 def test_failures_are_further_and_further_apart(site):
     upload = site.due(refusing_url(), give_up_ms=site.clock.now_ms + 10**9)
     waits_s = []
