@@ -4,13 +4,16 @@ import errno
 import os
 from types import SimpleNamespace
 
+import gevent
 import pytest
+from gevent.event import AsyncResult
 from sqlalchemy import event
 
 from kazoo_rec.delivery import disk as disk_module
 from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
+from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests.store.test_store import row, upload
@@ -62,6 +65,7 @@ class Site:
     def look(self):
         self.disk.look()
         self.clearing.tick()
+        self.store.recordings.update("nobody", label="").get()  # writes keep their order: what was submitted is there
 
     def names(self):
         return {name.partition(".")[0] for name in self.files()}
@@ -185,6 +189,39 @@ def test_killed_between_file_and_row_it_is_told_by_the_next_look(site):
     site.free_bytes = 0
     site.look()
     assert site.store.recordings.get("r")["audio_removed_ms"] == NOW_MS
+
+
+def test_room_is_made_while_the_database_takes_nothing(site, monkeypatch):
+    """It may be on the same disk, and wait for that room."""
+    for number in range(12):
+        site.recorded(f"r{number}", stopped_ms=number)
+    asked = []
+    monkeypatch.setattr(site.store.recordings, "update", lambda recording_id, **_: asked.append(recording_id)
+                        or AsyncResult())
+    for left in (7, 2):
+        site.free_bytes = 60
+        with gevent.Timeout(20):
+            site.disk.look()
+            site.clearing.tick()
+        assert len(site.names()) == left
+        site.now_ms += disk_module.AGAIN_MS
+    assert asked == [f"r{number}" for number in range(10)], "each is said once: what waits is written in the end"
+    monkeypatch.undo()
+
+
+def test_what_the_database_refused_is_said_by_the_next_look(site, monkeypatch):
+    site.recorded("r", stopped_ms=1)
+    refused = AsyncResult()
+    refused.set_exception(StoreError("too much waits for the database"))
+    site.free_bytes = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(site.store.recordings, "update", lambda *_, **__: refused)
+        site.disk.look()
+        site.clearing.tick()
+    assert not site.names() and site.store.recordings.get("r")["audio_removed_ms"] is None
+    site.now_ms += disk_module.AGAIN_MS
+    site.look()
+    assert site.store.recordings.get("r")["audio_removed_ms"] == site.now_ms
 
 
 def test_where_nothing_may_go_it_is_not_looked_for_all_the_time(site, monkeypatch):
