@@ -73,20 +73,36 @@ class Orphans:
         self._looked: dict[str, int] = {}
         self._found: dict[str, _Found] = {}
         self._all_at_s = None
+        self._refused: set[tuple[Callable, str]] = set()  # what the disk refused last, of which path
 
     def look(self):
-        """To be called every FOUND_EVERY_S. Raises what the disk and the store raise."""
+        """To be called every FOUND_EVERY_S. Raises what the store raises, and OSError where the directory itself is not
+        to be had; one below it that cannot be read, or a file, is told once and holds up no other."""
         now_s = self._now_s()
         if self._all_at_s is None or now_s >= self._all_at_s:
             self._all_at_s = now_s + ALL_EVERY_S
-            for day, changed_ns in self._run(_days, (self._directory,)):
-                if self._looked.get(day) != changed_ns:
-                    files = self._run(_files, (self._directory, day))
-                    self._note_unknown(files)
-                    self._remove_discarded(files)
-                    self._looked[day] = changed_ns
+            for account in self._run(_accounts, (self._directory,)):
+                for day, changed_ns in self._of_disk(account, _days, (self._directory, account)) or ():
+                    if self._looked.get(day) != changed_ns:
+                        files = self._of_disk(day, _files, (self._directory, day))
+                        if files is not None:
+                            self._note_unknown(files)
+                            self._remove_discarded(files)
+                            self._looked[day] = changed_ns
         if self._found:
             self._settle(now_s)
+
+    def _of_disk(self, path, function, args):
+        """What a function finds at a path, None where the disk refuses."""
+        try:
+            found = self._run(function, args)
+        except OSError as refused:
+            if (function, path) not in self._refused:
+                log.error("files without a row cannot be looked for here", path=path, reason=str(refused))
+            self._refused.add((function, path))
+            return None
+        self._refused.discard((function, path))
+        return found
 
     def _note_unknown(self, files):
         unknown = self._store.recordings.unknown([recording_id for _, recording_id in files])
@@ -98,16 +114,18 @@ class Orphans:
         discarded = self._store.recordings.discarded([recording_id for _, recording_id in files])
         for path, recording_id in files:
             if recording_id in discarded:
-                self._run(remove, (self._directory / path,))
+                self._of_disk(path, remove, (self._directory / path,))
 
     def _settle(self, now_s):
         said_ms = next((row["said_ms"] for row in self._store.vitals.all()
                         if (row["node"], row["role"]) == (self._node, "engine")), None)
         unknown = self._store.recordings.unknown([found.id for found in self._found.values()])
         for path, found in list(self._found.items()):
-            stat = self._run(_stat, (self._directory / path,))
-            if found.id not in unknown or stat is None:
+            stat = self._of_disk(path, _stat, (self._directory / path,))
+            if found.id not in unknown or stat is False:
                 del self._found[path]
+                continue
+            if stat is None:
                 continue
             if said_ms is not None:
                 found.heard.add(said_ms)
@@ -118,7 +136,9 @@ class Orphans:
 
     def _adopt(self, path, found, stat, at_rest):
         """Whether it has a row now."""
-        row = self._run(self._row, (path, found.id, stat))
+        row = self._of_disk(path, self._row, (path, found.id, stat))
+        if row is None:
+            return False
         account, (user, device, digest) = row["account_id"], (row.pop(name) for name in ("user", "device", "digest"))
         settings = digest and self._settings_of(account, user, device, digest)
         if settings:
@@ -154,12 +174,13 @@ class Orphans:
             "user": user, "device": device, "digest": digest}
 
 
-def _days(directory):
+def _accounts(directory):
+    return [account.name for account in _directories(directory, _ACCOUNT)]
+
+
+def _days(directory, account):
     """(account/day, when it was changed) of every one."""
-    found = []
-    for account in _directories(directory, _ACCOUNT):
-        found += [(f"{account.name}/{day.name}", day.stat().st_mtime_ns) for day in _directories(account.path, _DAY)]
-    return found
+    return [(f"{account}/{day.name}", day.stat().st_mtime_ns) for day in _directories(directory / account, _DAY)]
 
 
 def _directories(path, name):
@@ -174,7 +195,8 @@ def _files(directory, day):
 
 
 def _stat(path):
+    """False where there is no such file."""
     try:
         return os.stat(path)
     except FileNotFoundError:
-        return None
+        return False

@@ -150,7 +150,7 @@ def _apart(connection, write):
 
 
 def _of_the_database(error):
-    """Whether an error is none of the write's. Of a connection that is lost there is no code of SQLite's, nor of a value
+    """Whether an error is none of the write's. There is no code of SQLite's of a connection that is lost, nor of a value
     that sqlite3 cannot bind."""
     if not isinstance(error, DBAPIError):
         return False

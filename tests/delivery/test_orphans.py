@@ -1,11 +1,14 @@
 """Files without a row: whose they are, and what becomes of them."""
 
+import errno
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
+from kazoo_rec.delivery import orphans
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.orphans import ALL_EVERY_S, AT_REST_S, FOUND_EVERY_S, Orphans
 from kazoo_rec.media import wav
@@ -25,13 +28,15 @@ class Site:
 
     def __init__(self, store, directory):
         self.store, self.directory, self.now_s, self.said_ms, self.meter = store, directory, 1000.0, 5000, Meter()
-        self.known, self.asked, self.runs = {}, [], []
+        self.known, self.asked, self.runs, self.refuses = {}, [], [], set()
         self.orphans = Orphans(store, "fs1", "switch1", directory, self._run, self._settings_of, KEPT,
                                lambda: self.now_s, self.meter)
         directory.mkdir()
 
     def _run(self, function, args):
         self.runs.append((function.__name__, args[-1]))
+        if function.__name__ != "_stat" and self.refuses & {args[0], args[-1]}:
+            raise PermissionError(errno.EACCES, "Permission denied")
         return function(*args)
 
     def _settings_of(self, *asked):
@@ -58,6 +63,14 @@ class Site:
 
     def row(self, recording_id=ID):
         return self.store.recordings.get(recording_id)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """(event, what it was told with) of each line of the log."""
+    lines = []
+    monkeypatch.setattr(orphans, "log", SimpleNamespace(error=lambda event, **told: lines.append((event, told))))
+    return lines
 
 
 @pytest.fixture
@@ -137,6 +150,24 @@ def test_the_file_of_one_that_was_discarded_goes_also_after_a_kill(site):
     file, others = site.file(), site.file(f"{ANOTHER}.wav")
     site.look()
     assert (file.exists(), others.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("unread", [f"acme/20261121/{ID}.wav", "acme", "acme/20261121"])
+def test_what_cannot_be_read_is_told_once_and_holds_up_no_other(site, said, unread):
+    site.file()
+    site.file(f"{ANOTHER}.wav", day="other/20261121")
+    site.refuses.add(unread)
+    for _ in range(2):
+        site.look(4)
+        site.now_s += max(AT_REST_S, ALL_EVERY_S)
+    assert site.row(ANOTHER)["state"] == "failed" and site.row() is None
+    assert [(event, told["path"]) for event, told in said if "cannot" in event] == [
+        ("files without a row cannot be looked for here", unread)]
+    site.refuses.clear()
+    for _ in range(2):
+        site.look(4)
+        site.now_s += max(AT_REST_S, ALL_EVERY_S)
+    assert site.row()["state"] == "failed"
 
 
 def test_what_is_no_recording_is_left_alone(site):
