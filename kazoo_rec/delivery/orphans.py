@@ -31,7 +31,7 @@ AT_REST_S = 600.0
 WORDS = 3
 
 #: What the file says of itself (`calls.recording.Recording`), each an id or nothing.
-_COMMENT = re.compile("kazoo_rec" + 7 * "/([A-Za-z0-9_.@:-]*)")
+_COMMENT = re.compile("kazoo_rec" + 8 * "/([A-Za-z0-9_.@:-]*)")
 _ACCOUNT, _DAY = re.compile(r"[A-Za-z0-9_-]{1,64}"), re.compile(r"[0-9]{8}")
 _FILE = re.compile(r"([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 
@@ -56,20 +56,19 @@ class Orphans:
 
     Parameters:
       store, node: of this delivery and its switches' engine.
-      switch: whose rows they become.
+      switches: the meter of each, by name. Their rows become those of the one that the file names, else of the first.
       directory: of recordings.
       run: `run(function, args)` on a thread.
       settings_of: `settings_of(account, user, device, digest)` gives the settings that have this digest
         (`policy.settings.digest`) and where each comes from, None where no document says them any more.
       kept: the settings of one of which they are not known.
       now_s: a clock that nothing moves.
-      meter: of the switch.
     """
 
-    def __init__(self, store, node: str, switch: str, directory: Path, run: Callable, settings_of: Callable,
-                 kept: Mapping, now_s: Callable, meter: Meter):
-        self._store, self._node, self._switch, self._directory, self._run = store, node, switch, directory, run
-        self._settings_of, self._kept, self._now_s, self._meter = settings_of, kept, now_s, meter
+    def __init__(self, store, node: str, switches: Mapping[str, Meter], directory: Path, run: Callable,
+                 settings_of: Callable, kept: Mapping, now_s: Callable):
+        self._store, self._node, self._switches, self._directory, self._run = store, node, switches, directory, run
+        self._settings_of, self._kept, self._now_s = settings_of, kept, now_s
         self._looked: dict[str, int] = {}
         self._found: dict[str, _Found] = {}
         self._all_at_s = None
@@ -141,7 +140,10 @@ class Orphans:
             return False
         account, (user, device, digest) = row["account_id"], (row.pop(name) for name in ("user", "device", "digest"))
         settings = digest and self._settings_of(account, user, device, digest)
-        if settings:
+        known = row["node"] in self._switches or len(self._switches) == 1
+        if row["node"] not in self._switches:
+            row["node"] = next(iter(self._switches))
+        if settings and (known or at_rest):
             # Whether the switch still writes it is the engine's to find out, as of every open row.
             row |= {"state": "recording", "settings": settings[0], "settings_from": settings[1]}
         elif at_rest:
@@ -150,7 +152,7 @@ class Orphans:
         else:
             return False
         if self._store.recordings.adopt({**row, "user_id": user or None, "device_id": device or None}).get():
-            self._meter.states.labels(row["state"]).inc()
+            self._switches[row["node"]].states.labels(row["state"]).inc()
             log.error("a recording was found without its row", recording_id=found.id, account=account,
                       state=row["state"], hint="the database was full, locked or put back; its file is where it was")
         return True
@@ -163,10 +165,10 @@ class Orphans:
             duration_ms = probed.duration_ms
         except MediaError:
             said, duration_ms = None, 0
-        call, talk, rule, leg, user, device, digest = said.groups() if said else ("", "", "", "", "", "", "")
+        call, talk, rule, leg, user, device, digest, switch = said.groups() if said else 8 * ("",)
         ended_ms = stat.st_mtime_ns // 1_000_000
         return {
-            **_NOT_KNOWN, "id": recording_id, "node": self._switch, "account_id": path.partition("/")[0],
+            **_NOT_KNOWN, "id": recording_id, "node": switch, "account_id": path.partition("/")[0],
             "call_id": call, "interaction_id": talk or call, "rule": rule, "leg": leg,
             "direction": "outbound" if leg == "B" else "inbound", "origin": "found", "master": path,
             "reason": "Found without its row.", "started_ms": ended_ms - duration_ms, "stopped_ms": ended_ms,

@@ -85,10 +85,9 @@ class Delivery:
             self._quotas.append(Quotas(self._store.recordings, switch.name, quota_gb and quota_gb * GB, worker.meter))
             self._clearings.append(
                 Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, worker.meter))
-        orphans = Orphans(
-            self._store, self._config.node, self._config.switches[0].name, directory, self._looking.apply,
-            self._settings_of, DEFAULTS, time.monotonic,
-            self._workers[self._config.switches[0].name][0].meter)
+        meters = {switch: worker.meter for switch, (worker, _) in self._workers.items()}
+        orphans = Orphans(self._store, self._config.node, meters, directory, self._looking.apply, self._settings_of,
+                          DEFAULTS, time.monotonic)
         self._watching = [gevent.spawn(run) for run in (
             self._watch_disk, self._make_room, self._watch_quotas, lambda: self._look_for(orphans))]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)

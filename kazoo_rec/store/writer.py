@@ -150,8 +150,8 @@ def _apart(connection, write):
 
 
 def _of_the_database(error):
-    """Whether an error is none of the write's. There is no code of SQLite's of a connection that is lost, nor of a value
-    that sqlite3 cannot bind."""
+    """Whether an error is none of the write's. A connection that is lost has no code of SQLite's, nor has a value that
+    sqlite3 cannot bind."""
     if not isinstance(error, DBAPIError):
         return False
     code = getattr(error.orig, "sqlite_errorcode", None)

@@ -18,7 +18,7 @@ from tests.store.test_store import row
 
 ID = "202611-0123456789abcdef0123456789abcdef"
 ANOTHER = ID.replace("0123", "9999", 1)
-SAID = "kazoo_rec/leg-a/talk/account.inbound/A/u1//0123456789abcdef"
+SAID = "kazoo_rec/leg-a/talk/account.inbound/A/u1//0123456789abcdef/switch1"
 SETTINGS = {"url": "https://files.example/", "format": "mp3"}
 KEPT = {"url": None, "format": "wav"}
 
@@ -29,8 +29,9 @@ class Site:
     def __init__(self, store, directory):
         self.store, self.directory, self.now_s, self.said_ms, self.meter = store, directory, 1000.0, 5000, Meter()
         self.known, self.asked, self.runs, self.refuses = {}, [], [], set()
-        self.orphans = Orphans(store, "fs1", "switch1", directory, self._run, self._settings_of, KEPT,
-                               lambda: self.now_s, self.meter)
+        self.switches = {"switch1": self.meter}
+        self.orphans = Orphans(store, "fs1", self.switches, directory, self._run, self._settings_of, KEPT,
+                               lambda: self.now_s)
         directory.mkdir()
 
     def _run(self, function, args):
@@ -96,6 +97,28 @@ def test_a_file_whose_settings_are_known_again_becomes_an_open_row_for_the_engin
     assert site.store.recordings.open_ids("switch1") == [ID]
 
 
+def test_of_several_switches_it_is_the_one_s_that_the_file_names(site):
+    """Another does not record it, so that the row would be closed and the file finished while it is written."""
+    site.switches["switch2"] = Meter()
+    site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
+    site.file(comment=SAID.replace("switch1", "switch2"))
+    site.file(f"{ANOTHER}.wav", comment=SAID.replace("switch1", "renamed"))
+    site.look(3)
+    assert site.row()["node"] == "switch2" and site.row(ANOTHER) is None
+    assert site.switches["switch2"].registry.get_sample_value(
+        "kazoo_rec_recording_states_total", {"state": "recording"}) == 1
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.row(ANOTHER)["state"] == "recording", "it is not written any more, whosever it was"
+
+
+def test_of_one_switch_it_is_also_where_the_file_names_another(site):
+    site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
+    site.file(comment=SAID.replace("switch1", "renamed"))
+    site.look(3)
+    assert site.row()["node"] == "switch1"
+
+
 def test_what_an_engine_that_lives_may_have_in_memory_is_left_to_it(site):
     site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
     site.file(comment=SAID)
@@ -107,7 +130,8 @@ def test_what_an_engine_that_lives_may_have_in_memory_is_left_to_it(site):
     assert site.row()["reason"] == "its own"
 
 
-@pytest.mark.parametrize("comment", ["", "somebody's words", SAID, "kazoo_rec/" + "x/" * 9, f"{SAID}\u2028"])
+@pytest.mark.parametrize("comment", ["", "somebody's words", SAID, SAID.rpartition("/")[0],
+                                     "kazoo_rec/" + "x/" * 9, f"{SAID}\u2028"])
 def test_one_whose_settings_are_not_known_is_reported_when_it_has_come_to_rest_and_its_file_is_kept(site, comment):
     path = site.file(comment=comment)
     site.look(5)
