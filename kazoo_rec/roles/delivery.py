@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config
-from kazoo_rec.delivery.clock import HostClock
+from kazoo_rec.delivery.clock import HostClock, monotonic_ms
 from kazoo_rec.delivery.connections import Connections, trusted
 from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.jobs import RETRY_LAST_MS
@@ -40,11 +40,6 @@ DISK_HANGS_S = 10.0
 QUOTAS_EVERY_S = 60.0
 
 log = structlog.get_logger()
-
-
-def monotonic_ms() -> int:
-    """Milliseconds that no jump of the host's clock moves."""
-    return time.monotonic_ns() // 1_000_000
 
 
 class Delivery:
@@ -84,7 +79,8 @@ class Delivery:
             quota_gb = settings.account_quota_gb
             self._quotas.append(Quotas(self._store.recordings, switch.name, quota_gb and quota_gb * GB, worker.meter))
             self._clearings.append(
-                Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, worker.meter))
+                Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, monotonic_ms,
+                         worker.meter))
         meters = {switch: worker.meter for switch, (worker, _) in self._workers.items()}
         orphans = Orphans(self._store, self._config.node, meters, directory, self._looking.apply, self._settings_of,
                           DEFAULTS, time.monotonic)
