@@ -295,15 +295,16 @@ class Recordings:
         query = select(recordings.c.state, func.count()).group_by(recordings.c.state)
         return self._read(lambda connection: dict(connection.execute(query).tuples().all()))
 
-    def waiting(self, node: str) -> tuple[dict[str, int], int | None]:
-        """How many of a node's are in each state that does not last, and when (ms) the first that is stopped did; from
-        the index alone."""
-        query = (select(recordings.c.state, func.count(), func.min(recordings.c.stopped_ms))
+    def waiting(self, node: str) -> tuple[dict[str, int], int | None, int | None]:
+        """How many of a node's are in each state that does not last, and when (ms of the switch's clock) the first and
+        the last that is stopped did; from the index alone."""
+        stopped_ms = recordings.c.stopped_ms
+        query = (select(recordings.c.state, func.count(), func.min(stopped_ms), func.max(stopped_ms))
                  .where(recordings.c.node == node, recordings.c.state.in_((*OPEN_STATES, "stopped")))
                  .group_by(recordings.c.state))
         found = self._read(lambda connection: connection.execute(query).all())
-        return ({state: count for state, count, _ in found},
-                next((first_ms for state, _, first_ms in found if state == "stopped"), None))
+        return ({state: count for state, count, *_ in found},
+                *next((times for state, _, *times in found if state == "stopped"), (None, None)))
 
     def written_since(self, since_ms: int) -> tuple[int, int]:
         """(recordings, bytes) that were made since then and whose length is known: their masters, which have two
