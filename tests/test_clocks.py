@@ -4,6 +4,8 @@ import pytest
 
 from kazoo_rec.roles.engine import Engine
 from kazoo_rec.simulator.script import Script
+from tests.media.sounds import write_talk
+from tests.store.test_store import row as a_row
 from tests.test_live_calls import Live
 from tests.test_whole_way import ALICE, BOB, every, phone
 
@@ -29,6 +31,23 @@ def test_a_pause_is_as_long_as_it_was_and_what_is_expected_is_what_there_is(site
     assert span["kind"] == "pause" and 800 <= span["to_ms"] - span["from_ms"] < 5000
     assert row["started_ms"] <= span["from_ms"] <= span["to_ms"] <= row["stopped_ms"]
     assert not row["partial"] and abs(row["expected_ms"] - row["duration_ms"]) <= 200
+
+
+def test_what_waits_to_be_finished_is_late_by_no_clock_but_the_host_s(site):
+    """A recording that cannot be finished stopped just now, by the switch's clock."""
+    site.start(account=every(site))
+    now_ms = round((site.simulator.clock.epoch + site.simulator.clock.now) * 1000)
+    file = write_talk(site.place / "recordings/acme/20261121/r.wav")
+    site.store.recordings.insert(a_row("r", state="stopped", stopped_ms=now_ms, started_ms=now_ms - 2000,
+                                       master=str(file.relative_to(site.place / "recordings")),
+                                       settings={"url": None, "record_min_sec": "three"})).get()
+
+    def backlog():
+        said = {row["role"]: row["state"] for row in site.store.vitals.all()}
+        return said["delivery"]["backlog"]["fs1"] if "delivery" in said else {"finish": {"waiting": 0}}
+
+    site.until(lambda: backlog()["finish"]["waiting"])
+    assert 0 <= backlog()["late_ms"] < 60_000 and backlog()["finish"]["oldest_ms"] < 60_000
 
 
 def test_an_engine_that_comes_back_counts_the_limit_from_the_bridge(site):

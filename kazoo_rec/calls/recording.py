@@ -125,6 +125,7 @@ class Recording:
     announced: bool = False
     ending: bool = False
     closing: dict | None = None
+    node: str = ""
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
     not_recorded_since_ms: int | None = None
@@ -217,7 +218,7 @@ class Recording:
         `delivery.orphans` reads it. Ids may come from a leg's variables: one that is no id is left out."""
         leg, plan = self.leg, self.plan
         said = (leg.uuid, self.interaction_id or leg.call.interaction_id, plan.rule, plan.leg, leg.identity.user_id,
-                leg.identity.device_id, digest(masked(plan.settings)))
+                leg.identity.device_id, digest(masked(plan.settings)), self.node)
         return "/".join((COMMENT, *(one if _ID.fullmatch(one or "") else "" for one in said)))
 
     def hold(self, at_ms: int):
@@ -287,7 +288,7 @@ class Recording:
                    row["source"], leg.answered_at, state="recording" if row["state"] == "paused" else row["state"],
                    started_ms=row["started_ms"], spans=spans, interaction_id=row["interaction_id"],
                    silenced={span["kind"]: span for span in spans if span["to_ms"] is None},
-                   announced=any(span["kind"] == "announced" for span in spans),
+                   announced=any(span["kind"] == "announced" for span in spans), node=row["node"],
                    missed=gap and (gap["from_ms"], gap["why"]))
 
     def note_silent(self, received_ms: int | None):
@@ -303,8 +304,8 @@ class Recording:
         return [dict(span) for span in self.spans]
 
     def new_row(self, node: str, epoch_ms: int) -> dict:
-        """The row as it is when the recording is planned."""
-        leg, plan = self.leg, self.plan
+        """The row as it is when the recording is planned, of the switch `node`, which its file names as well."""
+        self.node, leg, plan = node, self.leg, self.plan
         room = plan if isinstance(plan, Past) and plan.room else None
         return {
             "id": self.id, "node": node, "account_id": self.account_id,

@@ -1,5 +1,6 @@
 """The time that deliveries are planned by. It does not jump: when the host's clock does, plans move first."""
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -9,6 +10,11 @@ from gevent.event import AsyncResult
 JUMP_MS = 2_000
 
 log = structlog.get_logger()
+
+
+def monotonic_ms() -> int:
+    """Milliseconds that no jump of the host's clock moves."""
+    return time.monotonic_ns() // 1_000_000
 
 
 class HostClock:

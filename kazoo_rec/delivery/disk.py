@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from gevent.event import AsyncResult
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.delivery.finish import all_of, remove
@@ -68,26 +69,31 @@ class Clearing:
 
     Never of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
 
-    Parameters: `store`, `node`, `directory`, `disk`, `run(function, args)` on a thread, `clock_ms`, the node's `meter`.
+    Parameters: `store`, `node`, `directory`, `disk`, `run(function, args)` on a thread, `clock_ms` (since the epoch),
+    `now_at` (ms that no jump of a clock moves), the node's `meter`.
     """
 
-    def __init__(self, store, node: str, directory: Path, disk: Disk, run: Callable, clock_ms, meter: Meter):
+    def __init__(self, store, node: str, directory: Path, disk: Disk, run: Callable, clock_ms, now_at,
+                 meter: Meter):
         self._store, self._node, self._directory, self._disk, self._run = store, node, directory, disk, run
-        self._clock_ms, self._meter = clock_ms, meter
-        self._again_ms, self._refused = 0, False
+        self._clock_ms, self._now_at, self._meter = clock_ms, now_at, meter
+        self._again_at, self._refused = 0, False
+        self._untold: dict[str, AsyncResult] = {}  # recordings whose audio went, of which no row says so yet
 
     def tick(self):
         """Until as much is removed as was wanted, or nothing is left that may go. What disk and store raise is logged,
-        once: the next look may find them well."""
+        once: the next look may find them well. Nor does it wait for what it writes: a database may be on this disk, and
+        need the room."""
         wanted_bytes = self._disk.wanted_bytes
-        if not wanted_bytes or self._clock_ms() < self._again_ms:
+        if not wanted_bytes or self._now_at() < self._again_at:
             return
         gone: list[int] = []
+        self._untold = {recording_id: told for recording_id, told in self._untold.items() if not told.ready()}
         try:
             for row in self._may_go():
                 # The files first: killed in between, the next look finds none and says so.
                 gone.append(self._run(_remove_all, (row["id"], self._directory / row["master"])))
-                self._store.recordings.update(row["id"], audio_removed_ms=self._clock_ms()).get()
+                self._untold[row["id"]] = self._store.recordings.update(row["id"], audio_removed_ms=self._clock_ms())
                 if sum(gone) >= wanted_bytes:
                     break
             self._refused = False
@@ -96,7 +102,7 @@ class Clearing:
                 log.error("no room can be made", node=self._node, error=explain(refused),
                           hint="the directories of recordings have to be writable for this user")
             self._refused = True
-        self._again_ms = self._clock_ms() + AGAIN_MS
+        self._again_at = self._now_at() + AGAIN_MS
         if gone:
             self._meter.audio_removed.inc(len(gone))
             log.warning("audio of delivered recordings was removed to make room", node=self._node, recordings=len(gone),
@@ -107,7 +113,8 @@ class Clearing:
         while rows := self._store.recordings.on_disk(self._node, self._clock_ms(), after, AT_ONCE):
             after = rows[-1]["stopped_ms"], rows[-1]["id"]
             for row in rows:
-                if row["may_go"] and not self._store.recordings.get(row["id"])["legal_hold"]:
+                if row["may_go"] and row["id"] not in self._untold and not self._store.recordings.get(
+                        row["id"])["legal_hold"]:
                     yield row
 
 

@@ -142,14 +142,15 @@ def _examined(row, master, recordings_dir, key):
              f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
              "the switch could not write all of it: was the disk full?"
              if short and row["cause"] == NOT_WRITTEN else None]
-    if found.channels == 2 and settings["track"] != "both":
-        # What the other side said was not to be recorded: of the switch's two channels one is kept.
-        encode.to_wav(found, master, settings["channels"], settings["track"])
+    if is_moved(spans) or (found.channels == 2 and settings["track"] != "both"):
+        # Others' talk, or what the other side said, was not to be recorded: what is kept takes the file's place before
+        # the row says so. A switch that still writes has the old file, which has no name any more.
+        encode.to_wav(found, master, "dual", settings["track"])
         found = wav.probe(master, key)
     with suppress(OSError):  # not where it is the switch's user's: then its directory, 2770, keeps others out
         master.chmod(sealed.FILE_MODE)
     file = _deliverable(row["id"], found, settings)
-    if key is not None and not is_moved(row["spans"]):  # one that moved is still written, and removed afterwards
+    if key is not None:
         sealed.seal(master, key)
     with sealed.opened(file, key) as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -21,16 +21,16 @@ log = structlog.get_logger()
 
 class Jobs:
     """Parameters:
-      clock_ms: milliseconds since the epoch.
+      now_at: milliseconds that no jump of a clock moves.
       spread: numbers of [0, 1), for the jitter of retries.
       ended: called with its Place when a row's work has ended.
       disk_full: called with an error that says that the disk takes nothing more; its row is not set aside.
     """
 
-    def __init__(self, clock_ms, spread, ended, disk_full):
-        self._clock_ms, self._spread, self._ended, self._disk_full = clock_ms, spread, ended, disk_full
+    def __init__(self, now_at, spread, ended, disk_full):
+        self._now_at, self._spread, self._ended, self._disk_full = now_at, spread, ended, disk_full
         self._at_work: dict = {}  # id of a recording or delivery → (its greenlet, its place)
-        self._aside: dict = {}  # queue → {the same ids → (failures, not before ms)}
+        self._aside: dict = {}  # queue → {the same ids → (failures, not before `now_at`)}
 
     @property
     def greenlets(self) -> list[gevent.Greenlet]:
@@ -52,8 +52,8 @@ class Jobs:
           read: rows, of each queue as many as it is called with. A queue that has fewer leaves its places to others.
           begin: called with queue and row.
         """
-        now_ms = self._clock_ms()
-        queues = [queue for queue in queues if self._set_aside_of(queue, now_ms) < ASIDE_MOST]
+        now_at = self._now_at()
+        queues = [queue for queue in queues if self._set_aside_of(queue, now_at) < ASIDE_MOST]
         while given := give(queues, [place for _, place in self._at_work.values()]):
             begun = Counter()
             for row in self.free(given, read):
@@ -66,13 +66,13 @@ class Jobs:
     def free(self, wanted: Mapping[tuple, int], read) -> list:
         """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old;
         during the read another look may have taken one up."""
-        taken, now_ms = set(self._at_work), self._clock_ms()
+        taken, now_at = set(self._at_work), self._now_at()
         at_work = Counter(place.queue for _, place in self._at_work.values())
-        rows = read({queue: count + at_work[queue] + self._set_aside_of(queue, now_ms)
+        rows = read({queue: count + at_work[queue] + self._set_aside_of(queue, now_at)
                      for queue, count in wanted.items()})
         taken |= self._at_work.keys()
         for queue in wanted:
-            taken |= {row_id for row_id, (_, until_ms) in self._aside.get(queue, {}).items() if until_ms > now_ms}
+            taken |= {row_id for row_id, (_, until_at) in self._aside.get(queue, {}).items() if until_at > now_at}
         return [row for row in rows if row["id"] not in taken]
 
     def back_off_ms(self, failures: int) -> int:
@@ -97,9 +97,9 @@ class Jobs:
         own = self._aside.setdefault(queue, {})
         failures = own.get(row["id"], (0, 0))[0] + 1
         wait_ms = self.back_off_ms(failures)
-        own[row["id"]] = failures, self._clock_ms() + wait_ms
+        own[row["id"]] = failures, self._now_at() + wait_ms
         log.error("recording set aside", recording_id=row.get("recording_id", row["id"]), error=http.explain(error),
                   retry_ms=wait_ms)
 
-    def _set_aside_of(self, queue, now_ms):
-        return sum(until_ms > now_ms for _, until_ms in self._aside.get(queue, {}).values())
+    def _set_aside_of(self, queue, now_at):
+        return sum(until_at > now_at for _, until_at in self._aside.get(queue, {}).values())

@@ -4,6 +4,8 @@ settings are known again, else `failed`, which keeps the file.
 
 An engine that lives may have the row in memory. It writes in order, and says every 2 s that it lives: once it has said
 so twice after a file was seen without a row, it has none for it.
+
+The files of what delivery discarded go as well: it was killed between the row and their removal, or could not.
 """
 
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from kazoo_rec.delivery.finish import remove
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
@@ -28,7 +31,7 @@ AT_REST_S = 600.0
 WORDS = 3
 
 #: What the file says of itself (`calls.recording.Recording`), each an id or nothing.
-_COMMENT = re.compile("kazoo_rec" + 7 * "/([A-Za-z0-9_.@:-]*)")
+_COMMENT = re.compile("kazoo_rec" + 8 * "/([A-Za-z0-9_.@:-]*)")
 _ACCOUNT, _DAY = re.compile(r"[A-Za-z0-9_-]{1,64}"), re.compile(r"[0-9]{8}")
 _FILE = re.compile(r"([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 
@@ -53,35 +56,52 @@ class Orphans:
 
     Parameters:
       store, node: of this delivery and its switches' engine.
-      switch: whose rows they become.
+      switches: the meter of each, by name. Their rows become those of the one that the file names, else of the first.
       directory: of recordings.
       run: `run(function, args)` on a thread.
       settings_of: `settings_of(account, user, device, digest)` gives the settings that have this digest
         (`policy.settings.digest`) and where each comes from, None where no document says them any more.
       kept: the settings of one of which they are not known.
       now_s: a clock that nothing moves.
-      meter: of the switch.
     """
 
-    def __init__(self, store, node: str, switch: str, directory: Path, run: Callable, settings_of: Callable,
-                 kept: Mapping, now_s: Callable, meter: Meter):
-        self._store, self._node, self._switch, self._directory, self._run = store, node, switch, directory, run
-        self._settings_of, self._kept, self._now_s, self._meter = settings_of, kept, now_s, meter
+    def __init__(self, store, node: str, switches: Mapping[str, Meter], directory: Path, run: Callable,
+                 settings_of: Callable, kept: Mapping, now_s: Callable):
+        self._store, self._node, self._switches, self._directory, self._run = store, node, switches, directory, run
+        self._settings_of, self._kept, self._now_s = settings_of, kept, now_s
         self._looked: dict[str, int] = {}
         self._found: dict[str, _Found] = {}
         self._all_at_s = None
+        self._refused: set[tuple[Callable, str]] = set()  # what the disk refused last, of which path
 
     def look(self):
-        """To be called every FOUND_EVERY_S. Raises what the disk and the store raise."""
+        """To be called every FOUND_EVERY_S. Raises what the store raises, and OSError where the directory itself is not
+        to be had; one below it that cannot be read, or a file, is told once and holds up no other."""
         now_s = self._now_s()
         if self._all_at_s is None or now_s >= self._all_at_s:
             self._all_at_s = now_s + ALL_EVERY_S
-            for day, changed_ns in self._run(_days, (self._directory,)):
-                if self._looked.get(day) != changed_ns:
-                    self._note_unknown(self._run(_files, (self._directory, day)))
-                    self._looked[day] = changed_ns
+            for account in self._run(_accounts, (self._directory,)):
+                for day, changed_ns in self._of_disk(account, _days, (self._directory, account)) or ():
+                    if self._looked.get(day) != changed_ns:
+                        files = self._of_disk(day, _files, (self._directory, day))
+                        if files is not None:
+                            self._note_unknown(files)
+                            self._remove_discarded(files)
+                            self._looked[day] = changed_ns
         if self._found:
             self._settle(now_s)
+
+    def _of_disk(self, path, function, args):
+        """What a function finds at a path, None where the disk refuses."""
+        try:
+            found = self._run(function, args)
+        except OSError as refused:
+            if (function, path) not in self._refused:
+                log.error("files without a row cannot be looked for here", path=path, reason=str(refused))
+            self._refused.add((function, path))
+            return None
+        self._refused.discard((function, path))
+        return found
 
     def _note_unknown(self, files):
         unknown = self._store.recordings.unknown([recording_id for _, recording_id in files])
@@ -89,14 +109,22 @@ class Orphans:
             if recording_id in unknown:
                 self._found.setdefault(path, _Found(recording_id))
 
+    def _remove_discarded(self, files):
+        discarded = self._store.recordings.discarded([recording_id for _, recording_id in files])
+        for path, recording_id in files:
+            if recording_id in discarded:
+                self._of_disk(path, remove, (self._directory / path,))
+
     def _settle(self, now_s):
         said_ms = next((row["said_ms"] for row in self._store.vitals.all()
                         if (row["node"], row["role"]) == (self._node, "engine")), None)
         unknown = self._store.recordings.unknown([found.id for found in self._found.values()])
         for path, found in list(self._found.items()):
-            stat = self._run(_stat, (self._directory / path,))
-            if found.id not in unknown or stat is None:
+            stat = self._of_disk(path, _stat, (self._directory / path,))
+            if found.id not in unknown or stat is False:
                 del self._found[path]
+                continue
+            if stat is None:
                 continue
             if said_ms is not None:
                 found.heard.add(said_ms)
@@ -107,10 +135,15 @@ class Orphans:
 
     def _adopt(self, path, found, stat, at_rest):
         """Whether it has a row now."""
-        row = self._run(self._row, (path, found.id, stat))
+        row = self._of_disk(path, self._row, (path, found.id, stat))
+        if row is None:
+            return False
         account, (user, device, digest) = row["account_id"], (row.pop(name) for name in ("user", "device", "digest"))
         settings = digest and self._settings_of(account, user, device, digest)
-        if settings:
+        known = row["node"] in self._switches or len(self._switches) == 1
+        if row["node"] not in self._switches:
+            row["node"] = next(iter(self._switches))
+        if settings and (known or at_rest):
             # Whether the switch still writes it is the engine's to find out, as of every open row.
             row |= {"state": "recording", "settings": settings[0], "settings_from": settings[1]}
         elif at_rest:
@@ -119,7 +152,7 @@ class Orphans:
         else:
             return False
         if self._store.recordings.adopt({**row, "user_id": user or None, "device_id": device or None}).get():
-            self._meter.states.labels(row["state"]).inc()
+            self._switches[row["node"]].states.labels(row["state"]).inc()
             log.error("a recording was found without its row", recording_id=found.id, account=account,
                       state=row["state"], hint="the database was full, locked or put back; its file is where it was")
         return True
@@ -132,10 +165,10 @@ class Orphans:
             duration_ms = probed.duration_ms
         except MediaError:
             said, duration_ms = None, 0
-        call, talk, rule, leg, user, device, digest = said.groups() if said else ("", "", "", "", "", "", "")
+        call, talk, rule, leg, user, device, digest, switch = said.groups() if said else 8 * ("",)
         ended_ms = stat.st_mtime_ns // 1_000_000
         return {
-            **_NOT_KNOWN, "id": recording_id, "node": self._switch, "account_id": path.partition("/")[0],
+            **_NOT_KNOWN, "id": recording_id, "node": switch, "account_id": path.partition("/")[0],
             "call_id": call, "interaction_id": talk or call, "rule": rule, "leg": leg,
             "direction": "outbound" if leg == "B" else "inbound", "origin": "found", "master": path,
             "reason": "Found without its row.", "started_ms": ended_ms - duration_ms, "stopped_ms": ended_ms,
@@ -143,12 +176,13 @@ class Orphans:
             "user": user, "device": device, "digest": digest}
 
 
-def _days(directory):
+def _accounts(directory):
+    return [account.name for account in _directories(directory, _ACCOUNT)]
+
+
+def _days(directory, account):
     """(account/day, when it was changed) of every one."""
-    found = []
-    for account in _directories(directory, _ACCOUNT):
-        found += [(f"{account.name}/{day.name}", day.stat().st_mtime_ns) for day in _directories(account.path, _DAY)]
-    return found
+    return [(f"{account}/{day.name}", day.stat().st_mtime_ns) for day in _directories(directory / account, _DAY)]
 
 
 def _directories(path, name):
@@ -163,7 +197,8 @@ def _files(directory, day):
 
 
 def _stat(path):
+    """False where there is no such file."""
     try:
         return os.stat(path)
     except FileNotFoundError:
-        return None
+        return False

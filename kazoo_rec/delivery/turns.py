@@ -12,7 +12,9 @@ class Turns:
 
     def __init__(self):
         self._given = 0
-        self._last: dict[str, int] = {}  # account → which turn was its last; of those that have something waiting
+        # Account → which turn was its last, or the last of all before it came. Kept while it has nothing waiting: who
+        # comes back from a rest does not go before who has waited.
+        self._last: dict[str, int] = {}
 
     def give(self, queues: Iterable[tuple], at_work: Counter, take: Callable[[tuple], bool]):
         """Offers places until nobody takes one.
@@ -25,8 +27,7 @@ class Turns:
         waiting: dict[str, deque] = {}
         for queue in queues:
             waiting.setdefault(queue[0], deque()).append(queue)
-        self._last = {account: self._last.get(account, 0) for account in waiting}
-        order = [(at_work[account], self._last[account], account) for account in waiting]
+        order = [(at_work[account], self._last.setdefault(account, self._given), account) for account in waiting]
         heapify(order)
         while order:
             busy, _, account = order[0]

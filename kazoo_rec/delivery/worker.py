@@ -15,6 +15,7 @@ import structlog
 from gevent.event import Event
 
 from kazoo_rec.delivery import http, target, webhook
+from kazoo_rec.delivery.clock import monotonic_ms
 from kazoo_rec.delivery.finish import all_of, finish, remove
 from kazoo_rec.delivery.jobs import Jobs
 from kazoo_rec.delivery.meter import Meter
@@ -22,7 +23,7 @@ from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces
 from kazoo_rec.delivery.servers import Servers
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
-from kazoo_rec.store.spans import is_declined, is_moved
+from kazoo_rec.store.spans import is_declined
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
@@ -61,23 +62,23 @@ class Worker:
       clock_ms: milliseconds since the epoch.
       spread: numbers of [0, 1), for the jitter of retries.
       timeout_s: to connect, and to answer.
+      now_at: milliseconds that no jump of a clock moves.
     """
 
     def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, connections,
-                 clock_ms,
-                 spread=random.random, timeout_s=http.TIMEOUT_S):
+                 clock_ms, spread=random.random, timeout_s=http.TIMEOUT_S, now_at=monotonic_ms):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
         self._settings, self._connections, self._clock_ms = settings, connections, clock_ms
-        self._timeout_s, self.meter = timeout_s, Meter()
+        self._timeout_s, self._now_at, self.meter = timeout_s, now_at, Meter()
         self.servers = Servers(store.failing_servers, node)
         self._finishing = FinishingPlaces(max(1, pool.maxsize // 2))
         self._uploads = UploadPlaces(settings, self.servers)
-        self._jobs = Jobs(clock_ms, spread, self._make_room, self._disk_full)
+        self._jobs = Jobs(now_at, spread, self._make_room, self._disk_full)
         self._queues, self._look_again_s = [], 0.0
         # What looks for work → whether some has ended, so that there is room, or more to do.
         self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
         self._loops = []
-        self._disk_tried_ms, self.disk_refuses = 0, False
+        self._disk_tried_at, self.disk_refuses = 0, False
 
     def start(self):
         """Begins to look into the store."""
@@ -115,7 +116,7 @@ class Worker:
 
     def _take_stopped(self):
         """Accounts in turn; of an account what stopped first."""
-        if self.disk_refuses and self._clock_ms() - self._disk_tried_ms < DISK_RETRY_MS:
+        if self.disk_refuses and self._now_at() - self._disk_tried_at < DISK_RETRY_MS:
             return
 
         def begin(queue, row):
@@ -165,7 +166,7 @@ class Worker:
     def _disk_full(self, error):
         """A disk that takes nothing more is the trouble of all that stopped: they wait, and none for longer than the
         others."""
-        self._disk_tried_ms = self._clock_ms()
+        self._disk_tried_at = self._now_at()
         if not self.disk_refuses:
             log.error("the disk takes nothing more: what has stopped waits", node=self._node,
                       error=http.explain(error), retry_ms=DISK_RETRY_MS)
@@ -185,9 +186,6 @@ class Worker:
             log.info("the disk takes files again", node=self._node)
         if state == "discarded":
             self._try_to_remove(row, partial(self._remove_all, row))
-        elif state == "recorded" and is_moved(row["spans"]):
-            master = self._recordings_dir / row["master"]  # what was to be kept has a file of its own
-            self._try_to_remove(row, lambda: self._pool.apply(remove, (master,)))
 
     def _delete(self, row):
         """The audio first, then the row says so: killed in between, it is done again."""

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config
-from kazoo_rec.delivery.clock import HostClock
+from kazoo_rec.delivery.backlog import Backlog
+from kazoo_rec.delivery.clock import HostClock, monotonic_ms
 from kazoo_rec.delivery.connections import Connections, trusted
 from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.jobs import RETRY_LAST_MS
@@ -42,11 +43,6 @@ QUOTAS_EVERY_S = 60.0
 log = structlog.get_logger()
 
 
-def monotonic_ms() -> int:
-    """Milliseconds that no jump of the host's clock moves."""
-    return time.monotonic_ns() // 1_000_000
-
-
 class Delivery:
     """Role `delivery`, for the recordings of every switch of the configuration."""
 
@@ -61,6 +57,7 @@ class Delivery:
                                  "can be written.", registry=self._registry)
         self._disk = Disk(Path(config.recordings_dir.here), config.disk, self._looking.apply)
         self._clearings: list[Clearing] = []
+        self._unfinished = {switch.name: Backlog(monotonic_ms) for switch in config.switches}
         self._watching, self._looked_s, self._documents = [], time.monotonic(), Directory()
 
     def start(self):
@@ -84,11 +81,11 @@ class Delivery:
             quota_gb = settings.account_quota_gb
             self._quotas.append(Quotas(self._store.recordings, switch.name, quota_gb and quota_gb * GB, worker.meter))
             self._clearings.append(
-                Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, worker.meter))
-        orphans = Orphans(
-            self._store, self._config.node, self._config.switches[0].name, directory, self._looking.apply,
-            self._settings_of, DEFAULTS, time.monotonic,
-            self._workers[self._config.switches[0].name][0].meter)
+                Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, monotonic_ms,
+                         worker.meter))
+        meters = {switch: worker.meter for switch, (worker, _) in self._workers.items()}
+        orphans = Orphans(self._store, self._config.node, meters, directory, self._looking.apply, self._settings_of,
+                          DEFAULTS, time.monotonic)
         self._watching = [gevent.spawn(run) for run in (
             self._watch_disk, self._make_room, self._watch_quotas, lambda: self._look_for(orphans))]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
@@ -169,23 +166,20 @@ class Delivery:
     def _backlog(self, switch, worker):
         """What waits of one switch's, and by how much the first of it is late."""
         now_ms, meter = epoch_ms(), worker.meter
-        states, stopped_ms = self._store.recordings.waiting(switch)
+        states, first_ms, last_ms = self._store.recordings.waiting(switch)
+        unfinished_ms = self._unfinished[switch].waits_ms(first_ms, last_ms)
         due, made_ms = self._store.deliveries.waiting_on(switch)
         late_ms = worker.servers.late_ms(self._store.deliveries.queues(switch), now_ms)
         meter.failing.set(worker.servers.failing)
         for state in (*OPEN_STATES, "stopped"):
             meter.open.labels(state).set(states.get(state, 0))
-        since = {"finish": (states.get("stopped", 0), stopped_ms), "upload": (due, made_ms)}
-        for work, (count, first_ms) in since.items():
+        undelivered_ms = max(0, now_ms - made_ms) if made_ms is not None else 0
+        waiting = {"finish": (states.get("stopped", 0), unfinished_ms), "upload": (due, undelivered_ms)}
+        for work, (count, oldest_ms) in waiting.items():
             meter.backlog.labels(work).set(count)
-            meter.backlog_age.labels(work).set(_past(now_ms, first_ms) / 1000)
-        return {**{work: {"waiting": count, "oldest_ms": _past(now_ms, first_ms)}
-                   for work, (count, first_ms) in since.items()},
-                "late_ms": max(_past(now_ms, stopped_ms), late_ms)}
-
-
-def _past(now_ms, then_ms):
-    return max(0, now_ms - then_ms) if then_ms is not None else 0
+            meter.backlog_age.labels(work).set(oldest_ms / 1000)
+        return {**{work: {"waiting": count, "oldest_ms": oldest_ms} for work, (count, oldest_ms) in waiting.items()},
+                "late_ms": max(unfinished_ms, late_ms)}
 
 
 def _locked(directory: Path):

@@ -124,11 +124,18 @@ class Recordings:
 
     def unknown(self, ids: list[str]) -> set[str]:
         """Those of `ids` of which there is no recording."""
-        known: set[str] = set()
+        return set(ids) - self._those_of(ids)
+
+    def discarded(self, ids: list[str]) -> set[str]:
+        """Those of `ids` that were discarded for what their file was found to be."""
+        return self._those_of(ids, recordings.c.state == "discarded", recordings.c.duration_ms.is_not(None))
+
+    def _those_of(self, ids, *conditions):
+        found: set[str] = set()
         for first in range(0, len(ids), IDS_AT_ONCE):
-            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]))
-            known |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
-        return set(ids) - known
+            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]), *conditions)
+            found |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
+        return found
 
     def update(self, recording_id: str, **columns) -> AsyncResult:
         """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""
@@ -288,15 +295,16 @@ class Recordings:
         query = select(recordings.c.state, func.count()).group_by(recordings.c.state)
         return self._read(lambda connection: dict(connection.execute(query).tuples().all()))
 
-    def waiting(self, node: str) -> tuple[dict[str, int], int | None]:
-        """How many of a node's are in each state that does not last, and when (ms) the first that is stopped did; from
-        the index alone."""
-        query = (select(recordings.c.state, func.count(), func.min(recordings.c.stopped_ms))
+    def waiting(self, node: str) -> tuple[dict[str, int], int | None, int | None]:
+        """How many of a node's are in each state that does not last, and when (ms of the switch's clock) the first and
+        the last that is stopped did; from the index alone."""
+        stopped_ms = recordings.c.stopped_ms
+        query = (select(recordings.c.state, func.count(), func.min(stopped_ms), func.max(stopped_ms))
                  .where(recordings.c.node == node, recordings.c.state.in_((*OPEN_STATES, "stopped")))
                  .group_by(recordings.c.state))
         found = self._read(lambda connection: connection.execute(query).all())
-        return ({state: count for state, count, _ in found},
-                next((first_ms for state, _, first_ms in found if state == "stopped"), None))
+        return ({state: count for state, count, *_ in found},
+                *next((times for state, _, *times in found if state == "stopped"), (None, None)))
 
     def written_since(self, since_ms: int) -> tuple[int, int]:
         """(recordings, bytes) that were made since then and whose length is known: their masters, which have two

@@ -13,7 +13,7 @@ from collections import deque
 import gevent
 import structlog
 from gevent.event import AsyncResult
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from kazoo_rec.errors import StoreError
 
@@ -150,8 +150,11 @@ def _apart(connection, write):
 
 
 def _of_the_database(error):
-    """Whether an error is none of the write's. SQLAlchemy's of a connection that is lost have no code of SQLite's."""
+    """Whether an error is none of the write's. A connection that is lost has no code of SQLite's, nor has a value that
+    sqlite3 cannot bind."""
     if not isinstance(error, DBAPIError):
         return False
     code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in FAULTS_OF_THE_DATABASE
+    if code is None:
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return code & 0xFF in FAULTS_OF_THE_DATABASE

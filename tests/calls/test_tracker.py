@@ -47,7 +47,7 @@ def test_a_recording_is_armed_while_its_leg_rings_and_nothing_is_started_by_comm
     assert scene.switch.commands == [
         f"api uuid_setvar_multi b execute_on_answer_{row['id']}=record_session /rec/{row['master']} +10801 "
         f"{{kazoo_rec_id={row['id']},kazoo_rec_account=acme,kazoo_rec_rule=callee.inbound,"
-        f"RECORD_COMMENT=kazoo_rec/b/a/callee.inbound/B//{row['device_id']}/{digest(row['settings'])},"
+        f"RECORD_COMMENT=kazoo_rec/b/a/callee.inbound/B//{row['device_id']}/{digest(row['settings'])}/fs1,"
         "RECORD_STEREO=true,RECORD_PRE_BUFFER_FRAMES=0,enable_file_write_buffering=false,record_sample_rate=8000,RECORD_BRIDGE_REQ=false,"
         "RECORD_STEREO_SWAP=false,RECORD_READ_ONLY=false,RECORD_WRITE_ONLY=false,RECORD_APPEND=false,"
         "RECORD_ANSWER_REQ=false,RECORD_MIN_SEC=0,RECORD_INITIAL_TIMEOUT_MS=0,RECORD_FINAL_TIMEOUT_MS=0,"

@@ -4,13 +4,16 @@ import errno
 import os
 from types import SimpleNamespace
 
+import gevent
 import pytest
+from gevent.event import AsyncResult
 from sqlalchemy import event
 
 from kazoo_rec.delivery import disk as disk_module
 from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
+from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests.store.test_store import row, upload
@@ -31,9 +34,10 @@ class Site:
 
     def __init__(self, store, directory):
         self.store, self.directory, self.free_bytes, self.refusal = store, directory, 500, None
-        self.now_ms, self.meter = NOW_MS, Meter()
+        self.now_ms, self.now_at, self.meter = NOW_MS, 5000, Meter()
         self.disk = Disk(directory, DiskSettings(), call, self._stat)
-        self.clearing = Clearing(store, "fs1", directory, self.disk, self._run, lambda: self.now_ms, self.meter)
+        self.clearing = Clearing(store, "fs1", directory, self.disk, self._run, lambda: self.now_ms,
+                                 lambda: self.now_at, self.meter)
 
     def _stat(self, path):
         assert path == self.directory
@@ -43,6 +47,10 @@ class Site:
         if self.refusal:
             raise self.refusal
         return function(*args)
+
+    def passes(self, time_ms):
+        self.now_ms += time_ms
+        self.now_at += time_ms
 
     def files(self):
         return {path.name for path in self.directory.rglob("*.*")}
@@ -62,6 +70,7 @@ class Site:
     def look(self):
         self.disk.look()
         self.clearing.tick()
+        self.store.recordings.update("nobody", label="").get()  # writes keep their order: what was submitted is there
 
     def names(self):
         return {name.partition(".")[0] for name in self.files()}
@@ -109,7 +118,7 @@ def test_what_is_not_free_at_once_is_not_made_good_by_more(site):
         site.look()
         assert site.names() == {"r5", "r6", "r7", "r8"}
     site.free_bytes = 90
-    site.now_ms += disk_module.AGAIN_MS
+    site.passes(disk_module.AGAIN_MS)
     site.look()
     assert site.names() == {"r7", "r8"}
 
@@ -143,7 +152,7 @@ def test_what_a_link_promises_stays_until_the_link_ends(site):
     site.free_bytes = 0
     site.look()
     assert site.names() == {"linked"}
-    site.now_ms += 3_600_000
+    site.passes(3_600_000)
     site.look()
     assert not site.names()
 
@@ -169,11 +178,11 @@ def test_a_file_that_cannot_be_removed_is_told_once_and_its_row_says_nothing(sit
     site.free_bytes, site.refusal = 0, PermissionError(errno.EACCES, "Permission denied")
     for _ in range(3):
         site.look()
-        site.now_ms += disk_module.AGAIN_MS
+        site.passes(disk_module.AGAIN_MS)
     assert site.store.recordings.get("r")["audio_removed_ms"] is None
     assert [event for event, _ in said].count("no room can be made") == 1
     site.refusal = None
-    site.now_ms += disk_module.AGAIN_MS
+    site.passes(disk_module.AGAIN_MS)
     site.look()
     assert not site.names() and site.store.recordings.get("r")["audio_removed_ms"]
 
@@ -187,6 +196,50 @@ def test_killed_between_file_and_row_it_is_told_by_the_next_look(site):
     assert site.store.recordings.get("r")["audio_removed_ms"] == NOW_MS
 
 
+def test_a_host_s_clock_that_is_put_back_holds_up_nothing(site):
+    for number in range(9):
+        site.recorded(f"r{number}", stopped_ms=number)
+    site.free_bytes = 60
+    site.look()
+    site.passes(disk_module.AGAIN_MS)
+    site.now_ms -= 3_600_000
+    site.look()
+    assert len(site.names()) == 0
+
+
+def test_room_is_made_while_the_database_takes_nothing(site, monkeypatch):
+    """It may be on the same disk, and wait for that room."""
+    for number in range(12):
+        site.recorded(f"r{number}", stopped_ms=number)
+    asked = []
+    monkeypatch.setattr(site.store.recordings, "update", lambda recording_id, **_: asked.append(recording_id)
+                        or AsyncResult())
+    for left in (7, 2):
+        site.free_bytes = 60
+        with gevent.Timeout(20):
+            site.disk.look()
+            site.clearing.tick()
+        assert len(site.names()) == left
+        site.passes(disk_module.AGAIN_MS)
+    assert asked == [f"r{number}" for number in range(10)], "each is said once: what waits is written in the end"
+    monkeypatch.undo()
+
+
+def test_what_the_database_refused_is_said_by_the_next_look(site, monkeypatch):
+    site.recorded("r", stopped_ms=1)
+    refused = AsyncResult()
+    refused.set_exception(StoreError("too much waits for the database"))
+    site.free_bytes = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(site.store.recordings, "update", lambda *_, **__: refused)
+        site.disk.look()
+        site.clearing.tick()
+    assert not site.names() and site.store.recordings.get("r")["audio_removed_ms"] is None
+    site.passes(disk_module.AGAIN_MS)
+    site.look()
+    assert site.store.recordings.get("r")["audio_removed_ms"] == site.now_ms
+
+
 def test_where_nothing_may_go_it_is_not_looked_for_all_the_time(site, monkeypatch):
     site.recorded("kept", stopped_ms=1, legal_hold=True)
     asked, on_disk = [], site.store.recordings.on_disk
@@ -195,7 +248,7 @@ def test_where_nothing_may_go_it_is_not_looked_for_all_the_time(site, monkeypatc
     for _ in range(5):
         site.look()
     assert [after for _, _, after, _ in asked] == [None, (1, "kept")]
-    site.now_ms += disk_module.AGAIN_MS
+    site.passes(disk_module.AGAIN_MS)
     site.look()
     assert len(asked) == 4
 

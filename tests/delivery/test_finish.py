@@ -160,13 +160,38 @@ def test_what_was_missed_before_a_recording_is_told_whatever_else_is(finished):
     assert row["state_reason"] == f"{told}; partial: 2000 ms of 3000 ms"
 
 
-@pytest.mark.parametrize("settings", [{"channels": "dual"}, {"format": "wav"}, {"format": "mp3"}])
-def test_of_a_file_that_a_transfer_took_along_the_rest_is_nobody_s(finished, tmp_path, settings):
-    moved = {"kind": "moved", "from_ms": 1_700_000_001_200, "to_ms": 1_700_000_001_200}
-    row, _, _ = finished(prepare=unclose, spans=[moved], expected_ms=1200, settings=settings)
+MOVED = {"kind": "moved", "from_ms": 1_700_000_001_200, "to_ms": 1_700_000_001_200}
+
+
+@pytest.mark.parametrize(("settings", "own", "sides"), [
+    ({"channels": "dual"}, False, 2), ({"format": "wav"}, True, 2), ({"format": "mp3"}, True, 2),
+    ({"track": "inbound"}, False, 1)])
+def test_of_a_file_that_a_transfer_took_along_the_rest_is_nobody_s(finished, tmp_path, settings, own, sides):
+    row, _, _ = finished(prepare=unclose, spans=[MOVED], expected_ms=1200, settings=settings)
     assert (row["state"], row["partial"], row["duration_ms"]) == ("recorded", False, 1200)
-    assert row["file"] != row["master"]
+    assert (row["file"] != row["master"]) == own
     assert 1.2 <= soundfile.info(tmp_path / row["file"]).duration <= 1.45  # an MP3 has frames of its encoder
+    master = soundfile.info(tmp_path / row["master"])
+    assert (master.duration, master.channels) == (1.2, sides)
+
+
+def test_killed_before_its_row_a_file_that_was_taken_along_has_no_more_than_is_kept(tmp_path, pool):
+    store = Store(stopped_row(spans=[MOVED], expected_ms=1200))
+    row = dict(store.rows[RECORDING_ID])
+    master = tmp_path / row["master"]
+    write_talk(master, 2.0)
+    store.refusals = [OSError("killed")]
+    with open(master, "r+b") as switch:
+        for refusal in ("killed", None):
+            if refusal:
+                with pytest.raises(OSError, match=refusal):
+                    finish(row, store, tmp_path, pool, NOW_MS, DeliverySettings())
+            else:
+                assert finish(row, store, tmp_path, pool, NOW_MS, DeliverySettings()) == "recorded"
+            switch.seek(0, os.SEEK_END)
+            switch.write(bytes(32_000))  # the switch goes on with what it has open
+            switch.flush()
+            assert soundfile.info(master).duration == 1.2
 
 
 def test_the_file_of_a_killed_switch_is_repaired_and_delivered(finished, tmp_path):

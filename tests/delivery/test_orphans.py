@@ -1,11 +1,14 @@
 """Files without a row: whose they are, and what becomes of them."""
 
+import errno
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
+from kazoo_rec.delivery import orphans
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.orphans import ALL_EVERY_S, AT_REST_S, FOUND_EVERY_S, Orphans
 from kazoo_rec.media import wav
@@ -15,7 +18,7 @@ from tests.store.test_store import row
 
 ID = "202611-0123456789abcdef0123456789abcdef"
 ANOTHER = ID.replace("0123", "9999", 1)
-SAID = "kazoo_rec/leg-a/talk/account.inbound/A/u1//0123456789abcdef"
+SAID = "kazoo_rec/leg-a/talk/account.inbound/A/u1//0123456789abcdef/switch1"
 SETTINGS = {"url": "https://files.example/", "format": "mp3"}
 KEPT = {"url": None, "format": "wav"}
 
@@ -25,13 +28,16 @@ class Site:
 
     def __init__(self, store, directory):
         self.store, self.directory, self.now_s, self.said_ms, self.meter = store, directory, 1000.0, 5000, Meter()
-        self.known, self.asked, self.runs = {}, [], []
-        self.orphans = Orphans(store, "fs1", "switch1", directory, self._run, self._settings_of, KEPT,
-                               lambda: self.now_s, self.meter)
+        self.known, self.asked, self.runs, self.refuses = {}, [], [], set()
+        self.switches = {"switch1": self.meter}
+        self.orphans = Orphans(store, "fs1", self.switches, directory, self._run, self._settings_of, KEPT,
+                               lambda: self.now_s)
         directory.mkdir()
 
     def _run(self, function, args):
         self.runs.append((function.__name__, args[-1]))
+        if function.__name__ != "_stat" and self.refuses & {args[0], args[-1]}:
+            raise PermissionError(errno.EACCES, "Permission denied")
         return function(*args)
 
     def _settings_of(self, *asked):
@@ -61,6 +67,14 @@ class Site:
 
 
 @pytest.fixture
+def said(monkeypatch):
+    """(event, what it was told with) of each line of the log."""
+    lines = []
+    monkeypatch.setattr(orphans, "log", SimpleNamespace(error=lambda event, **told: lines.append((event, told))))
+    return lines
+
+
+@pytest.fixture
 def site(tmp_path):
     url = f"sqlite:///{tmp_path}/kazoo_rec.db"
     migrate(url)
@@ -83,6 +97,28 @@ def test_a_file_whose_settings_are_known_again_becomes_an_open_row_for_the_engin
     assert site.store.recordings.open_ids("switch1") == [ID]
 
 
+def test_of_several_switches_it_is_the_one_s_that_the_file_names(site):
+    """Another does not record it, so that the row would be closed and the file finished while it is written."""
+    site.switches["switch2"] = Meter()
+    site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
+    site.file(comment=SAID.replace("switch1", "switch2"))
+    site.file(f"{ANOTHER}.wav", comment=SAID.replace("switch1", "renamed"))
+    site.look(3)
+    assert site.row()["node"] == "switch2" and site.row(ANOTHER) is None
+    assert site.switches["switch2"].registry.get_sample_value(
+        "kazoo_rec_recording_states_total", {"state": "recording"}) == 1
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.row(ANOTHER)["state"] == "recording", "it is not written any more, whosever it was"
+
+
+def test_of_one_switch_it_is_also_where_the_file_names_another(site):
+    site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
+    site.file(comment=SAID.replace("switch1", "renamed"))
+    site.look(3)
+    assert site.row()["node"] == "switch1"
+
+
 def test_what_an_engine_that_lives_may_have_in_memory_is_left_to_it(site):
     site.known = {("acme", "u1", "", "0123456789abcdef"): (SETTINGS, {})}
     site.file(comment=SAID)
@@ -94,7 +130,8 @@ def test_what_an_engine_that_lives_may_have_in_memory_is_left_to_it(site):
     assert site.row()["reason"] == "its own"
 
 
-@pytest.mark.parametrize("comment", ["", "somebody's words", SAID, "kazoo_rec/" + "x/" * 9, f"{SAID}\u2028"])
+@pytest.mark.parametrize("comment", ["", "somebody's words", SAID, SAID.rpartition("/")[0],
+                                     "kazoo_rec/" + "x/" * 9, f"{SAID}\u2028"])
 def test_one_whose_settings_are_not_known_is_reported_when_it_has_come_to_rest_and_its_file_is_kept(site, comment):
     path = site.file(comment=comment)
     site.look(5)
@@ -126,6 +163,35 @@ def test_one_that_is_gone_is_forgotten(site):
     site.now_s += AT_REST_S
     site.look()
     assert site.row() is None and not site.orphans._found
+
+
+def test_the_file_of_one_that_was_discarded_goes_also_after_a_kill(site):
+    """Killed between its row and its removal. What an engine discarded, which saw no audio of it, is left to it."""
+    for name in (ID, ANOTHER):
+        site.store.recordings.insert(row(name, state="stopped"))
+    site.store.recordings.finish(ID, {"state": "discarded", "duration_ms": 1200}, [])
+    site.store.recordings.update(ANOTHER, state="discarded").get()
+    file, others = site.file(), site.file(f"{ANOTHER}.wav")
+    site.look()
+    assert (file.exists(), others.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("unread", [f"acme/20261121/{ID}.wav", "acme", "acme/20261121"])
+def test_what_cannot_be_read_is_told_once_and_holds_up_no_other(site, said, unread):
+    site.file()
+    site.file(f"{ANOTHER}.wav", day="other/20261121")
+    site.refuses.add(unread)
+    for _ in range(2):
+        site.look(4)
+        site.now_s += max(AT_REST_S, ALL_EVERY_S)
+    assert site.row(ANOTHER)["state"] == "failed" and site.row() is None
+    assert [(event, told["path"]) for event, told in said if "cannot" in event] == [
+        ("files without a row cannot be looked for here", unread)]
+    site.refuses.clear()
+    for _ in range(2):
+        site.look(4)
+        site.now_s += max(AT_REST_S, ALL_EVERY_S)
+    assert site.row()["state"] == "failed"
 
 
 def test_what_is_no_recording_is_left_alone(site):

@@ -36,6 +36,23 @@ def test_who_has_much_at_work_waits_for_who_has_little():
     assert give(Turns(), {"a": 9, "b": 9}, 4, {"a": 3}) == ["b", "b", "b", "a"]
 
 
+@given(st.integers(5, 12), st.integers(1, 4), st.integers(1, 7), st.integers(1, 9))
+def test_who_comes_back_from_a_rest_does_not_go_before_who_has_waited(accounts, places, hangs, rests):
+    """As dead servers do: each keeps its place for some rounds, then rests for some."""
+    names = [f"a{number:02}" for number in range(accounts)]
+    turns, had, busy_until, back_at = Turns(), Counter(), {}, dict.fromkeys(names, 0)
+    for now in range(40 * (hangs + rests)):
+        for name in [name for name, until in busy_until.items() if until <= now]:
+            del busy_until[name]
+            back_at[name] = now + rests
+
+        waiting = [name for name in names if name not in busy_until and back_at[name] <= now]
+        for name in give(turns, dict.fromkeys(waiting, 1), places - len(busy_until)):
+            had[name] += 1
+            busy_until[name] = now + hangs
+    assert max(had.values()) <= min(had[name] for name in names) + 2
+
+
 def test_an_accounts_queues_have_their_turns_in_the_order_in_which_they_are_given():
     left, had = Counter({("a", "old"): 2, ("a", "new"): 1}), []
 

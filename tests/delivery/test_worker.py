@@ -23,7 +23,7 @@ class Site:
 
     def __init__(self, directory, pool, connections):
         self.directory, self.pool, self.connections = directory, pool, connections
-        self.store, self.clock = Store(), Clock()
+        self.store, self.clock, self.at = Store(), Clock(), Clock(5000)
         self.timeout_s = (5, 5)
         self.spread = 0.0
         self.settings = {}
@@ -33,7 +33,7 @@ class Site:
     def worker(self):
         if self._worker is None:
             self._worker = Worker(self.store, "fs1", self.directory, self.pool, DeliverySettings(**self.settings),
-                                  self.connections, self.clock, lambda: self.spread, self.timeout_s)
+                                  self.connections, self.clock, lambda: self.spread, self.timeout_s, self.at)
         return self._worker
 
     def stopped(self, url, recording_id=RECORDING_ID, seconds=0.5, settings=(), **columns):
@@ -59,7 +59,8 @@ class Site:
 
     def step(self, later_s=0):
         """One look into the store, `later_s` after the last, and the end of what it took up."""
-        self.clock.now_ms += round(later_s * SECOND_MS)
+        for clock in (self.clock, self.at):
+            clock.now_ms += round(later_s * SECOND_MS)
         self.worker.tick()
         self.worker.join()
 
@@ -204,15 +205,6 @@ def test_a_discarded_recordings_file_goes_when_its_row_is_durable(site):
     assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("discarded", False)
 
 
-def test_a_file_that_a_transfer_took_along_goes_when_what_is_to_be_kept_of_it_is_apart(site):
-    site.stopped("http://a.example/", settings={"channels": "dual"}, expected_ms=1000,
-                 spans=[{"kind": "moved", "from_ms": 0, "to_ms": 0}])
-    site.step()
-    row = site.store.rows[RECORDING_ID]
-    assert (row["state"], row["file"] == row["master"]) == ("recorded", False)
-    assert ((site.directory / row["file"]).exists(), site.file().exists()) == (True, False)
-
-
 def test_failures_are_further_and_further_apart(site):
     upload = site.due(refusing_url(), give_up_ms=site.clock.now_ms + 10**9)
     waits_s = []
@@ -324,6 +316,27 @@ def test_what_could_not_be_finished_is_finished_when_it_can_be(site):
     assert row["state"] == "stopped"
     site.step(later_s=0.1)
     assert (row["state"], row["state_reason"]) == ("recorded", None)
+
+
+@pytest.mark.parametrize("by_s", [-3600, 3600])
+def test_a_host_s_clock_that_jumps_neither_holds_up_what_waits_nor_hurries_it(site, monkeypatch, by_s):
+    row = site.stopped(None, settings={"record_min_sec": "three"})
+    site.step()
+    row["settings"]["record_min_sec"] = 0
+    site.clock.now_ms += by_s * SECOND_MS
+    site.step(later_s=4.9)
+    assert row["state"] == "stopped"
+    site.step(later_s=0.1)
+    assert row["state"] == "recorded"
+    another, whole = site.stopped(None, "202611-full", settings={"format": "mp3"}), encode.to_mp3
+    monkeypatch.setattr(encode, "to_mp3", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    site.step()
+    monkeypatch.setattr(encode, "to_mp3", whole)
+    site.clock.now_ms += by_s * SECOND_MS
+    site.step(later_s=worker_module.DISK_RETRY_MS / SECOND_MS - 0.1)
+    assert another["state"] == "stopped"
+    site.step(later_s=0.1)
+    assert another["state"] == "recorded"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])

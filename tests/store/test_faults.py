@@ -7,7 +7,7 @@ import sys
 import pytest
 from gevent.event import Event
 from sqlalchemy import select
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store
@@ -64,6 +64,28 @@ def test_a_row_that_is_wrong_by_itself_does_not_wait_for_the_database(store):
     with pytest.raises(OperationalError, match="nowhere"):
         wrong.get(timeout=10)
     assert good.get(timeout=10) == 1
+
+
+def test_a_write_of_what_no_column_takes_does_not_wait_for_the_database(store):
+    """sqlite3 refuses these itself: there is no code of SQLite's."""
+    wrongs = [store.recordings.update("r1", state_reason=value) for value in ({"no": "text"}, "\ud800", 2**70)]
+    good = store.recordings.insert(row("r1"))
+    assert good.get(timeout=10) == 1
+    for wrong in wrongs:
+        with pytest.raises((SQLAlchemyError, UnicodeError, OverflowError)):
+            wrong.get(timeout=10)
+
+
+def test_a_connection_that_was_closed_drops_nothing_that_waits(store, monkeypatch):
+    commit, faults = store._writer._commit, [sqlite3.ProgrammingError("Cannot operate on a closed database.")]
+
+    def closed(batch, run):
+        if faults:
+            raise ProgrammingError("COMMIT", {}, faults.pop(), connection_invalidated=True)
+        return commit(batch, run)
+
+    monkeypatch.setattr(store._writer, "_commit", closed)
+    assert store.recordings.insert(row("r1")).get(timeout=10) == 1 and not faults
 
 
 def test_a_database_that_is_found_broken_drops_nothing_that_waits(store, monkeypatch):

@@ -487,8 +487,8 @@ def test_what_waits_on_a_node_is_counted_from_the_index_alone(store):
     for number, (node, state) in enumerate([("fs1", "armed"), ("fs1", "stopped"), ("fs1", "stopped"),
                                             ("fs1", "recorded"), ("fs2", "stopped")]):
         store.recordings.insert(row(f"{number}", node=node, state=state, stopped_ms=50 - number)).get()
-    assert store.recordings.waiting("fs1") == ({"armed": 1, "stopped": 2}, 48)
-    assert store.recordings.waiting("fs3") == ({}, None)
+    assert store.recordings.waiting("fs1") == ({"armed": 1, "stopped": 2}, 48, 49)
+    assert store.recordings.waiting("fs3") == ({}, None, None)
     store.recordings.finish("1", {"state": "recorded"}, [upload("1", next_attempt_ms=9_000, created_ms=20)]).get()
     store.recordings.finish("2", {"state": "recorded"}, [upload("2", next_attempt_ms=8_000, created_ms=30)]).get()
     assert store.deliveries.waiting_on("fs1") == (2, 20)
