@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
-from kazoo_rec.errors import CommandFailed, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, ProtocolBroken
+from kazoo_rec.policy.settings import DEFAULTS
 from kazoo_rec.switch.events import Event
 
 from .fakes import ROOT, Scene
@@ -20,6 +21,11 @@ ON = {"any": {"any": {"enabled": True}}}
 DOCUMENTS = [("account", "acme", "acme", {"realm": "acme.example", "numbers": ["+15550001001"],
                                           "call_recording": {"endpoint": ON}}),
              *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001", "1002"))]
+
+#: The row of a recording that an engine before has left.
+RUNNING = {"node": "fs1", "state": "recording", "account_id": "acme", "started_ms": 1, "settings": dict(DEFAULTS),
+           "settings_from": {}, "reason": "a rule", "spans": [], "master": "acme/20261121/x.wav", "leg": "A",
+           "rule": "caller.outbound", "interaction_id": "x", "destination": "onnet", "source": "onnet", "armed_ms": 1}
 
 ANSWERED = {"Answer-State": "answered", "Channel-Call-State": "ACTIVE", "Channel-Read-Codec-Name": "PCMU"}
 
@@ -322,6 +328,81 @@ def test_a_connection_that_is_lost_while_legs_are_asked_about_ends_the_look_and_
     with pytest.raises(NotConnected):
         site.sweep()
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("fault", [CommandTimeout("no answer"), ProtocolBroken("no JSON")])
+def test_a_leg_that_does_not_answer_is_left_out_asked_again_and_costs_the_others_nothing(site, fault):
+    def stuck():
+        site.meanwhile["b"] = stuck
+        raise fault
+
+    site.talk().leg("c", ago_ms=1000, sip_authorized="true", sip_auth_username="1002", sip_auth_realm="acme.example")
+    stuck_row = {**RUNNING, "id": "202611-" + "b" * 32, "call_id": "b", "started_ms": None, "state": "armed"}
+    site.scene.rows.insert(stuck_row)
+    site.meanwhile["b"] = stuck
+    assert site.recovery.sweep(site.answer, True) is False
+    assert set(site.started()) == {"a", "c"} and site.scene.tracker.uuids() == {"a", "c"}
+    assert site.recovery.knows("nobody's") and not site.recovery.knows("b")
+    site.recovery.close_left(site.answer)
+    site.recovery.close_left(site.answer)
+    assert site.scene.rows.by_id[stuck_row["id"]]["state"] == "armed"
+    del site.meanwhile["b"]
+    assert site.recovery.sweep(site.answer, False) is True
+    assert site.scene.tracker.uuids() == {"a", "b", "c"} and site.recovery.knows("b")
+
+
+def test_a_switch_that_tells_of_no_leg_is_not_asked_on_and_on_and_about_others_the_next_time(site):
+    answer, asked = site.answer, []
+
+    def slow(command, timeout_s, into=None):
+        if " uuid_" in command:
+            asked.append(command.split()[2])
+            raise CommandTimeout("no answer")
+        return answer(command, timeout_s, into)
+
+    for number in range(40):
+        site.leg(f"leg-{number}", ago_ms=1000)
+    site.recovery.sweep(slow, True)
+    first, asked[:] = set(asked), ()
+    assert 8 <= len(first) < 12
+    site.recovery.sweep(slow, True)
+    assert not first & set(asked)
+    site.sweep()
+    assert len(site.scene.tracker) == 40
+
+
+def test_of_a_known_leg_that_did_not_answer_the_next_look_asks_what_was_missed(site):
+    site.talk().sweep()
+    site.running = {"a": site.started()["a"]}
+
+    def stuck():
+        raise CommandTimeout("no answer")
+
+    site.meanwhile["b"] = stuck
+    assert site.recovery.sweep(site.answer, True) is False
+    assert site.rows()["b"]["state"] == "recording"
+    assert site.recovery.sweep(site.answer, False) is True
+    assert site.rows()["b"]["state"] == "stopped"
+
+
+def test_a_row_is_left_open_and_a_leg_kept_where_the_switch_does_not_tell_of_them(site):
+    site.talk().sweep()
+    site.running = site.started()
+    site.scene.rows.insert({**RUNNING, "id": "202611-" + "d" * 32, "call_id": "unheard"})
+    answer = site.answer
+
+    def deaf(command, timeout_s, into=None):
+        if "uuid_exists" in command or command.endswith(" unheard"):
+            raise CommandTimeout("no answer")
+        return answer(command, timeout_s, into)
+
+    site.legs.clear()
+    site.recovery.sweep(deaf, False)
+    assert site.scene.tracker.uuids() == {"a", "b"}
+    assert site.scene.rows.by_id["202611-" + "d" * 32]["state"] == "recording"
+    site.sweep(doubtful=False)
+    assert not site.scene.tracker.uuids()
+    assert {row["state"] for row in site.scene.rows.by_id.values()} == {"stopped"}
 
 
 def test_other_calls_do_not_wait_for_legs_that_are_taken_in(site):
