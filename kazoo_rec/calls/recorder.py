@@ -188,6 +188,7 @@ class Recorder:
         if recording.state == "armed":
             self._begun(recording, max(leg.answered_ms, row["armed_ms"]) if leg.answered_ms else self._epoch_ms())
         else:
+            self._vigil.began(recording, now_at)
             self._beeper.expect(recording, now_at)
         if recording.on_bridge and leg.bridged_ms is not None:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
@@ -656,7 +657,7 @@ class Recorder:
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         recording.begun.set()
-        self._vigil.began(recording)
+        self._vigil.began(recording, self._now_at)
         self._beeper.expect(recording, self._now_at)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 

@@ -246,6 +246,17 @@ def test_a_recording_that_an_engine_before_began_goes_on_and_is_not_doubled(site
     assert all(row["cause"] and row["state_reason"].startswith("12.4 s before") for row in later.rows().values())
 
 
+def test_an_engine_that_takes_a_call_up_calls_its_guard_off_as_the_one_before_may_not_have(monkeypatch):
+    (_, account, id, body), *phones = DOCUMENTS
+    documents = [("account", account, id, {**body, "on_no_recording": "hangup"}), *phones]
+    site, later = Site(monkeypatch, documents), Site(monkeypatch, documents)
+    site.talk().sweep()
+    site.running = site.started()
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, site.running
+    later.sweep()
+    assert set(later.scene.switch.of("sched_del")) == {f"api sched_del kazoo_rec_{uuid}" for uuid in "ab"}
+
+
 def test_a_recording_that_was_heard_to_end_is_not_made_again(site, monkeypatch):
     site.talk().sweep()
     (path,) = site.started()["a"]
