@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import structlog
 
 from kazoo_rec.calls.guard import Guards
-from kazoo_rec.calls.leg import Leg
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S
+from kazoo_rec.calls.room import Room
 from kazoo_rec.errors import CommandFailed, SwitchError
 from kazoo_rec.switch import commands, replies
 
@@ -67,12 +67,12 @@ class Vigil:
 
     def expect(self, recording):
         """It is planned, or taken up from an engine before."""
-        if isinstance(recording.leg, Leg) and not recording.is_message:
+        if not (isinstance(recording.leg, Room) or recording.is_message):
             self._watched[recording] = _Watch()
 
     def began(self, recording, now_at):
         """The switch records it: a guard that the dialplan has set, for when no engine is there, is called off."""
-        if isinstance(recording.leg, Leg) and self._stance(recording.account_id) == HANGUP:
+        if not isinstance(recording.leg, Room) and self._stance(recording.account_id) == HANGUP:
             for leg in dict.fromkeys((recording.leg, recording.leg.call.first())):
                 if leg is not None:
                     self._guards.call_off(leg, now_at)
