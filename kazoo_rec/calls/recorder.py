@@ -74,7 +74,8 @@ class Recorder:
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
         self._carried: set[str] = set()
-        self._bereft: dict[Recording, int] = {}
+        #: Whose leg goes on without it: when it gets another, since when it has none, and why.
+        self._bereft: dict[Recording, tuple[int, int, str]] = {}
         self._now_at = 0
 
     def __len__(self):
@@ -340,8 +341,7 @@ class Recorder:
             return
         recording.cut_short = event.get("Answer-State") == "hangup"
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
-        full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
-        recording.at_limit |= cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms
+        recording.at_limit |= cause == "success-maxtime" and recording.has_reached_limit(stopped_ms)
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
                    "master": recording.master, "truncated_by_limit": recording.at_limit}
         if cause == "empty-file" and not recording.declined:
@@ -354,8 +354,21 @@ class Recorder:
                 return
             self._watched.discard(recording)
             self._save(recording, **columns)
+        elif self._is_bereft(recording, stopped_ms):
+            recording.spans.append({"kind": "unordered", "from_ms": stopped_ms, "to_ms": stopped_ms})
+            self._end(recording, "stopped", unheard(recording.spans), **columns, partial=True)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def _is_bereft(self, recording, stopped_ms):
+        """Whether it ended by nobody's order while its leg goes on, which then gets another: unless it was ended as
+        soon as it had begun, as the next one would be."""
+        if not recording.leg.alive or recording.over or recording.cut_short or recording.started_ms is None:
+            return False
+        if stopped_ms - recording.started_ms > SILENT_LOSS_MS:
+            self._bereft[recording] = (self._now_at + START_WITHIN_MS, stopped_ms,
+                                       "the recording before it was ended by nobody's order")
+        return True
 
     def _clock_set_ms(self, recording, stopped_ms):
         """By how much the switch's clock was set (`fsctl sync_clock`) while it recorded: what is known of the recording
@@ -430,7 +443,8 @@ class Recorder:
                       expected_ms=recording.expected_ms(at_ms), spans=recording.spans,
                       **({"partial": True} if reason else {}))
         if not recording.over:
-            self._bereft[recording] = now_at + START_WITHIN_MS
+            self._bereft[recording] = (now_at + START_WITHIN_MS, recording.spans[-1]["to_ms"],
+                                       "a transfer took the recording before it along")
 
     def let_go(self, path):
         """What the switch goes on recording to `path` is of nobody: its end ends no recording."""
@@ -497,11 +511,15 @@ class Recorder:
 
     def _lose(self, recording, why, heard_ms):
         stopped_ms = self._epoch_ms() if heard_ms is None else max(heard_ms, recording.started_ms)
+        recording.at_limit |= (recording.leg.alive and not recording.on_bridge
+                               and recording.has_reached_limit(stopped_ms))
+        bereft = self._is_bereft(recording, stopped_ms)
         recording.close_spans(stopped_ms)
         recording.spans.append({"kind": "unheard", "from_ms": stopped_ms, "to_ms": stopped_ms,
                                 **({"why": why} if why else {})})
         self._end(recording, "stopped", unheard(recording.spans), stopped_ms=stopped_ms, spans=recording.spans,
-                  master=recording.master, partial=bool(missed(recording.spans)),
+                  master=recording.master, partial=bereft or bool(missed(recording.spans)),
+                  truncated_by_limit=recording.at_limit,
                   expected_ms=None if heard_ms is None else recording.expected_ms(stopped_ms))
 
     def left(self, leg, cause):
@@ -554,10 +572,10 @@ class Recorder:
                 for path in recording.running:
                     self._orders.silence(recording, path)
 
-        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
-            del self._bereft[recording]
+        for recording in [recording for recording, (due_at, _, _) in self._bereft.items() if due_at <= now_at]:
+            _, since_ms, why = self._bereft.pop(recording)
             if recording.leg.alive:  # most end with the transfer
-                self._go_on(recording, now_at)
+                self._go_on(recording, (since_ms, why), now_at)
         self._announcer.tick(now_at)
         self._beeper.tick(now_at)
         self._vigil.tick(now_at)
@@ -626,12 +644,11 @@ class Recorder:
             return "", None
         return recording_id, path
 
-    def _go_on(self, gone, now_at):
+    def _go_on(self, gone, missed_since, now_at):
         gone.cut_short = False
         another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
                             directory_of(gone.account_id), gone.source, now_at,
-                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"),
-                            begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
+                            missed=missed_since, begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
         for kind, by in gone.silent_at_end:
             another.silence(kind, self._epoch_ms(), by)
         if self._plan(another):

@@ -462,6 +462,34 @@ def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
     assert (site.rows()["a"]["state"], site.rows()["b"]["state"]) == ("recording", "stopped")
 
 
+def test_of_a_recording_that_ended_unheard_while_its_leg_goes_on_there_is_another(site):
+    site.talk().sweep()
+    site.running = {"a": site.started()["a"]}
+    first = site.rows()["b"]
+    site.scene.after(4000)
+    site.sweep().scene.after(250)
+    second = site.rows()["b"]
+    assert (first["state"], first["partial"], first["state_reason"]) == ("stopped", True, "its end was not heard")
+    assert second["id"] != first["id"] and set(site.started()) == {"a", "b"}
+
+
+def test_one_whose_limit_fell_into_an_outage_has_reached_it_and_its_call_is_not_ended(monkeypatch):
+    (_, account, id, body), *phones = DOCUMENTS
+    limited = {"endpoint": {"any": {"any": {"enabled": True, "time_limit": 60}}}}
+    site = Site(monkeypatch, [("account", account, id, {
+        **body, "on_no_recording": "hangup", "call_recording": limited}), *phones])
+    site.talk().sweep()
+    site.started()
+    site.recovery.lost()
+    site.scene.after(61_000)
+    site.sweep()
+    for _ in range(10):
+        site.scene.after(1000)
+    assert {row["state"] for row in site.rows().values()} == {"stopped"} and len(site.scene.rows.by_id) == 2
+    assert all(row["truncated_by_limit"] for row in site.rows().values())
+    assert not site.scene.switch.of("uuid_kill") and site.recorder.missing(site.scene.now) == (0, 0)
+
+
 def test_a_row_that_delivery_has_made_of_a_file_is_closed_where_the_switch_does_not_record_it(site):
     site.talk().sweep()
     site.running = site.started()

@@ -328,6 +328,14 @@ def test_a_room_is_no_leg_that_is_missing(hall):
     assert not hall.switch.of("sched_del")
 
 
+def test_a_room_whose_recording_a_moderator_ends_is_not_recorded_again(hall):
+    hall.comes("alice").record("room")
+    (row,) = hall.rows_of(ROOM_ID)
+    hall.after(5000).obey("stop", f"{ROOT}/{row['master']}")
+    hall.after(1000).after(1000)
+    assert hall.rows_of(ROOM_ID) == [row] and not row.get("partial")
+
+
 def test_a_stop_that_the_switch_did_not_hear_is_repeated(hall):
     hall.comes("alice").record("both")
     hall.switch.replies, hall.deaf = {" stop ": CommandTimeout("no reply")}, True
