@@ -36,8 +36,8 @@ CLOCK_SET_MS = 600_000
 #: Milliseconds before a mask or pause is said again.
 SILENCE_AGAIN_MS = 1000
 
-#: The cause in the row of what was stopped before it began.
-CALLED_OFF = "called off"
+#: The cause in the row of what was stopped before it began, and of what a rule wanted that does not any more.
+CALLED_OFF, DROPPED = "called off", "dropped"
 
 #: A talk this long of which nothing was recorded is a loss to report, not an unanswered call.
 SILENT_LOSS_MS = 1000
@@ -157,6 +157,11 @@ class Recorder:
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
         if recording.declined:
             leg.declined.add(recording.account_id)
+        if row["state"] == "discarded" and row["cause"] in (CALLED_OFF, DROPPED) and not recording.declined:
+            recording.dropped, recording.called_off = True, row["cause"] == CALLED_OFF
+            recording.reason = row["state_reason"]
+            self._undo(recording, paths, armed and leg.answered_ms is None, now_at)
+            return
         if self._observe or (row["state"] not in OPEN_STATES and not (recording.declined and paths)):
             if row["cause"]:
                 leg.recordings.append(recording)
@@ -195,6 +200,18 @@ class Recorder:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
             self._watched.add(recording)
+
+    def _undo(self, recording, paths, armed, now_at):
+        """What should not be, and the engine before this one had not ended or disarmed."""
+        recording.leg.recordings.append(recording)
+        if self._observe or not (paths or armed):
+            return
+        recording.running, self._by_id[recording.id] = paths, recording
+        log.info("recording taken up again to end it", call_id=recording.leg.uuid, recording_id=recording.id)
+        if paths:
+            self._stop_soon(recording, now_at)
+        else:
+            self._orders.disarm(recording)
 
     def _is_untold(self, recording):
         """Of one that was armed, whether its engine died before it told the switch. Rules are asked anew; nobody asks
@@ -451,7 +468,7 @@ class Recorder:
         self._carried.add(path)
 
     def drop(self, recording, reason, now_at):
-        """Ends a recording that should not be, and leaves nothing of it but its row.
+        """Ends a recording that should not be, and leaves nothing of it but its row, which says so from now on.
 
         It is kept in mind until its leg is gone: where the disarming comes too late, RECORD_START stops it.
         """
@@ -464,6 +481,7 @@ class Recorder:
             self._stop_soon(recording, now_at)
         elif recording.leg.answered_ms is None:
             self._orders.disarm(recording)
+        self._save(recording, state="discarded", state_reason=reason, cause=DROPPED)
 
     def call_off(self, recording, reason, now_at):
         """As `drop`, by somebody's order: no rule asks for it again, nor does an engine after this one."""
@@ -491,8 +509,8 @@ class Recorder:
                 self._save_silence(recording)
 
     def _save_silence(self, recording):
-        self._save(recording, spans=recording.spans_now(),
-                   **({"state": recording.row_state} if recording.state == "recording" else {}))
+        runs = recording.state == "recording" and not recording.dropped
+        self._save(recording, spans=recording.spans_now(), **({"state": recording.row_state} if runs else {}))
 
     def forget(self, leg, why=None, heard_ms=None):
         """The leg is gone, and with it news of its recordings: of one that ran, its file tells how it ended, which

@@ -661,6 +661,55 @@ def test_a_row_whose_end_was_heard_while_its_leg_hung_up_is_closed_as_it_is(site
     assert (row["state"], row["stopped_ms"], row["spans"], row["state_reason"]) == ("stopped", 5001, [], None)
 
 
+def is_over(site, recording, how):
+    if how == "called off":
+        site.recorder.call_off(recording, "somebody stopped it before it began", site.scene.now)
+    else:
+        site.recorder.drop(recording, "the call went offnet", site.scene.now)
+
+
+@pytest.mark.parametrize("how", ["called off", "dropped"])
+def test_what_should_not_be_and_runs_is_ended_by_an_engine_after_it(site, monkeypatch, how):
+    site.talk().sweep()
+    site.running = site.started()
+    (path,) = site.running["a"]
+    (recording,) = site.scene.tracker.leg("a").recordings
+    is_over(site, recording, how)  # and it is killed before the switch has obeyed
+    row = site.rows()["a"]
+    assert row["state"] == "discarded"
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, site.running
+    later.sweep()
+    assert later.scene.switch.of("uuid_record a stop") == [f"api uuid_record a stop {path}"]
+    later.scene.after(1000)
+    assert len(later.scene.switch.of("uuid_record a stop")) == 2, "until it has ended"
+    later.scene.record_stop("a", recording.id, path)
+    assert later.scene.removed == [path.removeprefix(f"{ROOT}/")]
+    row = later.scene.rows.by_id[recording.id]
+    assert (row["state"], row["state_reason"]) == ("discarded", recording.reason)
+    of_rule = [one for one in later.scene.rows.by_id.values() if one["call_id"] == "a"]
+    assert len(of_rule) == (1 if how == "called off" else 2), "what somebody stopped no rule asks for again"
+
+
+@pytest.mark.parametrize("how", ["called off", "dropped"])
+def test_what_should_not_be_and_is_armed_is_disarmed_by_an_engine_after_it_or_ended(site, monkeypatch, how):
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.leg("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example").sweep()
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs = site.scene.rows.by_id, site.legs
+    (recording,) = site.scene.tracker.leg("a").recordings
+    is_over(site, recording, how)
+    later.legs["a"][0][f"variable_execute_on_answer_{recording.id}"] = "record_session"
+    later.sweep()
+    assert later.scene.switch.of(f"uuid_setvar_multi a execute_on_answer_{recording.id}=")
+    path = f"{ROOT}/{recording.armed_path}"
+    later.scene.record_start("a", recording.id, path)
+    assert later.scene.switch.of("uuid_record a stop") == [f"api uuid_record a stop {path}"]
+    later.scene.record_stop("a", recording.id, path)
+    assert later.scene.rows.by_id[recording.id]["state"] == "discarded"
+    assert recording.armed_path in later.scene.removed
+
+
 def test_what_was_dropped_and_ran_when_the_switch_was_lost_leaves_nothing(site):
     site.talk().sweep()
     site.started()
