@@ -66,6 +66,8 @@ class Recovery:
         self._registrations, self._files, self._clock, self._now_at = registrations, files, clock, now_at
         self._lost_at, self._known_before, self._left_before = None, set(), set()
         self._vain: dict[str, int] = {}
+        #: Another one for each connection, None while there is none: a look of before tells nothing of what came after.
+        self._hearing = object()
         self.took_in = False
 
     def knows(self, uuid: str) -> bool:
@@ -77,10 +79,12 @@ class Recovery:
         the switch."""
         self._clock.read(send)
         self._registrations.load(replies.registrations(send(commands.show_registrations(), LIST_WITHIN_S)))
+        self._hearing = object()
 
     def lost(self, heard_at: int | None = None):
         """The connection has ended; until `heard_at` (the engine's clock; None: now) the switch was heard."""
         self._lost_at, self.took_in = self._now_at() if heard_at is None else heard_at, False
+        self._hearing = None
         if self._rooms is not None:
             self._rooms.lost()
 
@@ -103,24 +107,30 @@ class Recovery:
         listed, those are asked about that the sweep before this one knew too.
         """
         self._clock.read(send)
+        hearing = self._hearing
         heard_ms, known = self._heard_ms(), self._tracker.uuids()
         listed, news = self._list(send, doubtful)
         heard_of = () if doubtful else self._tracker.uuids() - self._vain.keys()
         ask = Inquiry(send, self._files, self._vain)
         self._take_in(ask, [row for row in news if row["uuid"] not in heard_of])
-        self.took_in = True
+        self.took_in = self._still(hearing)
         if self._rooms is not None:
             self._rooms.sweep(send)
+            if not self._still(hearing):
+                self._rooms.lost()
         gone = {uuid for uuid in known - (listed - self._known_before) if not ask.exists(uuid)}
         self._known_before = known
         if doubtful:
             self._take_in_late(send, ask)
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
-        if self.took_in:
+        if self._still(hearing):
             self._lost_at = None
         self._close_rows(ask)
         return not self._vain
+
+    def _still(self, hearing):
+        return hearing is not None and hearing is self._hearing
 
     def _list(self, send, doubtful):
         """(uuids of the legs that are listed, what is of use in the rows of those that are not known, or of all)."""
