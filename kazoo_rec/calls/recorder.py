@@ -244,11 +244,6 @@ class Recorder:
         """As `calls.vigil.Vigil.missing`."""
         return self._vigil.missing(now_at)
 
-    @property
-    def starting(self) -> int:
-        """How many starts by command are on their way."""
-        return sum(recording.busy for recording in self._watched)
-
     def renamed(self, leg):
         for recording in self.live(leg):
             self._save(recording, call_id=leg.uuid)

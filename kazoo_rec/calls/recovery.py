@@ -36,8 +36,9 @@ LIST_WITHIN_S = 30.0
 #: What is of use in a row of that list.
 COLUMNS = ("uuid", "direction", "call_uuid", "initial_context", "initial_dest")
 
-#: Seconds between looks whether there is room for more.
-ROOM_S = 0.01
+#: Seconds between looks whether there is room for more, and how often before each call: those whose turn has not come
+#: wait, and a switch that is overloaded begins nothing for long.
+ROOM_S, ROOM_LOOKS = 0.01, 10
 
 log = structlog.get_logger()
 
@@ -158,13 +159,17 @@ class Recovery:
         if not uuids:
             return
         before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
-        asked = ask.legs(uuids)
+        asked, starting = ask.legs(uuids), []
         self._tracker.expect(set(uuids))
         try:
             for call in calls:
                 answers = [(row, *(next(asked) or (None, frozenset()))) for row in call]
-                self._take_call(answers, before, astray, unlisted)
-                while self._recorder.starting >= LEGS_AT_ONCE:
+                for leg in self._take_call(answers, before, astray, unlisted):
+                    starting += leg.recordings
+                for _ in range(ROOM_LOOKS):
+                    starting = [recording for recording in starting if recording.busy]
+                    if len(starting) < LEGS_AT_ONCE:
+                        break
                     gevent.sleep(ROOM_S)
         finally:
             for uuid in uuids:
@@ -197,6 +202,7 @@ class Recovery:
         self._tracker.meet(taken, self._now_at())
         for row, _, _ in answers:
             self._tracker.let_go(row["uuid"], self._now_at())
+        return [leg for leg, _ in taken]
 
     def _rows_of(self, uuids):
         """{leg's uuid: its recordings so far, the oldest first}."""

@@ -440,6 +440,46 @@ def test_a_look_during_which_the_connection_ended_knows_nothing_and_forgets_noth
     assert [row["expected_ms"] for row in site.rows().values()] == [4000, 4000]
 
 
+@pytest.mark.parametrize("starts", ["of others", "its own"])
+def test_a_look_ends_though_the_switch_is_behind_with_starts(site, starts):
+    if starts == "of others":
+        site.scene.held_back = []
+        for number in range(5):
+            site.scene.phone_calls(f"new-{number}", "1000").answer_unarmed(f"new-{number}")
+            site.leg(f"new-{number}", ago_ms=0)
+    site.scene.held_back = []
+    for number in range(8):
+        site.leg(f"old-{number}", ago_ms=1000, sip_authorized="true", sip_auth_username="1000",
+                 sip_auth_realm="acme.example")
+    with gevent.Timeout(10):
+        site.sweep()
+    assert len(site.scene.tracker) == (13 if starts == "of others" else 8)
+    assert site.scene.tracker.expects("old-7") is False
+
+
+def test_of_its_own_starts_a_look_has_only_a_few_under_way_while_the_switch_keeps_up(site):
+    under_way, most, jobs = 0, 0, []
+
+    def slow(function, *args):
+        def run():
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            for _ in range(50):
+                gevent.sleep(0)
+            function(*args)
+            under_way -= 1
+        jobs.append(gevent.spawn(run))
+
+    site.recorder._orders._spawn = slow
+    for number in range(40):
+        site.leg(f"old-{number}", ago_ms=1000, sip_authorized="true", sip_auth_username="1000",
+                 sip_auth_realm="acme.example")
+    site.sweep()
+    gevent.joinall(jobs, raise_error=True)
+    assert most <= 5 and len(site.started()) == 40
+
+
 def test_other_calls_do_not_wait_for_legs_that_are_taken_in(site):
     site.talk()
     armed = []
