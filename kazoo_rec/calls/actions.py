@@ -26,13 +26,13 @@ LEG_WITHIN_S = 1.0
 
 
 class Actions:
-    """Of one switch. `knows_all` tells whether a leg that is not known is not there.
+    """Of one switch. `knows` tells of a leg's uuid that is not known whether there is no such leg.
 
     Everything raises WrongState, CommandTimeout and NotConnected, as `Control.order` does.
     """
 
-    def __init__(self, tracker, recorder, execution: Execution, knows_all):
-        self._tracker, self._recorder, self._execution, self._knows_all = tracker, recorder, execution, knows_all
+    def __init__(self, tracker, recorder, execution: Execution, knows):
+        self._tracker, self._recorder, self._execution, self._knows = tracker, recorder, execution, knows
 
     def begin(self, account_id: str, uuid: str, settings: Mapping, *, rule: str, label: str | None = None,
               who: str) -> dict:
@@ -79,7 +79,7 @@ class Actions:
     def leg(self, uuid: str) -> Leg:
         """A leg that is there, or will be in a moment."""
         leg = self._tracker.wait_for(uuid, LEG_WITHIN_S)
-        if leg is None and not self._knows_all():
+        if leg is None and not self._knows(uuid):
             raise NotConnected("legs of the switch are not known yet")
         if leg is None or not leg.alive or leg.plumbing:
             raise WrongState("there is no such leg", "a loopback leg is not recorded" if leg and leg.plumbing else "")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import gevent
 import structlog
 
-from kazoo_rec.calls.recorder import STOP_WITHIN_MS
 from kazoo_rec.calls.recording import MUTED
 from kazoo_rec.calls.room import ROOM, RULE, Member, Room, Wish, is_live
 from kazoo_rec.errors import SwitchError, WrongState
@@ -40,7 +39,6 @@ class Attendance:
         self.wishes: dict[tuple[str, str], Wish] = {}
         self._rooms: dict[str, Room] = {}
         self._ending: dict[Room, int] = {}
-        self._stopping: dict = {}
         self._handlers = {"add-member": self._came, "del-member": self._went, "mute-member": self._muted,
                           "unmute-member": self._muted}
 
@@ -125,8 +123,6 @@ class Attendance:
                 if member.unfollowed_at is not None and member.unfollowed_at <= now_at:
                     member.unfollowed_at = None
                     self._spawn(self._follow, member)
-        for one in [one for one, due_at in self._stopping.items() if due_at <= now_at]:
-            self._stop_soon(one, now_at)
         for key in [key for key, wish in self.wishes.items() if wish.until_at <= now_at]:
             del self.wishes[key]
 
@@ -171,19 +167,12 @@ class Attendance:
             return  # with its leg, its recording ends
         for one in filter(is_live, self.of_member(event.uuid)):
             if one.running:
-                self._stop_soon(one, now_at)
+                self._spawn(self._try_to_stop, one)
             else:
                 self._recorder.call_off(one, "it left the conference before it was recorded", now_at)
 
     def _muted(self, room, event, _now_at):
         self.mute(room, event.uuid, event.get("Action") == "mute-member")
-
-    def _stop_soon(self, one, now_at):
-        """Until it has ended: its leg may live on, in a callflow."""
-        self._stopping.pop(one, None)
-        if not one.ended.is_set() and one.leg.alive:
-            self._stopping[one] = now_at + STOP_WITHIN_MS
-            self._spawn(self._try_to_stop, one)
 
     def _try_to_stop(self, one):
         try:

@@ -32,15 +32,15 @@ class Control:
       files: `calls.files.Files`.
       epoch_ms: the wall clock, for rows.
       now_at: the engine's clock.
-      knows_all: whether a leg that is not known is not there.
+      knows: whether a leg, by its uuid, that the tracker does not know is not there.
       spawn: runs a function in a greenlet.
     """
 
     def __init__(self, tracker, recorder, send, files, epoch_ms: Callable[[], int], now_at: Callable[[], int],
-                 knows_all: Callable[[], bool], spawn=gevent.spawn):
-        self._tracker, self._recorder, self._knows_all = tracker, recorder, knows_all
+                 knows: Callable[[str], bool], spawn=gevent.spawn):
+        self._tracker, self._recorder, self._knows = tracker, recorder, knows
         self._execution = Execution(recorder, send, files, epoch_ms, now_at)
-        actions = Actions(tracker, recorder, self._execution, knows_all)
+        actions = Actions(tracker, recorder, self._execution, knows)
         self.begin, self.end, self.change = actions.begin, actions.end, actions.change
         messages = Messages(actions.leg, recorder, files, now_at)
         self.message, self.message_ended = messages.message, messages.message_ended
@@ -82,7 +82,7 @@ class Control:
 
     def _find(self, account_id, uuid):
         leg = self._tracker.leg(uuid)
-        if leg is None and not self._knows_all():
+        if leg is None and not self._knows(uuid):
             raise NotConnected("legs of the switch are not known yet")
         return leg if leg is not None and leg.alive and not leg.plumbing and _sees(account_id, leg) else None
 

@@ -29,11 +29,12 @@ class Dispatch:
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
       files: `calls.files.Files`.
       epoch_ms: the wall clock.
+      now_at: the engine's clock.
     """
 
-    def __init__(self, recorder, room_recorder, send, files, epoch_ms: Callable[[], int]):
+    def __init__(self, recorder, room_recorder, send, files, epoch_ms: Callable[[], int], now_at: Callable[[], int]):
         self._recorder, self._room_recorder = recorder, room_recorder
-        self._word, self._epoch_ms = Word(send, files), epoch_ms
+        self._word, self._epoch_ms, self._now_at = Word(send, files), epoch_ms, now_at
 
     def recorder_of(self, one):
         return self._room_recorder if isinstance(one.leg, Room) else self._recorder
@@ -58,7 +59,8 @@ class Dispatch:
             raise
 
     def stop(self, one):
-        """Until its file is closed."""
+        """Until its file is closed. What the switch did not hear is said again (`Recorder.ends`)."""
+        self.recorder_of(one).ends(one, self._now_at())
         self._word.tell(one, commands.stop, commands.room_stop)
         if not one.ended.wait(EVENT_WITHIN_S):
             raise CommandTimeout("the recording has not ended yet")

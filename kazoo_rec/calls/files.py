@@ -5,7 +5,6 @@ import os
 #: The group that FreeSWITCH shares may write, new files get that group, nobody else sees anything.
 DIRECTORY_MODE = 0o2770
 
-
 #: Less than this, in bytes, is none: FreeSWITCH opens no file on a full disk.
 ROOM_BYTES = 64 * 1024
 
@@ -58,7 +57,9 @@ def _make(root, path):
         try:
             os.mkdir(root, 0o700)
         except FileExistsError:
-            continue
+            found = os.stat(root)
+            if found.st_uid != os.geteuid() or found.st_mode & 0o777 != 0o700:
+                continue  # else who made it was killed before the next line
         os.chmod(root, DIRECTORY_MODE)  # the umask would cut it
 
 

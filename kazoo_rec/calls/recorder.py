@@ -36,8 +36,8 @@ CLOCK_SET_MS = 600_000
 #: Milliseconds before a mask or pause is said again.
 SILENCE_AGAIN_MS = 1000
 
-#: The cause in the row of what was stopped before it began.
-CALLED_OFF = "called off"
+#: The cause in the row of what was stopped before it began, and of what a rule wanted that does not any more.
+CALLED_OFF, DROPPED = "called off", "dropped"
 
 #: A talk this long of which nothing was recorded is a loss to report, not an unanswered call.
 SILENT_LOSS_MS = 1000
@@ -74,7 +74,8 @@ class Recorder:
         self._by_id: dict[str, Recording] = {}
         self._watched: set[Recording] = set()
         self._carried: set[str] = set()
-        self._bereft: dict[Recording, int] = {}
+        #: Whose leg goes on without it: when it gets another, since when it has none, and why.
+        self._bereft: dict[Recording, tuple[int, int, str]] = {}
         self._now_at = 0
 
     def __len__(self):
@@ -156,6 +157,11 @@ class Recorder:
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
         if recording.declined:
             leg.declined.add(recording.account_id)
+        if row["state"] == "discarded" and row["cause"] in (CALLED_OFF, DROPPED) and not recording.declined:
+            recording.dropped, recording.called_off = True, row["cause"] == CALLED_OFF
+            recording.reason = row["state_reason"]
+            self._undo(recording, paths, armed and leg.answered_ms is None, now_at)
+            return
         if self._observe or (row["state"] not in OPEN_STATES and not (recording.declined and paths)):
             if row["cause"]:
                 leg.recordings.append(recording)
@@ -188,11 +194,24 @@ class Recorder:
         if recording.state == "armed":
             self._begun(recording, max(leg.answered_ms, row["armed_ms"]) if leg.answered_ms else self._epoch_ms())
         else:
+            self._vigil.began(recording, now_at)
             self._beeper.expect(recording, now_at)
         if recording.on_bridge and leg.bridged_ms is not None:
             since_ms = self._epoch_ms() - max(leg.bridged_ms, leg.answered_ms)
             recording.limit_at = now_at - since_ms + recording.plan.settings["time_limit"] * 1000
             self._watched.add(recording)
+
+    def _undo(self, recording, paths, armed, now_at):
+        """What should not be, and the engine before this one had not ended or disarmed."""
+        recording.leg.recordings.append(recording)
+        if self._observe or not (paths or armed):
+            return
+        recording.running, self._by_id[recording.id] = paths, recording
+        log.info("recording taken up again to end it", call_id=recording.leg.uuid, recording_id=recording.id)
+        if paths:
+            self._stop_soon(recording, now_at)
+        else:
+            self._orders.disarm(recording)
 
     def _is_untold(self, recording):
         """Of one that was armed, whether its engine died before it told the switch. Rules are asked anew; nobody asks
@@ -224,11 +243,6 @@ class Recorder:
     def missing(self, now_at) -> tuple[int, int]:
         """As `calls.vigil.Vigil.missing`."""
         return self._vigil.missing(now_at)
-
-    @property
-    def starting(self) -> int:
-        """How many starts by command are on their way."""
-        return sum(recording.busy for recording in self._watched)
 
     def renamed(self, leg):
         for recording in self.live(leg):
@@ -339,8 +353,7 @@ class Recorder:
             return
         recording.cut_short = event.get("Answer-State") == "hangup"
         expected_ms = recording.expected_ms(stopped_ms) if recording.started_ms else None
-        full_ms = (recording.plan.settings["time_limit"] - 1) * 1000
-        recording.at_limit |= cause == "success-maxtime" and recording.counted_ms(stopped_ms) >= full_ms
+        recording.at_limit |= cause == "success-maxtime" and recording.has_reached_limit(stopped_ms)
         columns = {"stopped_ms": stopped_ms, "cause": cause, "expected_ms": expected_ms, "spans": recording.spans,
                    "master": recording.master, "truncated_by_limit": recording.at_limit}
         if cause == "empty-file" and not recording.declined:
@@ -353,8 +366,21 @@ class Recorder:
                 return
             self._watched.discard(recording)
             self._save(recording, **columns)
+        elif self._is_bereft(recording, stopped_ms):
+            recording.spans.append({"kind": "unordered", "from_ms": stopped_ms, "to_ms": stopped_ms})
+            self._end(recording, "stopped", unheard(recording.spans), **columns, partial=True)
         else:
             self._end(recording, "stopped", missed(recording.spans), **columns)
+
+    def _is_bereft(self, recording, stopped_ms):
+        """Whether it ended by nobody's order while its leg goes on, which then gets another: unless it was ended as
+        soon as it had begun, as the next one would be."""
+        if not recording.leg.alive or recording.over or recording.cut_short or recording.started_ms is None:
+            return False
+        if stopped_ms - recording.started_ms > SILENT_LOSS_MS:
+            self._bereft[recording] = (self._now_at + START_WITHIN_MS, stopped_ms,
+                                       "the recording before it was ended by nobody's order")
+        return True
 
     def _clock_set_ms(self, recording, stopped_ms):
         """By how much the switch's clock was set (`fsctl sync_clock`) while it recorded: what is known of the recording
@@ -429,14 +455,15 @@ class Recorder:
                       expected_ms=recording.expected_ms(at_ms), spans=recording.spans,
                       **({"partial": True} if reason else {}))
         if not recording.over:
-            self._bereft[recording] = now_at + START_WITHIN_MS
+            self._bereft[recording] = (now_at + START_WITHIN_MS, recording.spans[-1]["to_ms"],
+                                       "a transfer took the recording before it along")
 
     def let_go(self, path):
         """What the switch goes on recording to `path` is of nobody: its end ends no recording."""
         self._carried.add(path)
 
     def drop(self, recording, reason, now_at):
-        """Ends a recording that should not be, and leaves nothing of it but its row.
+        """Ends a recording that should not be, and leaves nothing of it but its row, which says so from now on.
 
         It is kept in mind until its leg is gone: where the disarming comes too late, RECORD_START stops it.
         """
@@ -449,6 +476,7 @@ class Recorder:
             self._stop_soon(recording, now_at)
         elif recording.leg.answered_ms is None:
             self._orders.disarm(recording)
+        self._save(recording, state="discarded", state_reason=reason, cause=DROPPED)
 
     def call_off(self, recording, reason, now_at):
         """As `drop`, by somebody's order: no rule asks for it again, nor does an engine after this one."""
@@ -476,8 +504,8 @@ class Recorder:
                 self._save_silence(recording)
 
     def _save_silence(self, recording):
-        self._save(recording, spans=recording.spans_now(),
-                   **({"state": recording.row_state} if recording.state == "recording" else {}))
+        runs = recording.state == "recording" and not recording.dropped
+        self._save(recording, spans=recording.spans_now(), **({"state": recording.row_state} if runs else {}))
 
     def forget(self, leg, why=None, heard_ms=None):
         """The leg is gone, and with it news of its recordings: of one that ran, its file tells how it ended, which
@@ -496,11 +524,15 @@ class Recorder:
 
     def _lose(self, recording, why, heard_ms):
         stopped_ms = self._epoch_ms() if heard_ms is None else max(heard_ms, recording.started_ms)
+        recording.at_limit |= (recording.leg.alive and not recording.on_bridge
+                               and recording.has_reached_limit(stopped_ms))
+        bereft = self._is_bereft(recording, stopped_ms)
         recording.close_spans(stopped_ms)
         recording.spans.append({"kind": "unheard", "from_ms": stopped_ms, "to_ms": stopped_ms,
                                 **({"why": why} if why else {})})
         self._end(recording, "stopped", unheard(recording.spans), stopped_ms=stopped_ms, spans=recording.spans,
-                  master=recording.master, partial=bool(missed(recording.spans)),
+                  master=recording.master, partial=bereft or bool(missed(recording.spans)),
+                  truncated_by_limit=recording.at_limit,
                   expected_ms=None if heard_ms is None else recording.expected_ms(stopped_ms))
 
     def left(self, leg, cause):
@@ -553,10 +585,10 @@ class Recorder:
                 for path in recording.running:
                     self._orders.silence(recording, path)
 
-        for recording in [recording for recording, due_at in self._bereft.items() if due_at <= now_at]:
-            del self._bereft[recording]
+        for recording in [recording for recording, (due_at, _, _) in self._bereft.items() if due_at <= now_at]:
+            _, since_ms, why = self._bereft.pop(recording)
             if recording.leg.alive:  # most end with the transfer
-                self._go_on(recording, now_at)
+                self._go_on(recording, (since_ms, why), now_at)
         self._announcer.tick(now_at)
         self._beeper.tick(now_at)
         self._vigil.tick(now_at)
@@ -625,12 +657,11 @@ class Recorder:
             return "", None
         return recording_id, path
 
-    def _go_on(self, gone, now_at):
+    def _go_on(self, gone, missed_since, now_at):
         gone.cut_short = False
         another = Recording(new_id(), gone.leg, gone.plan, gone.account_id, gone.destination, gone.settled,
                             directory_of(gone.account_id), gone.source, now_at,
-                            missed=(gone.spans[-1]["to_ms"], "a transfer took the recording before it along"),
-                            begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
+                            missed=missed_since, begun_as=gone.begun_as or gone.id, interaction_id=gone.interaction_id)
         for kind, by in gone.silent_at_end:
             another.silence(kind, self._epoch_ms(), by)
         if self._plan(another):
@@ -656,7 +687,7 @@ class Recorder:
                    master=recording.master,
                    **({"spans": recording.spans, "partial": True, "state_reason": reason} if reason else {}))
         recording.begun.set()
-        self._vigil.began(recording)
+        self._vigil.began(recording, self._now_at)
         self._beeper.expect(recording, self._now_at)
         log.info("recording started", call_id=recording.leg.uuid, recording_id=recording.id)
 

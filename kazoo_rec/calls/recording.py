@@ -268,6 +268,10 @@ class Recording:
         """How long the switch has counted for its limit: holds and pauses too."""
         return stopped_ms - self.started_ms if self.started_ms else 0
 
+    def has_reached_limit(self, stopped_ms: int) -> bool:
+        """Whether what ended then can have been ended by its limit."""
+        return self.counted_ms(stopped_ms) >= (self.plan.settings["time_limit"] - 1) * 1000
+
     def expected_ms(self, stopped_ms: int, without=NO_SAMPLES) -> int:
         """How long the audio should be: from its start (or the bridge, if it waits for one) to its end, less holds and
         pauses, which may lie in each other."""

@@ -4,12 +4,10 @@ from itertools import groupby
 
 import gevent
 import structlog
-from gevent.pool import Pool
-from gevent.util import wrap_errors
 
 from kazoo_rec.calls.astray import Astray
+from kazoo_rec.calls.inquiry import LEGS_AT_ONCE, Inquiry
 from kazoo_rec.calls.midcall import Progress
-from kazoo_rec.errors import CommandFailed, CommandRefused, SwitchError
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
@@ -32,20 +30,15 @@ NEWS_WITHIN_S = 5
 #: nobody tells us of.
 LIST_LAG_S = 1
 
-#: Seconds for the answer about one leg.
-ANSWER_WITHIN_S = 5.0
-
 #: Seconds for the list of all legs: 1 KB each.
 LIST_WITHIN_S = 30.0
 
 #: What is of use in a row of that list.
 COLUMNS = ("uuid", "direction", "call_uuid", "initial_context", "initial_dest")
 
-#: Legs that are asked about at once, and recordings that are started on them: other calls need the switch too.
-LEGS_AT_ONCE = 4
-
-#: Seconds between looks whether there is room for more.
-ROOM_S = 0.01
+#: Seconds between looks whether there is room for more, and how often before each call: those whose turn has not come
+#: wait, and a switch that is overloaded begins nothing for long.
+ROOM_S, ROOM_LOOKS = 0.01, 10
 
 log = structlog.get_logger()
 
@@ -53,7 +46,7 @@ log = structlog.get_logger()
 class Recovery:
     """Of one switch.
 
-    `took_in`: legs that the switch had when it was connected are known.
+    `took_in`: legs that the switch had when it was connected are known, but those of which it did not tell.
 
     Parameters:
       node: the switch's name in the rows.
@@ -73,17 +66,26 @@ class Recovery:
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._clock, self._now_at = registrations, files, clock, now_at
         self._lost_at, self._known_before, self._left_before = None, set(), set()
+        self._vain: dict[str, int] = {}
+        #: Another one for each connection, None while there is none: a look of before tells nothing of what came after.
+        self._hearing = object()
         self.took_in = False
+
+    def knows(self, uuid: str) -> bool:
+        """Whether a leg that the tracker does not know is not there."""
+        return self.took_in and uuid not in self._vain
 
     def connected(self, send):
         """Takes in what time it is there and who is registered; `sweep` has to follow. `send(command, timeout_s)` asks
         the switch."""
         self._clock.read(send)
         self._registrations.load(replies.registrations(send(commands.show_registrations(), LIST_WITHIN_S)))
+        self._hearing = object()
 
     def lost(self, heard_at: int | None = None):
         """The connection has ended; until `heard_at` (the engine's clock; None: now) the switch was heard."""
         self._lost_at, self.took_in = self._now_at() if heard_at is None else heard_at, False
+        self._hearing = None
         if self._rooms is not None:
             self._rooms.lost()
 
@@ -96,31 +98,40 @@ class Recovery:
         """Until when the switch was heard before it is compared with what we believe; None: it is not known."""
         return None if self._lost_at is None else self._clock.at(self._lost_at)
 
-    def sweep(self, send, doubtful: bool):
+    def sweep(self, send, doubtful: bool) -> bool:
         """Takes in legs that are not known, forgets legs that the switch does not have, and closes rows of which no
-        recording is left. `doubtful`: events were missed, and of legs that are known news too.
+        recording is left. `doubtful`: events were missed, and of legs that are known news too. False where the switch
+        did not tell of a leg: it is asked again by the next sweep, last.
 
         `show channels` reads a database that is written behind the calls, and may keep a leg for ever that is gone
         (seen when SQLite was busy): it finds whom to ask about, `uuid_exists` is what is believed. Of legs that are
         listed, those are asked about that the sweep before this one knew too.
         """
         self._clock.read(send)
+        hearing = self._hearing
         heard_ms, known = self._heard_ms(), self._tracker.uuids()
         listed, news = self._list(send, doubtful)
-        heard_of = () if doubtful else self._tracker.uuids()
-        self._take_in(send, [row for row in news if row["uuid"] not in heard_of])
-        self.took_in = True
+        heard_of = () if doubtful else self._tracker.uuids() - self._vain.keys()
+        ask = Inquiry(send, self._files, self._vain)
+        self._take_in(ask, [row for row in news if row["uuid"] not in heard_of])
+        self.took_in = self._still(hearing)
         if self._rooms is not None:
             self._rooms.sweep(send)
-        gone = {uuid for uuid in known - (listed - self._known_before) if not self._exists_on(send, uuid)}
+            if not self._still(hearing):
+                self._rooms.lost()
+        gone = {uuid for uuid in known - (listed - self._known_before) if not ask.exists(uuid)}
         self._known_before = known
         if doubtful:
-            self._take_in_late(send)
+            self._take_in_late(send, ask)
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
-        if self.took_in:
+        if self._still(hearing):
             self._lost_at = None
-        self._close_rows(send)
+        self._close_rows(ask)
+        return not self._vain
+
+    def _still(self, hearing):
+        return hearing is not None and hearing is self._hearing
 
     def _list(self, send, doubtful):
         """(uuids of the legs that are listed, what is of use in the rows of those that are not known, or of all)."""
@@ -128,32 +139,37 @@ class Recovery:
 
         def take(row):
             listed.add(row.get("uuid"))
-            if doubtful or self._tracker.leg(row.get("uuid")) is None:
+            if doubtful or row.get("uuid") in self._vain or self._tracker.leg(row.get("uuid")) is None:
                 news.append({column: row.get(column) for column in COLUMNS})
 
         rows = Rows("uuid", take)
         send(commands.show_channels(), LIST_WITHIN_S, rows.feed)
         rows.end()
+        for uuid in self._vain.keys() - listed:
+            del self._vain[uuid]
         return listed, news
 
     # -- legs in progress
 
-    def _take_in(self, send, rows):
+    def _take_in(self, ask, rows):
         """A call after the other, callers before the legs that they called: their events wait until it is taken in,
         and those of other calls do not."""
-        calls = _calls(rows)
+        calls = sorted(_calls(rows), key=lambda call: sum(self._vain.get(row["uuid"], 0) for row in call))
         uuids = [row["uuid"] for call in calls for row in call]
         if not uuids:
             return
         before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
-        ask = wrap_errors(SwitchError, self._ask_about)  # what a greenlet raises is printed besides
-        asked = Pool(LEGS_AT_ONCE).imap(lambda uuid: ask(send, uuid), uuids, maxsize=LEGS_AT_ONCE)
+        asked, starting = ask.legs(uuids), []
         self._tracker.expect(set(uuids))
         try:
             for call in calls:
-                answers = [(row, *_answer(next(asked))) for row in call]
-                self._take_call(answers, before, astray, unlisted)
-                while self._recorder.starting >= LEGS_AT_ONCE:
+                answers = [(row, *(next(asked) or (None, frozenset()))) for row in call]
+                for leg in self._take_call(answers, before, astray, unlisted):
+                    starting += leg.recordings
+                for _ in range(ROOM_LOOKS):
+                    starting = [recording for recording in starting if recording.busy]
+                    if len(starting) < LEGS_AT_ONCE:
+                        break
                     gevent.sleep(ROOM_S)
         finally:
             for uuid in uuids:
@@ -162,11 +178,11 @@ class Recovery:
             astray.end(self._heard_ms(), self._now_at())
         self._recorder.lose(unlisted)
 
-    def _take_in_late(self, send):
+    def _take_in_late(self, send, ask):
         """Legs that began just before their events were asked for, and that the list did not have yet."""
         gevent.sleep(LIST_LAG_S)
         _, news = self._list(send, doubtful=False)
-        self._take_in(send, [row for row in news if row["uuid"] not in self._tracker.uuids()])
+        self._take_in(ask, [row for row in news if row["uuid"] not in self._tracker.uuids() | self._vain.keys()])
 
     def _take_call(self, answers, before, astray, unlisted):
         taken = []
@@ -186,23 +202,7 @@ class Recovery:
         self._tracker.meet(taken, self._now_at())
         for row, _, _ in answers:
             self._tracker.let_go(row["uuid"], self._now_at())
-
-    def _ask_about(self, send, uuid):
-        """(dump of a leg, paths of ours that are being recorded on it), (None, nothing) where it has ended."""
-        try:
-            dump = replies.leg(send(commands.dump(uuid), ANSWER_WITHIN_S))
-            return dump, self._recorded(send, uuid) | self._taken_down(dump)
-        except (CommandFailed, CommandRefused):
-            return None, frozenset()
-
-    def _recorded(self, send, uuid):
-        paths = map(self._files.relative, replies.recorded(send(commands.buglist(uuid), ANSWER_WITHIN_S)))
-        return frozenset(path for path in paths if path)
-
-    def _taken_down(self, dump):
-        """What the application `record` writes, which is in no list: whether it still does is not told."""
-        path = self._files.relative(dump.variable("current_application_data").partition(" ")[0])
-        return {path} if path and dump.variable("current_application") == "record" else frozenset()
+        return [leg for leg, _ in taken]
 
     def _rows_of(self, uuids):
         """{leg's uuid: its recordings so far, the oldest first}."""
@@ -213,20 +213,16 @@ class Recovery:
 
     # -- what is gone
 
-    @staticmethod
-    def _exists_on(send, uuid):
-        return replies.exists(send(commands.exists(uuid), ANSWER_WITHIN_S))
-
     def close_left(self, send):
         """Between sweeps: closes open rows that were nobody's at the look before this one too, such as those that
         delivery has made of files without one (`delivery.orphans`)."""
         if not self.took_in:
             return
         left = {one for one in self._rows.open_ids(self._node) if one not in self._recorder}
-        self._close_rows(send, left & self._left_before)
+        self._close_rows(Inquiry(send, self._files, self._vain), left & self._left_before)
         self._left_before = left
 
-    def _close_rows(self, send, ids=None):
+    def _close_rows(self, ask, ids=None):
         """Rows of which nothing runs and whose end was not heard: their file, if there is one, is what there is of
         them. One that had started is delivery's to look for: it tells a missing file from a directory that is not
         mounted."""
@@ -235,7 +231,7 @@ class Recovery:
         for recording_id in self._rows.open_ids(self._node) if ids is None else ids:
             if recording_id in self._recorder or (row := self._rows.get(recording_id)) is None:
                 continue
-            if row["state"] not in OPEN_STATES or self._in_a_room(row) or self._runs(send, row):
+            if row["state"] not in OPEN_STATES or self._in_a_room(row) or self._may_run(ask, row):
                 continue
             paths = [path for path in _paths(row) if self._files.exists(path)]
             if row["stopped_ms"] is not None:  # its leg was hanging up when this was written
@@ -264,18 +260,13 @@ class Recovery:
     def _in_a_room(self, row):
         return self._rooms is not None and row["id"] in self._rooms
 
-    def _runs(self, send, row):
-        """Whether the switch records it all the same. A leg that was recovered has its old uuid and no recording."""
-        try:
-            return not self._recorded(send, row["call_id"]).isdisjoint(_paths(row))
-        except (CommandFailed, CommandRefused):
-            return False
-
-
-def _answer(found):
-    if isinstance(found, SwitchError):
-        raise found
-    return found
+    def _may_run(self, ask, row):
+        """Whether the switch records it all the same, or does not tell. A leg that was recovered has its old uuid and
+        no recording."""
+        if row["call_id"] in self._vain:
+            return True
+        recorded = ask.recorded(row["call_id"])
+        return recorded is None or not recorded.isdisjoint(_paths(row))
 
 
 def _paths(row):

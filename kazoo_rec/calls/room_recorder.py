@@ -59,6 +59,9 @@ class RoomRecorder(Recorder):
             if recording.state == "recording" and recording.limit_at is None and not recording.at_limit:
                 self._limit(recording)
 
+    def _is_bereft(self, recording, stopped_ms):
+        return False  # a moderator may have ended it, as the room may that ends
+
     def found(self, recording, path, started_ms):
         """The switch lists the file, though its beginning was not heard."""
         if recording.state == "armed":

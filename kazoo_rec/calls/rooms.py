@@ -47,7 +47,7 @@ class Rooms:
     def __init__(self, node, leg, recorder, room_recorder, send, rows, files, epoch_ms: Callable[[], int],
                  now_at: Callable[[], int], spawn=gevent.spawn):
         self._room_recorder, self._now_at, self._knows_all = room_recorder, now_at, False
-        self._dispatch = Dispatch(recorder, room_recorder, send, files, epoch_ms)
+        self._dispatch = Dispatch(recorder, room_recorder, send, files, epoch_ms, now_at)
         self._attendance = Attendance(leg, recorder, room_recorder, self._dispatch, now_at, spawn)
         self._recovery = RoomRecovery(node, self._attendance, room_recorder, rows, files, epoch_ms, now_at)
 

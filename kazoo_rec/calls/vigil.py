@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from kazoo_rec.calls.leg import Leg
+from kazoo_rec.calls.guard import Guards
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S
+from kazoo_rec.calls.room import Room
 from kazoo_rec.errors import CommandFailed, SwitchError
 from kazoo_rec.switch import commands, replies
 
@@ -62,19 +63,19 @@ class Vigil:
     def __init__(self, send, files, spawn, outcome, stance, meter, epoch_ms, tell):
         self._send, self._files, self._spawn, self._outcome = send, files, spawn, outcome
         self._stance, self._meter, self._epoch_ms, self._tell = stance, meter, epoch_ms, tell
-        self._watched: dict = {}
+        self._guards, self._watched = Guards(send, spawn), {}
 
     def expect(self, recording):
         """It is planned, or taken up from an engine before."""
-        if isinstance(recording.leg, Leg) and not recording.is_message:
+        if not (isinstance(recording.leg, Room) or recording.is_message):
             self._watched[recording] = _Watch()
 
-    def began(self, recording):
+    def began(self, recording, now_at):
         """The switch records it: a guard that the dialplan has set, for when no engine is there, is called off."""
-        if isinstance(recording.leg, Leg) and self._stance(recording.account_id) == HANGUP:
+        if not isinstance(recording.leg, Room) and self._stance(recording.account_id) == HANGUP:
             for leg in dict.fromkeys((recording.leg, recording.leg.call.first())):
                 if leg is not None:
-                    self._spawn(self._unguard, leg)
+                    self._guards.call_off(leg, now_at)
 
     def ended(self, recording):
         """It has ended; most do with their leg."""
@@ -82,6 +83,7 @@ class Vigil:
             self.expect(recording)
 
     def tick(self, now_at):
+        self._guards.tick(now_at)
         for recording, watch in list(self._watched.items()):
             if _is_settled(recording):
                 self._over(recording, watch)
@@ -138,15 +140,6 @@ class Vigil:
                       reason=str(unheard))
         finally:
             watch.hang_up_at = asked_at + AGAIN_MS
-
-    def _unguard(self, leg):
-        try:
-            self._send(commands.unguard(leg.uuid), COMMAND_WITHIN_S)
-        except CommandFailed:
-            return  # a switch without that command has no guard either
-        except SwitchError as unheard:
-            log.error("a leg that is recorded may be hung up by its dialplan's guard", call_id=leg.uuid,
-                      reason=str(unheard))
 
     def _listed(self, recording):
         """The path that the switch records it to; None where it does not."""

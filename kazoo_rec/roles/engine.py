@@ -240,7 +240,7 @@ class _Watch:
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, clock,
                                   monotonic_ms, observe, self.rooms, told)
         self.control = Control(self.tracker, recorder, self._pool.ask, files, clock.now_ms, monotonic_ms,
-                               lambda: self._recovery.took_in)
+                               lambda uuid: self._recovery.knows(uuid))
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
                           on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful, self._fault = [], Event(), None
@@ -340,8 +340,11 @@ class _Watch:
             doubtful |= self._doubtful.wait(wait_s)
             self._doubtful.clear()
             try:
-                self._recovery.sweep(self._pool.ask, doubtful)
-                doubtful, wait_s = False, SWEEP_RETRY_S if doubtful else SWEEP_EVERY_S
+                if self._recovery.sweep(self._pool.ask, doubtful) or doubtful:
+                    wait_s = SWEEP_RETRY_S if doubtful else SWEEP_EVERY_S
+                else:  # a leg that never answers costs a list of all
+                    wait_s = min(2 * wait_s, SWEEP_EVERY_S)
+                doubtful = False
             except NotConnected:  # which the connections tell of
                 wait_s = POOL_WITHIN_S
             except (SwitchError, SQLAlchemyError) as unheard:

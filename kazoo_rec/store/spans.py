@@ -12,6 +12,7 @@ moved  after the recording: the switch took it along to another leg; what it wro
 
 announced  its parties heard, to the end, what its settings have them told
 unheard    after the recording: it ended no earlier, and when was not heard; "why" says why, if that is known
+unordered  after the recording: the switch ended it by nobody's order, while its leg went on
 declined   a party does not want it: nothing of it is kept
 """
 
@@ -25,8 +26,10 @@ def missed(spans: Iterable[Mapping]) -> str | None:
 
 
 def unheard(spans: Iterable[Mapping]) -> str | None:
-    """That the end of the recording was not heard, in words; None where it was."""
-    span = next((span for span in spans if span["kind"] == "unheard"), None)
+    """That the end of the recording was not heard, or of nobody's making, in words; None where it was neither."""
+    span = next((span for span in spans if span["kind"] in ("unheard", "unordered")), None)
+    if span and span["kind"] == "unordered":
+        return "it was ended by nobody's order, while its leg went on"
     return span and ": ".join(filter(None, ("its end was not heard", span.get("why"))))
 
 

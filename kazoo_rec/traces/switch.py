@@ -58,7 +58,7 @@ class ObedientSwitch:
         """The leg is about to be hung up: its recordings end before it does."""
         self._armed.pop(uuid, None)
         for path in [path for path, run in self._running.items() if run.uuid == uuid]:
-            self._stop(path, "success-silence")
+            self._stop(path, "success-silence", **{"Answer-State": "hangup"})
 
     def renamed(self, old: str, new: str):
         if old in self._armed:
@@ -75,10 +75,10 @@ class ObedientSwitch:
         self._running[path] = _Run(uuid, recording_id, self.now_ms + limit_s * 1000 if limit_s else None)
         self._tell("RECORD_START", uuid, recording_id, path)
 
-    def _stop(self, path, cause):
+    def _stop(self, path, cause, **more):
         run = self._running.pop(path, None)
         if run:
-            self._tell("RECORD_STOP", run.uuid, run.id, path, **{"Record-Completion-Cause": cause})
+            self._tell("RECORD_STOP", run.uuid, run.id, path, **{"Record-Completion-Cause": cause}, **more)
 
     def _tell(self, name, uuid, recording_id, path, **more):
         self.events.append(Event({

@@ -17,7 +17,7 @@ class Flows(Scene):
                          observe=observe)
         self.obedient()
         self.control = Control(self.tracker, self.recorder, self.switch.send, Files(ROOT, ROOT, self._run),
-                               lambda: self.epoch_ms, lambda: self.now, lambda: self.knows_all, spawn=self._spawn)
+                               lambda: self.epoch_ms, lambda: self.now, lambda uuid: self.knows_all, spawn=self._spawn)
 
     def _run(self, function, args):
         if self.disk:

@@ -105,6 +105,8 @@ def test_a_switch_whose_clock_is_set_while_it_records_is_not_expected_to_record_
         "account": {"any": {"any": {"enabled": True}}}}})])
     scene.phone_calls("a", "1000").answer("a").after(60_000)
     row = scene.row()
+    if not hangs_up:
+        scene.recorder.ends(scene.tracker.leg("a").recordings[0], scene.now)
     ends = {"Event-Date-Timestamp": str((scene.epoch_ms + set_ms) * 1000)}
     scene.record_stop("a", row["id"], f"/rec/{row['master']}", "success-maxtime", **ends, **(
         {"Answer-State": "hangup"} if hangs_up else {}))

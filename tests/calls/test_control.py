@@ -20,7 +20,7 @@ class Live(Scene):
         rules = {"account": {"any": {"any": {"enabled": True, **settings}}}} if settings.pop("records", True) else {}
         super().__init__([("account", "acme", "acme", {"realm": "acme.example", "call_recording": rules})])
         self.control = Control(self.tracker, self.recorder, self.switch.send, Files(ROOT, ROOT, self._run),
-                               lambda: self.epoch_ms, lambda: self.now, lambda: self.knows_all)
+                               lambda: self.epoch_ms, lambda: self.now, lambda uuid: self.knows_all)
 
     def order(self, action, account="acme", uuid="a", **settings):
         return self.control.order(account, uuid, action, settings, "token t")

@@ -413,3 +413,47 @@ def test_a_leg_of_which_the_hang_up_tells_that_it_was_not_answered_was_not():
     one.event("CHANNEL_HANGUP_COMPLETE", "a", **{"Caller-Channel-Answered-Time": "0", "Hangup-Cause": "NO_ANSWER"})
     one.event("CHANNEL_DESTROY", "a")
     assert (one.row()["state"], one.row()["state_reason"]) == ("discarded", "never answered: NO_ANSWER")
+
+
+UNORDERED = "it was ended by nobody's order, while its leg went on"
+
+
+def test_what_ends_by_nobody_s_order_while_its_leg_goes_on_is_partial_and_another_takes_its_place():
+    one = scene().obedient()
+    one.phone_calls("a", "1000").answer("a").after(5000)
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime")
+    first = one.row()
+    assert (first["state"], first["expected_ms"], first["partial"], first["state_reason"]) == (
+        "stopped", 5000, True, UNORDERED)
+    one.after(250).after(600_000).hang_up("a")
+    _, second = one.rows.by_id.values()
+    assert (second["state"], second["expected_ms"], second["rule"]) == ("stopped", 600_000, first["rule"])
+    assert second["state_reason"] == "0.2 s before it were missed: the recording before it was ended by nobody's order"
+
+
+def test_what_is_ended_as_soon_as_it_has_begun_is_not_begun_again():
+    one = scene().obedient()
+    one.phone_calls("a", "1000").answer("a").after(900)
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime")
+    assert one.after(5000).row()["partial"] is True
+
+
+@pytest.mark.parametrize("how", ["an order", "its limit", "its leg's end"])
+def test_what_ends_by_order_at_its_limit_or_with_its_leg_is_whole_and_no_other_begins(how):
+    one = scene(time_limit=5).obedient()
+    one.phone_calls("a", "1000").answer("a").after(3000)
+    if how == "an order":
+        one.recorder.ends(one.tracker.leg("a").recordings[0], one.now)
+    if how == "its limit":
+        one.after(2500)
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime", **(
+        {"Answer-State": "hangup"} if how == "its leg's end" else {}))
+    one.after(5000).hang_up("a")
+    assert not one.row().get("partial") and one.row()["state_reason"] is None
+
+
+def test_what_its_leg_s_end_ends_within_a_moment_is_not_begun_again():
+    one = scene().obedient()
+    one.phone_calls("a", "1000").answer("a").after(5000)
+    one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime").after(200).hang_up("a").after(1000)
+    assert len(one.rows.by_id) == 1

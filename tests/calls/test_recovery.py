@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.recovery import Recovery
-from kazoo_rec.errors import CommandFailed, NotConnected
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, ProtocolBroken
+from kazoo_rec.policy.settings import DEFAULTS
 from kazoo_rec.switch.events import Event
 
 from .fakes import ROOT, Scene
@@ -20,6 +21,11 @@ ON = {"any": {"any": {"enabled": True}}}
 DOCUMENTS = [("account", "acme", "acme", {"realm": "acme.example", "numbers": ["+15550001001"],
                                           "call_recording": {"endpoint": ON}}),
              *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001", "1002"))]
+
+#: The row of a recording that an engine before has left.
+RUNNING = {"node": "fs1", "state": "recording", "account_id": "acme", "started_ms": 1, "settings": dict(DEFAULTS),
+           "settings_from": {}, "reason": "a rule", "spans": [], "master": "acme/20261121/x.wav", "leg": "A",
+           "rule": "caller.outbound", "interaction_id": "x", "destination": "onnet", "source": "onnet", "armed_ms": 1}
 
 ANSWERED = {"Answer-State": "answered", "Channel-Call-State": "ACTIVE", "Channel-Read-Codec-Name": "PCMU"}
 
@@ -69,6 +75,8 @@ class Site:
             rows = [row for _, row in self.legs.values()] + self.phantoms
             into(json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})}, separators=",:").encode())
             return ""
+        if command == "api show registrations as json":
+            return '{"row_count":0}'
         if command == "api strmicroepoch":
             return f"{self.scene.epoch_ms * 1000}"
         _, name, uuid, *_ = command.split()
@@ -240,6 +248,17 @@ def test_a_recording_that_an_engine_before_began_goes_on_and_is_not_doubled(site
     assert all(row["cause"] and row["state_reason"].startswith("12.4 s before") for row in later.rows().values())
 
 
+def test_an_engine_that_takes_a_call_up_calls_its_guard_off_as_the_one_before_may_not_have(monkeypatch):
+    (_, account, id, body), *phones = DOCUMENTS
+    documents = [("account", account, id, {**body, "on_no_recording": "hangup"}), *phones]
+    site, later = Site(monkeypatch, documents), Site(monkeypatch, documents)
+    site.talk().sweep()
+    site.running = site.started()
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, site.running
+    later.sweep()
+    assert set(later.scene.switch.of("sched_del")) == {f"api sched_del kazoo_rec_{uuid}" for uuid in "ab"}
+
+
 def test_a_recording_that_was_heard_to_end_is_not_made_again(site, monkeypatch):
     site.talk().sweep()
     (path,) = site.started()["a"]
@@ -324,6 +343,143 @@ def test_a_connection_that_is_lost_while_legs_are_asked_about_ends_the_look_and_
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("fault", [CommandTimeout("no answer"), ProtocolBroken("no JSON")])
+def test_a_leg_that_does_not_answer_is_left_out_asked_again_and_costs_the_others_nothing(site, fault):
+    def stuck():
+        site.meanwhile["b"] = stuck
+        raise fault
+
+    site.talk().leg("c", ago_ms=1000, sip_authorized="true", sip_auth_username="1002", sip_auth_realm="acme.example")
+    stuck_row = {**RUNNING, "id": "202611-" + "b" * 32, "call_id": "b", "started_ms": None, "state": "armed"}
+    site.scene.rows.insert(stuck_row)
+    site.meanwhile["b"] = stuck
+    assert site.recovery.sweep(site.answer, True) is False
+    assert set(site.started()) == {"a", "c"} and site.scene.tracker.uuids() == {"a", "c"}
+    assert site.recovery.knows("nobody's") and not site.recovery.knows("b")
+    site.recovery.close_left(site.answer)
+    site.recovery.close_left(site.answer)
+    assert site.scene.rows.by_id[stuck_row["id"]]["state"] == "armed"
+    del site.meanwhile["b"]
+    assert site.recovery.sweep(site.answer, False) is True
+    assert site.scene.tracker.uuids() == {"a", "b", "c"} and site.recovery.knows("b")
+
+
+def test_a_switch_that_tells_of_no_leg_is_not_asked_on_and_on_and_about_others_the_next_time(site):
+    answer, asked = site.answer, []
+
+    def slow(command, timeout_s, into=None):
+        if " uuid_" in command:
+            asked.append(command.split()[2])
+            raise CommandTimeout("no answer")
+        return answer(command, timeout_s, into)
+
+    for number in range(40):
+        site.leg(f"leg-{number}", ago_ms=1000)
+    site.recovery.sweep(slow, True)
+    first, asked[:] = set(asked), ()
+    assert 8 <= len(first) < 12
+    site.recovery.sweep(slow, True)
+    assert not first & set(asked)
+    site.sweep()
+    assert len(site.scene.tracker) == 40
+
+
+def test_of_a_known_leg_that_did_not_answer_the_next_look_asks_what_was_missed(site):
+    site.talk().sweep()
+    site.running = {"a": site.started()["a"]}
+
+    def stuck():
+        raise CommandTimeout("no answer")
+
+    site.meanwhile["b"] = stuck
+    assert site.recovery.sweep(site.answer, True) is False
+    assert site.rows()["b"]["state"] == "recording"
+    assert site.recovery.sweep(site.answer, False) is True
+    assert site.rows()["b"]["state"] == "stopped"
+
+
+def test_a_row_is_left_open_and_a_leg_kept_where_the_switch_does_not_tell_of_them(site):
+    site.talk().sweep()
+    site.running = site.started()
+    site.scene.rows.insert({**RUNNING, "id": "202611-" + "d" * 32, "call_id": "unheard"})
+    answer = site.answer
+
+    def deaf(command, timeout_s, into=None):
+        if "uuid_exists" in command or command.endswith(" unheard"):
+            raise CommandTimeout("no answer")
+        return answer(command, timeout_s, into)
+
+    site.legs.clear()
+    site.recovery.sweep(deaf, False)
+    assert site.scene.tracker.uuids() == {"a", "b"}
+    assert site.scene.rows.by_id["202611-" + "d" * 32]["state"] == "recording"
+    site.sweep(doubtful=False)
+    assert not site.scene.tracker.uuids()
+    assert {row["state"] for row in site.scene.rows.by_id.values()} == {"stopped"}
+
+
+def test_a_look_during_which_the_connection_ended_knows_nothing_and_forgets_nothing(site):
+    site.talk().sweep()
+    site.running = site.started()
+    site.scene.after(4000)
+
+    def lose():
+        site.recovery.lost(site.scene.now)
+        site.scene.after(1000)
+
+    site.meanwhile["a"] = lose
+    site.sweep()
+    assert not site.recovery.took_in and not site.recovery.knows("nobody's")
+    site.sweep()  # before there is a connection again
+    assert not site.recovery.took_in
+    site.scene.after(60_000)
+    site.legs.clear()
+    site.recovery.connected(site.answer)
+    site.sweep()
+    assert site.recovery.took_in
+    assert [row["expected_ms"] for row in site.rows().values()] == [4000, 4000]
+
+
+@pytest.mark.parametrize("starts", ["of others", "its own"])
+def test_a_look_ends_though_the_switch_is_behind_with_starts(site, starts):
+    if starts == "of others":
+        site.scene.held_back = []
+        for number in range(5):
+            site.scene.phone_calls(f"new-{number}", "1000").answer_unarmed(f"new-{number}")
+            site.leg(f"new-{number}", ago_ms=0)
+    site.scene.held_back = []
+    for number in range(8):
+        site.leg(f"old-{number}", ago_ms=1000, sip_authorized="true", sip_auth_username="1000",
+                 sip_auth_realm="acme.example")
+    with gevent.Timeout(10):
+        site.sweep()
+    assert len(site.scene.tracker) == (13 if starts == "of others" else 8)
+    assert site.scene.tracker.expects("old-7") is False
+
+
+def test_of_its_own_starts_a_look_has_only_a_few_under_way_while_the_switch_keeps_up(site):
+    under_way, most, jobs = 0, 0, []
+
+    def slow(function, *args):
+        def run():
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            for _ in range(50):
+                gevent.sleep(0)
+            function(*args)
+            under_way -= 1
+        jobs.append(gevent.spawn(run))
+
+    site.recorder._orders._spawn = slow
+    for number in range(40):
+        site.leg(f"old-{number}", ago_ms=1000, sip_authorized="true", sip_auth_username="1000",
+                 sip_auth_realm="acme.example")
+    site.sweep()
+    gevent.joinall(jobs, raise_error=True)
+    assert most <= 5 and len(site.started()) == 40
+
+
 def test_other_calls_do_not_wait_for_legs_that_are_taken_in(site):
     site.talk()
     armed = []
@@ -368,6 +524,34 @@ def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
     site.running = {"a": site.started()["a"]}
     site.sweep()
     assert (site.rows()["a"]["state"], site.rows()["b"]["state"]) == ("recording", "stopped")
+
+
+def test_of_a_recording_that_ended_unheard_while_its_leg_goes_on_there_is_another(site):
+    site.talk().sweep()
+    site.running = {"a": site.started()["a"]}
+    first = site.rows()["b"]
+    site.scene.after(4000)
+    site.sweep().scene.after(250)
+    second = site.rows()["b"]
+    assert (first["state"], first["partial"], first["state_reason"]) == ("stopped", True, "its end was not heard")
+    assert second["id"] != first["id"] and set(site.started()) == {"a", "b"}
+
+
+def test_one_whose_limit_fell_into_an_outage_has_reached_it_and_its_call_is_not_ended(monkeypatch):
+    (_, account, id, body), *phones = DOCUMENTS
+    limited = {"endpoint": {"any": {"any": {"enabled": True, "time_limit": 60}}}}
+    site = Site(monkeypatch, [("account", account, id, {
+        **body, "on_no_recording": "hangup", "call_recording": limited}), *phones])
+    site.talk().sweep()
+    site.started()
+    site.recovery.lost()
+    site.scene.after(61_000)
+    site.sweep()
+    for _ in range(10):
+        site.scene.after(1000)
+    assert {row["state"] for row in site.rows().values()} == {"stopped"} and len(site.scene.rows.by_id) == 2
+    assert all(row["truncated_by_limit"] for row in site.rows().values())
+    assert not site.scene.switch.of("uuid_kill") and site.recorder.missing(site.scene.now) == (0, 0)
 
 
 def test_a_row_that_delivery_has_made_of_a_file_is_closed_where_the_switch_does_not_record_it(site):
@@ -539,6 +723,55 @@ def test_a_row_whose_end_was_heard_while_its_leg_hung_up_is_closed_as_it_is(site
     site.sweep()
     row = site.rows()["gone"]
     assert (row["state"], row["stopped_ms"], row["spans"], row["state_reason"]) == ("stopped", 5001, [], None)
+
+
+def is_over(site, recording, how):
+    if how == "called off":
+        site.recorder.call_off(recording, "somebody stopped it before it began", site.scene.now)
+    else:
+        site.recorder.drop(recording, "the call went offnet", site.scene.now)
+
+
+@pytest.mark.parametrize("how", ["called off", "dropped"])
+def test_what_should_not_be_and_runs_is_ended_by_an_engine_after_it(site, monkeypatch, how):
+    site.talk().sweep()
+    site.running = site.started()
+    (path,) = site.running["a"]
+    (recording,) = site.scene.tracker.leg("a").recordings
+    is_over(site, recording, how)  # and it is killed before the switch has obeyed
+    row = site.rows()["a"]
+    assert row["state"] == "discarded"
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, site.running
+    later.sweep()
+    assert later.scene.switch.of("uuid_record a stop") == [f"api uuid_record a stop {path}"]
+    later.scene.after(1000)
+    assert len(later.scene.switch.of("uuid_record a stop")) == 2, "until it has ended"
+    later.scene.record_stop("a", recording.id, path)
+    assert later.scene.removed == [path.removeprefix(f"{ROOT}/")]
+    row = later.scene.rows.by_id[recording.id]
+    assert (row["state"], row["state_reason"]) == ("discarded", recording.reason)
+    of_rule = [one for one in later.scene.rows.by_id.values() if one["call_id"] == "a"]
+    assert len(of_rule) == (1 if how == "called off" else 2), "what somebody stopped no rule asks for again"
+
+
+@pytest.mark.parametrize("how", ["called off", "dropped"])
+def test_what_should_not_be_and_is_armed_is_disarmed_by_an_engine_after_it_or_ended(site, monkeypatch, how):
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.leg("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example").sweep()
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs = site.scene.rows.by_id, site.legs
+    (recording,) = site.scene.tracker.leg("a").recordings
+    is_over(site, recording, how)
+    later.legs["a"][0][f"variable_execute_on_answer_{recording.id}"] = "record_session"
+    later.sweep()
+    assert later.scene.switch.of(f"uuid_setvar_multi a execute_on_answer_{recording.id}=")
+    path = f"{ROOT}/{recording.armed_path}"
+    later.scene.record_start("a", recording.id, path)
+    assert later.scene.switch.of("uuid_record a stop") == [f"api uuid_record a stop {path}"]
+    later.scene.record_stop("a", recording.id, path)
+    assert later.scene.rows.by_id[recording.id]["state"] == "discarded"
+    assert recording.armed_path in later.scene.removed
 
 
 def test_what_was_dropped_and_ran_when_the_switch_was_lost_leaves_nothing(site):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kazoo_rec.errors import CommandFailed, WrongState
+from kazoo_rec.errors import CommandFailed, NotConnected, WrongState
 
 from .fakes import ROOT
 from .hall import NAME, ROOM_ID, Hall
@@ -190,3 +190,17 @@ def test_a_list_that_the_switch_refuses_ends_nothing(hall):
     with pytest.raises(CommandFailed):
         hall.sweep()
     assert [row["state"] for row in hall.rows.by_id.values()] == ["recording"]
+
+
+def test_a_look_during_which_the_connection_ended_does_not_know_all_rooms(hall):
+    hall.comes("alice")
+    send = hall.send
+
+    def lost_meanwhile(command, timeout_s, into=None):
+        if "json_list" in command:
+            hall.recovery.lost()
+        return send(command, timeout_s, into)
+
+    hall.recovery.sweep(lost_meanwhile, doubtful=True)
+    with pytest.raises(NotConnected):
+        hall.rooms.stop("acme", "another", "x")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from structlog.testing import capture_logs
 
 from kazoo_rec.errors import CommandFailed, CommandRefused, CommandTimeout, NotConnected, WrongState
 from kazoo_rec.switch.events import Event
@@ -296,6 +297,55 @@ def test_who_was_stopped_is_recorded_again_by_an_order_and_by_nothing_else(hall)
     assert len(hall.rows_of("bob")) == 1
     hall.record("members")
     assert [row["state"] for row in hall.rows_of("bob")] == ["stopped", "recording"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "left"])
+def test_whose_recording_was_ended_by_order_is_not_missing_and_not_hung_up(hall, how):
+    hall.directory = hall.directory.apply([{
+        "kind": "account", "account_id": "acme", "id": "acme", "deleted": False, "seq": 99,
+        "body": {"realm": "acme.example", "on_no_recording": "hangup"}}])
+    hall.comes("alice", "bob").record("members")
+    if how == "stopped":
+        hall.rooms.stop("acme", NAME, "token t", "members", "bob")
+    else:
+        hall.goes("bob", hangs_up=False)
+    for _ in range(10):
+        hall.after(1000)
+    assert hall.rows_of("bob")[0]["state"] == "stopped" and hall.tracker.leg("bob").alive
+    assert hall.recorder.missing(hall.now) == (0, 0) and not hall.switch.of("uuid_kill")
+
+
+def test_a_room_is_no_leg_that_is_missing(hall):
+    hall.comes("alice").record("room")
+    hall.rooms.stop("acme", NAME, "token t")
+    (row,) = hall.rows_of(ROOM_ID)
+    hall.record("room")
+    hall.room("stop-recording", Path=f"{ROOT}/{hall.rows_of(ROOM_ID)[1]['master']}", Samples_Out="8000")
+    with capture_logs() as lines:
+        for _ in range(10):
+            hall.after(1000)
+    assert row["state"] == "stopped" and not [line for line in lines if "not being recorded" in line["event"]]
+    assert not hall.switch.of("sched_del")
+
+
+def test_a_room_whose_recording_a_moderator_ends_is_not_recorded_again(hall):
+    hall.comes("alice").record("room")
+    (row,) = hall.rows_of(ROOM_ID)
+    hall.after(5000).obey("stop", f"{ROOT}/{row['master']}")
+    hall.after(1000).after(1000)
+    assert hall.rows_of(ROOM_ID) == [row] and not row.get("partial")
+
+
+def test_a_stop_that_the_switch_did_not_hear_is_repeated(hall):
+    hall.comes("alice").record("both")
+    hall.switch.replies, hall.deaf = {" stop ": CommandTimeout("no reply")}, True
+    for what in ("room", "members"):
+        with pytest.raises(CommandTimeout):
+            hall.rooms.stop("acme", NAME, "token t", what)
+    hall.switch.replies, hall.deaf = {}, False
+    hall.after(1000).after(1000)
+    assert [row["state"] for row in hall.rows.by_id.values()] == ["stopped", "stopped"]
+    assert len(hall.switch.of(" stop ")) == 4
 
 
 def test_what_is_stopped_before_its_room_is_there_never_begins(hall):

@@ -259,3 +259,43 @@ def test_where_the_callee_is_recorded_the_caller_s_guard_is_called_off_too():
         *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001"))])
     one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b")
     assert one.switch.of("sched_del") == ["api sched_del kazoo_rec_b", "api sched_del kazoo_rec_a"]
+
+
+def guarded(**replies):
+    """A leg that is recorded, whose account may have a guard on it."""
+    one = scene("hangup")
+    one.switch.replies = replies
+    return one.phone_calls("a", "1000").answer("a")
+
+
+def test_a_guard_that_is_set_as_recording_begins_is_called_off_all_the_same():
+    """The switch executes what is armed before it sets the guard (switch_channel.c, perform_mark_answered)."""
+    one = passes(guarded(), 900)
+    assert len(one.switch.of("sched_del")) == 1
+    assert len(passes(one, 10_000).switch.of("sched_del")) == 2
+
+
+@pytest.mark.parametrize("unheard", [CommandTimeout("no answer"), NotConnected("gone")])
+def test_a_guard_of_which_the_switch_did_not_hear_is_called_off_until_it_has(unheard):
+    one = passes(guarded(sched_del=unheard), 2500)
+    assert len(one.switch.of("sched_del")) == 3
+    one.switch.replies.clear()
+    passes(one, 1000)
+    assert len(one.switch.of("sched_del")) == 4 and len(passes(one, 10_000).switch.of("sched_del")) == 4
+
+
+def test_a_caller_that_answers_long_after_the_callee_is_recorded_has_no_guard_left():
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example", "on_no_recording": "hangup", "call_recording": {
+        "endpoint": {"inbound": {"any": {"enabled": True}}}}}),
+        *(("device", "acme", f"dev-{user}", {"sip": {"username": user}}) for user in ("1000", "1001"))])
+    passes(one.phone_calls("a", "1000").rings("b", "a", "1001").answer("b"), 5000)
+    before = len(one.switch.of("sched_del kazoo_rec_a"))
+    passes(one.answer("a"), 2000)
+    assert len(one.switch.of("sched_del kazoo_rec_a")) == before + 1
+    assert not passes(one.hang_up("a").hang_up("b"), 2000).switch.of("uuid_kill")
+
+
+def test_a_guard_of_a_leg_that_is_gone_is_not_called_off():
+    one = guarded(sched_del=NotConnected("gone"))
+    passes(one.hang_up("a"), 5000)
+    assert len(one.switch.of("sched_del")) == 1
