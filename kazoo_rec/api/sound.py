@@ -13,7 +13,6 @@ from kazoo_rec.errors import MediaError, StoreError
 from kazoo_rec.media import encode, sealed, wav
 from kazoo_rec.media.peaks import peaks
 from kazoo_rec.store.recordings import OPEN_STATES
-from kazoo_rec.store.spans import is_moved
 
 FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
@@ -120,8 +119,7 @@ class Sound:
             raise not_found(row["id"])
         master, key = self._recordings_dir / row["master"], self._key(row)
         try:
-            if not is_moved(row["spans"]):  # the switch may write one that is, in clear, until it is removed
-                sealed.opened(master, key, finished=True).close()
+            sealed.opened(master, key, finished=True).close()
             return make(master, key)
         except (FileNotFoundError, MediaError):
             raise _not_here(row) from None

@@ -356,7 +356,7 @@ def test_the_settings_of_a_recording_are_known_again_when_its_url_has_another_pa
     scene = Scene(documents("sealed:aaaaaaaa.QUJD"))
     scene.phone_calls("a", "1000").answer("a")
     command, = scene.switch.of("RECORD_COMMENT")
-    said = re.search(r"/([0-9a-f]{16}),", command)[1]
+    said = re.search(r"/([0-9a-f]{16})/", command)[1]
 
     def known(*now):
         rows = [{"kind": kind, "account_id": account, "id": id, "seq": 1, "deleted": False, "body": body}
