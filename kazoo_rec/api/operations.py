@@ -92,15 +92,15 @@ def _checks(mine, now_ms):
     if checks["engine"]["ready"]:
         for name, connected in mine["engine"]["state"]["switches"].items():
             checks[f"switch {name}"] = {"ready": connected}
-        for name, load in mine["engine"]["state"]["load"].items():
+        for name, load in mine["engine"]["state"].get("load", {}).items():
             checks[f"load {name}"] = {"ready": not load["overloaded"], **load}
-        for name, missing in mine["engine"]["state"]["missing"].items():
+        for name, missing in mine["engine"]["state"].get("missing", {}).items():
             # Shown, and no more: one account's leg that cannot be recorded must not take the node away from all others.
             checks[f"legs not recorded {name}"] = {"ready": True, **missing}
     if checks["delivery"]["ready"]:
         state = mine["delivery"]["state"]
         disk = state["disk"]
-        checks["disk"] = {"ready": disk["free_bytes"] >= disk["least_bytes"] and not disk["refuses"], **disk}
+        checks["disk"] = {"ready": disk["free_bytes"] >= disk["least_bytes"] and not disk.get("refuses"), **disk}
         for name, backlog in state["backlog"].items():
             checks[f"backlog {name}"] = {"ready": backlog["late_ms"] <= LATE_MS, **backlog}
     return checks

@@ -23,7 +23,7 @@ SETTINGS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "413", "416"]
 """
-EXAMPLES, SEED, WITHIN_S = 30, 1, 600
+EXAMPLES, SEED, WITHIN_S = 50, 1, 600
 
 
 @pytest.fixture
