@@ -86,12 +86,13 @@ class Recorder:
 
     # -- what the tracker tells
 
-    def want(self, leg, wanted, source, now_at):
-        """Records `leg` for each of `wanted`: (plan, account id, destination, settled)."""
+    def want(self, leg, wanted, source, now_at, event_ms=None):
+        """Records `leg` for each of `wanted`: (plan, account id, destination, settled). `event_ms` is when, by the
+        switch's clock, what made them wanted happened: this may be heard late."""
         made = []
         for plan, account_id, destination, settled in wanted:
             recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
-                                  source, now_at, missed=leg.missed)
+                                  source, now_at, missed=leg.missed, wanted_ms=event_ms)
             for kind in {kind for one in self.live(leg) if one.account_id == account_id
                          for kind, span in one.silenced.items() if "by" not in span}:
                 recording.silence(kind, self._epoch_ms())
@@ -677,6 +678,10 @@ class Recorder:
             self._meter.began(started_ms, leg.answered_ms)
             if started_ms - leg.answered_ms > START_WITHIN_MS:
                 recording.missed = leg.answered_ms, "the switch began late"
+        elif recording.missed is None and leg.answered_ms and recording.wanted_ms and not recording.spans:
+            due_ms = max(leg.answered_ms, recording.wanted_ms)
+            if not recording.announce.get("required") and started_ms - due_ms > START_WITHIN_MS:
+                recording.missed = due_ms, "the engine heard of it late"
         recording.note_missed()
         if recording.limit_at is None and recording.stop_at is None and recording.silence_at is None:
             self._watched.discard(recording)

@@ -76,8 +76,9 @@ class Recording:
 
     `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running` holds
     the paths that the switch has said it records to: one, unless arming and fallback both took. `asked_ms` is when a
-    start by command was ordered, `begun_at` when its beginning was heard. `busy` while a start, or the question whether
-    it needs one, is on its way: two starts at once would make two that run. `missed` is (since when, why) its leg's
+    start by command was ordered, `wanted_ms` when what made it wanted happened, `begun_at` when its beginning was
+    heard. `busy` while a start, or the question whether it needs one, is on its way: two starts at once would make two
+    that run. `missed` is (since when, why) its leg's
     talk was not recorded before it. `awaits_bridge` while it may be that its leg answered and another takes the call.
     `silenced` is {"mask" or "pause": the span that is open for it}; what has not begun waits for its end. `called_off`
     is one that somebody stopped before it began, so that no rule asks again. `cut_short` is one that its leg's end, or
@@ -122,6 +123,7 @@ class Recording:
     silent_at_end: tuple = ()
     begun_as: str = ""
     interaction_id: str = ""
+    wanted_ms: int | None = None
     announced: bool = False
     ending: bool = False
     closing: dict | None = None

@@ -57,6 +57,7 @@ class Tracker:
         self._legs: dict[str, Leg] = {}
         self._unplaced: set[tuple] = set()
         self._aside: dict[str, list] = {}
+        self._event_ms: int | None = None
         self._recovered: dict[Leg, int] = {}
         self._lost_at: dict[str, int] = {}
         self._following, self._awaited = Following(recorder), {}
@@ -83,7 +84,9 @@ class Tracker:
         """Takes in one event (`switch.events.Event`); `now_at` is the engine's clock in ms, any origin."""
         handler = self._handlers.get(event.name)
         if handler and not (self._aside and self._set_aside(event)):
+            self._event_ms = event.time_us // 1000
             handler(event, now_at)
+            self._event_ms = None
 
     def tick(self, now_at):
         self._recorder.tick(now_at)
@@ -397,7 +400,7 @@ class Tracker:
         for leg, plans in wanted.items():
             if plans:  # what comes from another account comes from offnet, for the account that it reaches
                 source = "offnet" if crosses and leg is b else a.identity.network
-                self._recorder.want(leg, plans, source, now_at)
+                self._recorder.want(leg, plans, source, now_at, self._event_ms)
 
     def _ask_alone(self, leg, now_at):
         """Of a caller that is answered with nobody called: it talks to the switch itself."""

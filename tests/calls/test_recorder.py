@@ -457,3 +457,30 @@ def test_what_its_leg_s_end_ends_within_a_moment_is_not_begun_again():
     one.phone_calls("a", "1000").answer("a").after(5000)
     one.record_stop("a", one.row()["id"], path_of(one), "success-maxtime").after(200).hang_up("a").after(1000)
     assert len(one.rows.by_id) == 1
+
+
+def late_scene(late_ms):
+    """A caller of nobody knows whom has answered; whose leg it calls is heard of `late_ms` late."""
+    one = Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
+        "account": {"any": {"any": {"enabled": True}}}}})]).obedient()
+    one.carrier_calls("a", "999").event("CHANNEL_ANSWER", "a", **CODEC).after(5000)
+    created_ms = one.epoch_ms - late_ms
+    one.event("CHANNEL_CREATE", "b", **{
+        "Event-Date-Timestamp": str(created_ms * 1000), "Call-Direction": "outbound",
+        "Channel-Name": "sofia/internal/x",
+        "variable_originator": "a", "variable_dialed_user": "1001", "variable_dialed_domain": "acme.example",
+        "variable_sofia_profile_name": "internal"})
+    return one
+
+
+def test_what_an_engine_hears_late_began_late_and_says_so():
+    row = late_scene(2100).row()
+    assert row["state"] == "recording" and row["partial"]
+    (gap,) = row["spans"]
+    assert (gap["kind"], gap["to_ms"] - gap["from_ms"]) == ("gap", 2100)
+    assert row["state_reason"] == "2.1 s before it were missed: the engine heard of it late"
+
+
+def test_what_is_wanted_later_than_the_answer_and_heard_in_time_is_whole():
+    row = late_scene(40).row()
+    assert row["state"] == "recording" and not row.get("partial") and not row["spans"]
