@@ -1,7 +1,7 @@
 """Recordings that a transfer took along to another leg while nobody listened.
 
 Somebody's `recording_follow_transfer=true` makes the switch do that, and MEDIA_BUG_START tells
-(`Recorder.bug_started`): unless the engine was down, or its connection. Then the switch goes on writing what others say
+(`Endings.bug_started`): unless the engine was down, or its connection. Then the switch goes on writing what others say
 into the file of who has gone. It lists the file at the leg that has it now, and that leg knows, by the second, when it
 was transferred: what is in the file from then on is not of the recording.
 """
@@ -50,7 +50,7 @@ class Astray:
                 def when(started_ms, dump=dump):
                     moved_ms = transferred_ms(dump, max(started_ms, lost_ms or 0))
                     return moved_ms, NOT_TOLD_APART if moved_ms is None else TAKEN_ALONG
-                self._recorder.carried(path, dump.uuid, when, now_at)
+                self._recorder.endings.carried(path, dump.uuid, when, now_at)
                 continue
             row = self._rows.get(recording_id)
             if row and row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
@@ -58,7 +58,7 @@ class Astray:
 
     def _close(self, row, path, dump):
         """One of an engine before this one."""
-        self._recorder.let_go(path)
+        self._recorder.endings.let_go(path)
         started_ms = row["started_ms"]
         moved_ms = started_ms and transferred_ms(dump, started_ms)
         columns = {"state": "failed", "state_reason": NOT_TOLD_APART, "master": path}

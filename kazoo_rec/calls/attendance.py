@@ -114,7 +114,7 @@ class Attendance:
         """Finds what is late."""
         self._room_recorder.tick(now_at)
         for room in [room for room, due_at in self._ending.items() if due_at <= now_at]:
-            self._room_recorder.left(room, "")
+            self._room_recorder.endings.left(room, "", now_at)
             self._forget(room)
         for room in self._rooms.values():
             for member in room.members.values():
@@ -134,7 +134,7 @@ class Attendance:
     def lose(self, room: Room):
         """The switch does not have it, and its end was not heard: its rows stay as they are, for recovery."""
         if room not in self._ending:
-            self._room_recorder.forget(room)
+            self._room_recorder.endings.forget(room)
             self._forget(room)
 
     def _forget(self, room):

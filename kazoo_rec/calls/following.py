@@ -17,10 +17,10 @@ WRITTEN_BEFORE_MS = 2000
 
 
 class Following:
-    """Of one switch; told by the tracker. `recorder` gets `follow(gone, leg, now_at)`."""
+    """Of one switch; told by the tracker. `succession` is `calls.succession.Succession`."""
 
-    def __init__(self, recorder):
-        self._recorder = recorder
+    def __init__(self, succession):
+        self._succession = succession
         #: Who is left → (recording, when its leg hung up in ms since the epoch, whether by a transfer).
         self._left: dict[Leg, list] = {}
 
@@ -46,7 +46,7 @@ class Following:
     def _follow(self, leg, event, now_at):
         for gone, ended_ms, transferred in self._left.pop(leg, ()):
             if transferred or _transferred_ms(event) > ended_ms - WRITTEN_BEFORE_MS:
-                self._recorder.follow(gone, leg, now_at)
+                self._succession.follow(gone, leg, now_at)
 
 
 def _is_to_follow(recording):

@@ -60,4 +60,4 @@ class Messages:
     def message_ended(self, id: str, event: Event):
         """`record` has ended, as its CHANNEL_EXECUTE_COMPLETE says: the file is closed. RECORD_STOP, and the end of the
         leg, do the same."""
-        self._recorder.message_ended(id, event)
+        self._recorder.endings.message_ended(id, event)

@@ -44,6 +44,9 @@ ACTIONS = ("callflow", "event")
 #: `by` of a span that is there as its leg is muted in a conference: the room says when it ends.
 MUTED = "mute"
 
+#: The cause in the row of what was stopped before it began, and of what a rule wanted that does not any more.
+CALLED_OFF, DROPPED = "called off", "dropped"
+
 #: The rule of what the application `record` takes down: the action record_caller.
 MESSAGE = "record_caller"
 

@@ -176,7 +176,7 @@ class Recovery:
                 self._tracker.let_go(uuid, self._now_at())
         if not self._observe:
             astray.end(self._heard_ms(), self._now_at())
-        self._recorder.lose(unlisted)
+        self._recorder.endings.lose(unlisted, self._now_at())
 
     def _take_in_late(self, send, ask):
         """Legs that began just before their events were asked for, and that the list did not have yet."""
@@ -193,11 +193,11 @@ class Recovery:
             leg = self._tracker.take(dump, row, now_at, "the engine was not connected")
             astray.look(dump, listed, before.get(leg.uuid, ()))
             if known:
-                unlisted += self._recorder.unlisted(leg, listed)
+                unlisted += self._recorder.resumption.unlisted(leg, listed)
             else:
                 for past in before.get(leg.uuid, ()):
                     armed = bool(dump.variable(f"execute_on_answer_{past['id']}"))
-                    self._recorder.resume(leg, past, armed, listed, now_at)
+                    self._recorder.resumption.resume(leg, past, armed, listed, now_at)
             taken.append((leg, Progress.of(dump).bridged_to))
         self._tracker.meet(taken, self._now_at())
         for row, _, _ in answers:

@@ -7,7 +7,6 @@ it are in memory (SWITCH_DEFAULT_FILE_BUFFER_LEN) and lost if the switch is kill
 recordings to itself (`conference-events`), all but that of the end.
 """
 
-import gevent
 import structlog
 
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S, Orders
@@ -21,62 +20,6 @@ from kazoo_rec.switch.events import Event
 HARMLESS = ("already being used", "not found")
 
 log = structlog.get_logger()
-
-
-class RoomRecorder(Recorder):
-    """As `Recorder`; a `leg` is a `calls.room.Room`."""
-
-    def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, **others):
-        super().__init__(node, send, rows, files, epoch_ms, spawn, **others)
-        self._orders = _RoomOrders(send, files, spawn, self)
-
-    def heard(self, room, event, now_at):
-        """What the switch says of a recording: it began or ended, was paused or resumed. `room` is None where it is
-        not known."""
-        path = self._files.relative(bare(event.get("Path")))
-        action, recording_id = event.get("Action"), id_of(path)
-        if not recording_id:
-            return
-        one = next((one for one in room.recordings if one.id == recording_id), None) if room else None
-        over = one is not None and (one.ended.is_set() or (not one.running and _is_empty(event)))
-        if action == "start-recording" and not event.get("Error"):
-            self.started(_as_record(event, recording_id), now_at)
-        elif action == "stop-recording" and not over:
-            self.stopped(_as_record(event, recording_id))
-        elif one is None:
-            return
-        elif action in ("start-recording", "stop-recording"):
-            self.failed(one, "the switch could not open the file")
-        elif action == "pause-recording":
-            self.silence(one, "pause")  # somebody else's order: ours has said so before
-        elif "pause" in one.silenced and one.silenced["pause"]["from_ms"] <= event.time_us // 1000:
-            self.unsilence(one, "pause", event.time_us // 1000)
-
-    def resume(self, leg, row, armed, listed, now_at):
-        self._now_at = now_at
-        super().resume(leg, row, armed, listed, now_at)
-        for recording in self.live(leg):
-            if recording.state == "recording" and recording.limit_at is None and not recording.at_limit:
-                self._limit(recording)
-
-    def _is_bereft(self, recording, stopped_ms):
-        return False  # a moderator may have ended it, as the room may that ends
-
-    def found(self, recording, path, started_ms):
-        """The switch lists the file, though its beginning was not heard."""
-        if recording.state == "armed":
-            recording.running.append(path)
-            self._begun(recording, started_ms)
-
-    def _begun(self, recording, started_ms):
-        recording.started_ms = started_ms
-        self._limit(recording)
-        super()._begun(recording, started_ms)
-
-    def _limit(self, recording):
-        gone_ms = max(0, self._epoch_ms() - recording.started_ms)
-        recording.limit_at = self._now_at + recording.plan.settings["time_limit"] * 1000 - gone_ms
-        self._watched.add(recording)
 
 
 class _RoomOrders(Orders):
@@ -114,6 +57,50 @@ class _RoomOrders(Orders):
             self._start(recording)
         else:
             self._outcome.found(recording, recording.armed_path, began_ms(since_s))
+
+
+class RoomRecorder(Recorder):
+    """As `Recorder`; a `leg` is a `calls.room.Room`."""
+
+    ORDERS = _RoomOrders
+
+    def heard(self, room, event, now_at):
+        """What the switch says of a recording: it began or ended, was paused or resumed. `room` is None where it is
+        not known."""
+        path = self._files.relative(bare(event.get("Path")))
+        action, recording_id = event.get("Action"), id_of(path)
+        if not recording_id:
+            return
+        one = next((one for one in room.recordings if one.id == recording_id), None) if room else None
+        over = one is not None and (one.ended.is_set() or (not one.running and _is_empty(event)))
+        if action == "start-recording" and not event.get("Error"):
+            self.started(_as_record(event, recording_id), now_at)
+        elif action == "stop-recording" and not over:
+            self.endings.stopped(_as_record(event, recording_id), now_at)
+        elif one is None:
+            return
+        elif action in ("start-recording", "stop-recording"):
+            self.failed(one, "the switch could not open the file")
+        elif action == "pause-recording":
+            self.silence(one, "pause")  # somebody else's order: ours has said so before
+        elif "pause" in one.silenced and one.silenced["pause"]["from_ms"] <= event.time_us // 1000:
+            self.unsilence(one, "pause", event.time_us // 1000)
+
+    def found(self, recording, path, started_ms):
+        """The switch lists the file, though its beginning was not heard."""
+        if recording.state == "armed":
+            recording.running.append(path)
+            self.begun(recording, started_ms, self._now_at)
+
+    def begun(self, recording, started_ms, now_at):
+        recording.started_ms = started_ms
+        self.keep_limit(recording, now_at)
+        super().begun(recording, started_ms, now_at)
+
+    def keep_limit(self, recording, now_at):
+        gone_ms = max(0, self._epoch_ms() - recording.started_ms)
+        recording.limit_at = now_at + recording.plan.settings["time_limit"] * 1000 - gone_ms
+        self._ledger.watched.add(recording)
 
 
 def began_ms(since_s: int) -> int:

@@ -68,7 +68,8 @@ class RoomRecovery:
             if row["leg"] == ROOM and row["id"] not in self._room_recorder and row["master"] in recorded:
                 self._take_up(room, row, recorded, now_at)
         fresh = {one.master for one in room.recordings if one not in running}
-        self._room_recorder.refresh(room, frozenset(recorded) | fresh)
+        self._room_recorder.endings.lose(
+            self._room_recorder.resumption.unlisted(room, frozenset(recorded) | fresh), now_at)
         before = members.get(room, set())
         for uuid, may_speak in found.members.items():
             if uuid in before:
@@ -82,7 +83,7 @@ class RoomRecovery:
         if row["state"] == "armed":
             row = {**row, "state": "recording", "started_ms": began_ms(recorded[row["master"]])}
             self._rows.update_open(row["id"], state=row["state"], started_ms=row["started_ms"])
-        self._room_recorder.resume(room, row, False, frozenset(recorded), now_at)
+        self._room_recorder.resumption.resume(room, row, False, frozenset(recorded), now_at)
 
 
 def _wish(row):

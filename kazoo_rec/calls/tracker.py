@@ -54,13 +54,14 @@ class Tracker:
     def __init__(self, identifier, registrations, directory, recorder, asked=None, rooms=None):
         self._identifier, self._registrations = identifier, registrations
         self._directory, self._recorder, self._asked, self._rooms = directory, recorder, asked, rooms
+        self._endings = recorder.endings
         self._legs: dict[str, Leg] = {}
         self._unplaced: set[tuple] = set()
         self._aside: dict[str, list] = {}
         self._event_ms: int | None = None
         self._recovered: dict[Leg, int] = {}
         self._lost_at: dict[str, int] = {}
-        self._following, self._awaited = Following(recorder), {}
+        self._following, self._awaited = Following(recorder.succession), {}
         self._listeners = {} if rooms is None else {ROOMS: rooms.feed}
         self.unplaced = 0
         self._handlers = {
@@ -127,7 +128,7 @@ class Tracker:
         for leg in [leg for uuid, leg in self._legs.items() if uuid not in uuids]:
             log.info("the end of a leg was not heard", call_id=leg.uuid, reason=cause)
             leg.alive = False
-            self._recorder.forget(leg, cause, heard_ms)
+            self._endings.forget(leg, cause, heard_ms)
             self._remove(leg)
 
     def restarted(self, lost_at: int | None, heard_ms: int | None = None):
@@ -320,7 +321,7 @@ class Tracker:
         leg = self._legs.get(event.uuid)
         if leg is not None:
             leg.alive, leg.cause = False, event.get("Hangup-Cause")
-            self._recorder.hung_up(leg, event)
+            self._endings.hung_up(leg, event)
             self._following.ended(leg, event, now_at)
 
     def _destroyed(self, event, now_at):
@@ -329,17 +330,17 @@ class Tracker:
             if leg.alive:
                 leg.alive = False
                 self._following.ended(leg, event, now_at)
-            self._recorder.left(leg, leg.cause)
+            self._endings.left(leg, leg.cause, now_at)
             self._remove(leg)
 
     def _record_start(self, event, now_at):
         self._recorder.started(event, now_at)
 
-    def _record_stop(self, event, _now_at):
-        self._recorder.stopped(event)
+    def _record_stop(self, event, now_at):
+        self._endings.stopped(event, now_at)
 
     def _bug_start(self, event, now_at):
-        self._recorder.bug_started(event, now_at)
+        self._endings.bug_started(event, now_at)
 
     def _heard(self, event, now_at):
         leg = self._legs.get(event.uuid)

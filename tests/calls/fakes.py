@@ -106,13 +106,13 @@ class FakeSwitch:
 class Scene:
     """One switch with its legs, driven by events; the clock goes where a test sends it."""
 
-    def __init__(self, documents, rules=None, spawn=None, observe=False, send=None):
-        self.switch, self.rows, self.registrations = FakeSwitch(), FakeRows(), Registrations()
+    def __init__(self, documents, rules=None, spawn=None, observe=False, send=None, rows=None, files=None):
+        self.switch, self.rows, self.registrations = FakeSwitch(), rows or FakeRows(), Registrations()
         self.removed, self.made, self.later, self.meter = [], [], [], Meter()
         self.directory = Directory().apply([
             {"kind": kind, "account_id": account, "id": id, "body": body, "deleted": False, "seq": seq}
             for seq, (kind, account, id, body) in enumerate(documents, 1)])
-        files = Files(ROOT, ROOT, self._run)
+        files = files or Files(ROOT, ROOT, self._run)
         self.recorder = Recorder("fs1", send or self.switch.send, self.rows, files, lambda: self.epoch_ms,
                                  spawn=spawn or self._spawn, observe=observe, meter=self.meter, listen=self._listen,
                                  webhook=lambda row, state: row["settings"].get("status_callback") and state,

@@ -21,14 +21,13 @@ class Hall(Scene):
     and says so, unless it is `deaf`; `quiet` keeps a room's to itself, but the end; `cannot_open` files, once each."""
 
     def __init__(self, rows=()):
-        super().__init__(DOCUMENTS)
+        super().__init__(DOCUMENTS, send=self.send)
         self.rows.by_id.update(rows)
         self.deaf, self.files = False, Files(ROOT, ROOT, self._run)
         self.rooms = Rooms(
             "fs1", lambda uuid: self.tracker.leg(uuid), self.recorder,
             RoomRecorder("fs1", self.send, self.rows, self.files, lambda: self.epoch_ms, spawn=self._spawn),
             self.send, self.rows, self.files, lambda: self.epoch_ms, lambda: self.now, self._spawn)
-        self.recorder._orders._send = self.send
         self.tracker = Tracker(self.tracker._identifier, self.registrations, lambda: self.directory, self.recorder,
                                rooms=self.rooms)
         self.recovery = Recovery("fs1", self.tracker, self.recorder, self.registrations, self.rows, self.files,

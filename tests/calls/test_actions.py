@@ -238,8 +238,7 @@ def test_an_engine_after_this_one_has_them_go_on(monkeypatch, rule):
     masked, plain = one.begin(rule=rule, label="x", should_follow_transfer=False)["id"], one.begin(rule=rule)["id"]
     one.change("mask", label="x")
     site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
-        "account": {"any": {"any": {"enabled": True}}}}})])
-    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+        "account": {"any": {"any": {"enabled": True}}}}})], one.rows)
     site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
     site.running = {"a": [f"{ROOT}/{row['master']}" for row in one.rows.by_id.values()]}
     site.sweep()
@@ -257,8 +256,7 @@ def test_an_engine_after_this_one_has_them_go_on(monkeypatch, rule):
 def test_of_one_that_was_armed_before_a_restart_there_is_still_one(monkeypatch):
     one = Flows().phone_calls("a", "1000")
     id = one.begin()["id"]
-    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
-    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})], one.rows)
     site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
              **{f"execute_on_answer_{id}": "record_session"}).sweep()
     assert one.states() == ["armed"] and id in site.recorder
@@ -328,9 +326,7 @@ def test_a_silence_that_was_not_heard_and_has_ended_is_not_said_again():
 def test_one_that_waits_for_its_announcement_is_announced_and_recorded_by_an_engine_after_this_one(monkeypatch):
     one = Flows().phone_calls("a", "1000")
     id = one.begin(announce={"file": "ivr/consent.wav", "required": True})["id"]
-    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
-    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
-    site.recorder._announcer._send = site.answer
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})], one.rows)
     site.leg("a", ago_ms=500, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
     assert one.states() == ["armed"] and id in site.recorder
     site.scene.after(250)
@@ -349,8 +345,7 @@ def test_one_of_which_the_switch_was_not_told_before_its_engine_died_is_begun_by
         id = one.begin()["id"]
         row = dict(one.row())
     one.rows.by_id = {id: row}
-    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
-    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})], one.rows)
     site.leg("a", ago_ms=answered, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
     site.sweep()
     assert id in site.recorder and len(site.scene.switch.of(" start " if answered else f"execute_on_answer_{id}")) == 1
@@ -360,9 +355,7 @@ def test_one_that_has_a_file_and_does_not_run_is_not_begun_again(monkeypatch):
     one = Flows().talks()
     id = one.begin()["id"]
     one.rows.by_id[id]["state"] = "armed"
-    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
-    site.scene.rows = site.recorder._rows = site.recovery._rows = one.rows
-    site.recorder._files = site.files
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})], one.rows, has_files=True)
     site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example").sweep()
     assert not site.scene.switch.of(" start ")
 

@@ -68,7 +68,7 @@ class Told(Scene):
         two.rows.by_id = {id: dict(row) for id, row in one.rows.by_id.items()}
         leg, (row,) = two.phone_calls("a", "1000").tracker.leg("a"), two.rows.by_id.values()
         leg.answered_ms = row["answered_ms"]
-        two.recorder.resume(leg, row, False, frozenset([row["master"]]), two.now)
+        two.recorder.resumption.resume(leg, row, False, frozenset([row["master"]]), two.now)
         return two
 
     def spans(self, rule="account.inbound"):
@@ -203,7 +203,7 @@ def test_who_cannot_be_listened_to_is_listened_to_later():
 
 def test_what_may_have_been_missed_is_played_again():
     one = Told(required=True).ivr().plays("a")
-    one.recorder.refresh(one.tracker.leg("a"), frozenset())
+    one.recorder.endings.lose(one.recorder.resumption.unlisted(one.tracker.leg("a"), frozenset()), one.now)
     one.after(50).hears("a")
     assert len(one.asked("a")) == 2 and len(one.switch.of("uuid_record a start")) == 1
 

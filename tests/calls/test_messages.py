@@ -191,8 +191,7 @@ class TestAfterARestart:
 
     def engine(self, monkeypatch, before, **application):
         """Another engine, that has swept a switch on which leg a is in this application."""
-        site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
-        site.scene.rows = site.recorder._rows = site.recovery._rows = before.rows
+        site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})], before.rows)
         site.leg("a", ago_ms=3000, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
                  **application)
         return site.sweep().scene
@@ -211,7 +210,6 @@ class TestAfterARestart:
 
     def test_one_whose_leg_is_not_taken_in_yet_is_known_by_its_path(self, before):
         path = f"{ROOT}/{before.row()['master']}"
-        later = Flows()
-        later.rows = later.recorder._rows = before.rows
+        later = Flows(rows=before.rows)
         later.event("RECORD_STOP", "a", **{"Record-File-Path": path})
         assert before.row()["state"] == "stopped"

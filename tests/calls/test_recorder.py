@@ -17,9 +17,9 @@ BUGS = """<media-bugs>
 """
 
 
-def scene(**settings):
+def scene(files=None, **settings):
     return Scene([("account", "acme", "acme", {"realm": "acme.example", "call_recording": {
-        "account": {"any": {"any": {"enabled": True, **settings}}}}})])
+        "account": {"any": {"any": {"enabled": True, **settings}}}}})], files=files)
 
 
 def path_of(one):
@@ -45,10 +45,9 @@ def test_an_arming_that_comes_too_late_is_followed_by_a_start_at_once_under_anot
 
 
 def test_a_leg_is_armed_though_its_row_and_its_directory_hang(monkeypatch):
-    one, hang = scene(), Event()
+    hang = Event()
+    one = scene(files=Files(ROOT, ROOT, lambda function, args: hang.wait()))
     monkeypatch.setattr(one.rows, "insert", lambda row: AsyncResult())
-    files = Files(ROOT, ROOT, lambda function, args: hang.wait())
-    monkeypatch.setattr(one.recorder._orders, "_files", files)
     one.phone_calls("a", "1000")
     assert one.switch.of("execute_on_answer") and not hang.is_set()
 

@@ -34,16 +34,16 @@ class Site:
     """An engine that comes to a switch on which there are legs; `meanwhile` is run at the first dump of a leg,
     `phantoms` are rows that its list keeps of legs that are gone."""
 
-    def __init__(self, monkeypatch, documents=DOCUMENTS):
+    def __init__(self, monkeypatch, documents=DOCUMENTS, rows=None, has_files=False, spawn=None):
         monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0)
         monkeypatch.setattr("kazoo_rec.calls.recovery.LIST_LAG_S", 0)
-        self.scene = Scene(documents)
+        self.files = Files(ROOT, ROOT, lambda function, args: True)
+        self.scene = Scene(documents, spawn=spawn, send=self.answer, rows=rows,
+                           files=self.files if has_files else None)
         self.scene.switch.send = self.answer
         self.legs, self.running, self.asked, self.meanwhile = {}, {}, [], {}
         self.phantoms = []
         self.recorder = self.scene.recorder
-        self.recorder._orders._send = self.answer
-        self.files = Files(ROOT, ROOT, lambda function, args: True)
         self.recovery = Recovery("fs1", self.scene.tracker, self.recorder, self.scene.registrations, self.scene.rows,
                                  self.files, SwitchClock(lambda: self.scene.epoch_ms, lambda: self.scene.now),
                                  lambda: self.scene.now)
@@ -457,7 +457,7 @@ def test_a_look_ends_though_the_switch_is_behind_with_starts(site, starts):
     assert site.scene.tracker.expects("old-7") is False
 
 
-def test_of_its_own_starts_a_look_has_only_a_few_under_way_while_the_switch_keeps_up(site):
+def test_of_its_own_starts_a_look_has_only_a_few_under_way_while_the_switch_keeps_up(monkeypatch):
     under_way, most, jobs = 0, 0, []
 
     def slow(function, *args):
@@ -471,7 +471,7 @@ def test_of_its_own_starts_a_look_has_only_a_few_under_way_while_the_switch_keep
             under_way -= 1
         jobs.append(gevent.spawn(run))
 
-    site.recorder._orders._spawn = slow
+    site = Site(monkeypatch, spawn=slow)
     for number in range(40):
         site.leg(f"old-{number}", ago_ms=1000, sip_authorized="true", sip_auth_username="1000",
                  sip_auth_realm="acme.example")
@@ -590,10 +590,9 @@ def after_a_kill(site, has_files=False):
     """Another engine, with the rows of the one before."""
     after = Site.__new__(Site)
     after.__dict__ |= site.__dict__
-    after.scene = Scene(DOCUMENTS)
-    after.scene.rows, after.scene.recorder._rows = site.scene.rows, site.scene.rows
+    after.scene = Scene(DOCUMENTS, send=after.answer, rows=site.scene.rows)
     after.recorder, after.asked = after.scene.recorder, []
-    after.scene.switch.send = after.recorder._orders._send = after.answer
+    after.scene.switch.send = after.answer
     after.recovery = Recovery("fs1", after.scene.tracker, after.recorder, after.scene.registrations, after.scene.rows,
                               Files(ROOT, ROOT, lambda function, args: has_files),
                               SwitchClock(lambda: after.scene.epoch_ms, lambda: after.scene.now),

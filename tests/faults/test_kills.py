@@ -7,7 +7,7 @@ import pytest
 from tests.faults.site import Site
 
 INSERT, ASK = "kazoo_rec.store.recordings:Recordings.insert", "kazoo_rec.switch.pool:Pool.ask"
-STARTED, STOPPED = "kazoo_rec.calls.recorder:Recorder.started", "kazoo_rec.calls.recorder:Recorder.stopped"
+STARTED, STOPPED = "kazoo_rec.calls.recorder:Recorder.started", "kazoo_rec.calls.ending:Endings.stopped"
 FINISH = "kazoo_rec.store.recordings:Recordings.finish"
 CONNECTION, UPDATE = "http.client:HTTPConnection", "kazoo_rec.store.deliveries:Deliveries.update"
 

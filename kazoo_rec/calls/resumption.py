@@ -1,0 +1,113 @@
+"""Takes up what an engine before this one left, or what this one missed while it was not connected."""
+
+import structlog
+
+from kazoo_rec.calls.recording import CALLED_OFF, DROPPED, MUTED, Recording
+from kazoo_rec.store.recordings import OPEN_STATES
+
+log = structlog.get_logger()
+
+
+class Resumption:
+    """Of one switch. Methods never wait.
+
+    Parameters:
+      recorder: `calls.recorder.Recorder`: what it offers to who takes recordings up.
+      ledger: `calls.ledger.Ledger`.
+      orders: `calls.orders.Orders`.
+      files: `calls.files.Files`.
+      epoch_ms: the switch's clock.
+      observe: command nothing, write no row.
+    """
+
+    def __init__(self, recorder, ledger, orders, files, epoch_ms, observe):
+        self._recorder, self._ledger, self._orders = recorder, ledger, orders
+        self._files, self._epoch_ms, self._observe = files, epoch_ms, observe
+
+    def resume(self, leg, row, armed, listed, now_at):
+        """`row` is of `leg`, which is in progress; `armed` says that the leg still has its arming, `listed` are the
+        paths that the switch records to. What has ended is not made again where its end was heard: by its limit, or by
+        somebody."""
+        recording = Recording.of_row(leg, row)
+        paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
+        armed = armed and leg.answered_ms is None
+        if recording.declined:
+            leg.declined.add(recording.account_id)
+        if row["state"] == "discarded" and row["cause"] in (CALLED_OFF, DROPPED) and not recording.declined:
+            recording.dropped, recording.called_off = True, row["cause"] == CALLED_OFF
+            recording.reason = row["state_reason"]
+            self._undo(recording, paths, armed, now_at)
+        elif self._observe or (row["state"] not in OPEN_STATES and not (recording.declined and paths)):
+            if row["cause"]:
+                leg.recordings.append(recording)
+        elif paths:
+            self._take_up(recording, paths)
+            self._go_on(recording, row, now_at)
+        elif armed or row["state"] == "armed":
+            self._await(recording, row, armed, now_at)
+
+    def _take_up(self, recording, paths):
+        recording.running = paths
+        recording.leg.recordings.append(recording)
+        self._ledger.take_up(recording)
+        log.info("recording taken up again", call_id=recording.leg.uuid, recording_id=recording.id,
+                 state=recording.state)
+        self._recorder.expect(recording)
+
+    def _go_on(self, recording, row, now_at):
+        """The switch records it."""
+        leg = recording.leg
+        if all(span.get("by") != MUTED for span in recording.silenced.values()):
+            for path in recording.running:
+                self._orders.silence(recording, path)  # the switch does not tell whether it is: the row is the truth
+        if recording.unwanted:
+            self._recorder.stop(recording, now_at)
+        if recording.state == "armed":
+            since_ms = max(leg.answered_ms, row["armed_ms"]) if leg.answered_ms else self._epoch_ms()
+            self._recorder.begun(recording, since_ms, now_at)
+        else:
+            self._recorder.goes_on(recording, now_at)
+        self._recorder.keep_limit(recording, now_at)
+
+    def _await(self, recording, row, armed, now_at):
+        """It does not run: it is armed, waits for something, or nobody has told the switch."""
+        leg, untold = recording.leg, not armed and self._is_untold(recording)
+        if not (armed or recording.silenced or recording.unannounced or untold):
+            return
+        self._take_up(recording, [])
+        if recording.silenced:
+            self._recorder.watch(recording, now_at)
+        elif untold:
+            if leg.answered_ms is not None:
+                recording.missed = max(row["armed_ms"], leg.answered_ms), "the engine was not connected"
+            self._ledger.save(recording, answered_ms=leg.answered_ms)
+            self._recorder.order(leg, [recording], now_at)
+
+    def _undo(self, recording, paths, armed, now_at):
+        """What should not be, and the engine before this one had not ended or disarmed."""
+        recording.leg.recordings.append(recording)
+        if self._observe or not (paths or armed):
+            return
+        recording.running = paths
+        self._ledger.take_up(recording)
+        log.info("recording taken up again to end it", call_id=recording.leg.uuid, recording_id=recording.id)
+        if paths:
+            self._recorder.stop(recording, now_at)
+        else:
+            self._orders.disarm(recording)
+
+    def _is_untold(self, recording):
+        """Of one that was armed, whether its engine died before it told the switch. Rules are asked anew; nobody asks
+        an action again."""
+        paths = recording.armed_path, recording.fallback_path
+        return recording.by_action and not any(map(self._files.exists, paths))
+
+    def unlisted(self, leg, listed):
+        """News of `leg` may have been missed: what the switch does not record of it any more (`listed` are the paths
+        that it does). What it does is silent if it should be."""
+        self._recorder.doubt(leg)
+        running = [recording for recording in self._ledger.live(leg) if recording.state == "recording"]
+        for recording in running:
+            for path in listed.intersection(recording.running):
+                self._orders.silence(recording, path)
+        return [recording for recording in running if listed.isdisjoint(recording.running)]
