@@ -185,7 +185,8 @@ def run(directory: Path, filled: Path, server: Server, count: int) -> dict:
     database = directory / "kazoo_rec.db"
     for old in directory.glob("kazoo_rec.db*"):
         old.unlink()
-    shutil.copyfile(filled, database)
+    for part in ("", ".key"):
+        shutil.copyfile(f"{filled}{part}", f"{database}{part}")
     os.sync()  # what is still to be written of it would hold up the rows
     before, since_s = len(server.came()), time.monotonic()
     with subprocess.Popen([sys.executable, __file__, "deliver", database], stdout=subprocess.DEVNULL,
