@@ -13,6 +13,7 @@ import pytest
 
 from tests.freeswitch.phone import Phone
 from tests.freeswitch.product import Product, until
+from tests.freeswitch.proxy import Proxy
 
 
 class Switch:
@@ -57,6 +58,22 @@ def switch():
     switch.api("hupall")
     yield switch
     switch.stop()
+
+
+@pytest.fixture(scope="module")
+def wire(switch):
+    proxy = Proxy((switch.host, switch.port))
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def apart(switch, wire, tmp_path_factory):
+    """A product of its own behind a wire that can be cut."""
+    product = Product(tmp_path_factory.mktemp("apart"), switch, wire.address)
+    product.start()
+    yield product
+    product.stop()
 
 
 @pytest.fixture(scope="session")

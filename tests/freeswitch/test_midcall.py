@@ -5,27 +5,10 @@ import signal
 import pytest
 from pytest import approx
 
-from tests.freeswitch.product import Product, until
-from tests.freeswitch.proxy import Proxy
+from tests.freeswitch.product import until
 from tests.freeswitch.talk import LATE_MS, LENGTH_MS, assert_whole, states, talk
 
 BOTH = ("acme caller.outbound A 1000", "acme callee.inbound B 1001")
-
-
-@pytest.fixture(scope="module")
-def wire(switch):
-    proxy = Proxy((switch.host, switch.port))
-    yield proxy
-    proxy.stop()
-
-
-@pytest.fixture(scope="module")
-def apart(switch, wire, tmp_path_factory):
-    """A product of its own behind a wire that can be cut."""
-    product = Product(tmp_path_factory.mktemp("apart"), switch, wire.address)
-    product.start()
-    yield product
-    product.stop()
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import soundfile
 from pytest import approx
 
 from kazoo_rec.errors import CommandTimeout, NotConnected
-from tests.freeswitch.product import Product, until
-from tests.freeswitch.proxy import Proxy
+from tests.freeswitch.product import until
 from tests.freeswitch.sound import Channel
 from tests.freeswitch.talk import until_hushed
 
@@ -37,22 +36,6 @@ TOLD_WITHIN_MS = 2500
 SILENCES = {"mask": "unmask", "pause": "resume"}
 
 pytestmark = pytest.mark.parametrize("begin", SILENCES)
-
-
-@pytest.fixture(scope="module")
-def wire(switch):
-    proxy = Proxy((switch.host, switch.port))
-    yield proxy
-    proxy.stop()
-
-
-@pytest.fixture(scope="module")
-def apart(switch, wire, tmp_path_factory):
-    """A product of its own behind a wire that can be cut."""
-    product = Product(tmp_path_factory.mktemp("apart"), switch, wire.address)
-    product.start()
-    yield product
-    product.stop()
 
 
 def record(product, *others, **settings):
