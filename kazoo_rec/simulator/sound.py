@@ -23,7 +23,8 @@ def tone(hz: int, rate: int, first: int, count: int):
     """`count` samples of a sine, from sample `first` of an endless one; 0 Hz is silence."""
     if not hz:
         return numpy.zeros(count, "<i2")
-    return numpy.take(_second_of(hz, rate), numpy.arange(first, first + count), mode="wrap")
+    at = first % rate  # numpy wraps by taking away again and again
+    return numpy.take(_second_of(hz, rate), numpy.arange(at, at + count), mode="wrap")
 
 
 def mixed(tones, rate: int, first: int, count: int):

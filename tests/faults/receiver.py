@@ -67,7 +67,8 @@ class Receiver:
             return "400 Wrong digest"
         (self._directory / f"{key}.{sha256[:16]}").write_bytes(body)
         self._journal.write(json.dumps({
-            "key": key, "place": environ["PATH_INFO"], "sha256": sha256, "bytes": length, "verified": is_right}) + "\n")
+            "key": key, "place": environ["PATH_INFO"], "query": environ["QUERY_STRING"], "sha256": sha256,
+            "bytes": length, "verified": is_right}) + "\n")
         status = "200 OK" if key in self._seen else "201 Created"
         self._seen.add(key)
         return status

@@ -54,7 +54,8 @@ class Site:
         self._supervised, self._roles, self._config = supervised, tuple(roles), config or {}
         self._settings = settings or {}
         self._ports, self._asked_before = {"switch": 0, "receiver": 0}, 0
-        self._outages: list = []
+        #: [from, to], ms, in which no engine heard the switch; `to` is None as long as it lasts.
+        self.outages: list = []
         self._doomed: set[str] = set()
 
     def __enter__(self):
@@ -90,6 +91,7 @@ class Site:
         """Ends every process that was started here, and nothing else."""
         for name in [*reversed(self.processes), "receiver", "switch"]:
             self.kill(name)
+        self._end_outages()
 
     # Processes
 
@@ -118,39 +120,29 @@ class Site:
     def _learn_ports(self):
         self._ports = {"switch": self.switch.ask("address")[1], "receiver": self.receiver.ask("port")}
 
-    def kill(self, name: str):
-        """SIGKILL. "all" is the supervisor and its roles at once, or all roles; of a supervised role, its process."""
+    def kill(self, name: str) -> bool:
+        """SIGKILL; whether there was somebody to get it. "all" is the supervisor and its roles at once, or all roles;
+        of a supervised role, its process."""
         if name not in ("receiver", "delivery") and self.switch is not None and self.switch.alive:
             self.note_outage()
             self._asked_before = 0 if name == "switch" else self._asked_before
         if name == "all":
-            pids = self._children()
+            pids, alive = self._children(), any(process.alive for process in self.processes.values())
             for process in self.processes.values():
                 process.kill()
             for pid in pids.values():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            return
-        if name in ("switch", "receiver"):
-            process = getattr(self, name)
-            if process is not None and process.alive:
-                process.kill()
-                if name == "switch":
-                    with open(self.journal, "a") as journal:
-                        journal.write(json.dumps({"what": "killed", "ms": _now_ms()}) + "\n")
-            return
-        if name in self.processes:
-            if name == "supervisor" and not self.processes[name].alive:
-                return
-            self.processes[name].kill()
-        else:
-            self._kill_role(name)
-
-    def _kill_role(self, role):
-        pid = self._children().get(role)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                _kill(pid)
+            return alive
+        if name not in ("switch", "receiver", *self.processes):
+            return _kill(self._children().get(name))
+        process = getattr(self, name) if name in ("switch", "receiver") else self.processes[name]
+        if process is None or not process.alive:
+            return False
+        process.kill()
+        if name == "switch":
+            with open(self.journal, "a") as journal:
+                journal.write(json.dumps({"what": "killed", "ms": _now_ms()}) + "\n")
+        return True
 
     def _children(self):
         supervisor = self.processes.get("supervisor")
@@ -199,21 +191,28 @@ class Site:
 
     def wait_heard(self):
         """Until the engine hears the switch, again where one of them was killed: it has asked who is registered."""
-        self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
+        self._until_heard()
+        self._end_outages()
 
     def wait_taken_in(self):
         """`wait_heard`, and until the calls that were in progress by then are recorded, or over."""
-        self.wait_heard()
+        self._until_heard()
         heard_ms = _now_ms()
         self.until(lambda: not self.switch.ask("unrecorded", before_ms=heard_ms), BEGUN_WITHIN_S,
                    "calls in progress are not recorded")
-        for outage in self._outages:
+        self._end_outages()
+
+    def _until_heard(self):
+        self.until(lambda: self._asked() > self._asked_before, BEGUN_WITHIN_S, "the engine does not hear the switch")
+
+    def _end_outages(self):
+        for outage in self.outages:
             outage[1] = outage[1] or _now_ms()
 
     def note_outage(self):
-        """From now on, until `wait_taken_in`, no engine hears the switch."""
+        """From now on, until `wait_heard` or `wait_taken_in`, no engine hears the switch."""
         self._asked_before = self._asked()
-        self._outages.append([_now_ms(), None])
+        self.outages.append([_now_ms(), None])
 
     def wait_back(self, name: str):
         """Until what was killed and started again is at work."""
@@ -223,11 +222,12 @@ class Site:
             self.wait_taken_in()
 
     def _asked(self):
-        return self.switch.ask("commands", contains="show registrations")
+        return self.switch.ask("introductions")
 
     def wait_gone(self, name: str):
-        """Until a doomed process has killed itself."""
-        self.processes[name].wait(BEGUN_WITHIN_S)
+        """Until a doomed process has killed itself, and by nothing else."""
+        ended = self.processes[name].wait(BEGUN_WITHIN_S)
+        assert ended == -signal.SIGKILL, f"{name} ended with {ended}; the log is {self.log}"
 
     def wait_row(self, within_s: float = 20, **columns) -> dict:
         """A recording whose columns are these."""
@@ -261,11 +261,11 @@ class Site:
     def traffic(self, calls_s: float, talk_s=(4.0, 10.0), number: int = 0):
         self.switch.ask("traffic", seed=self.seed, calls_s=calls_s, talk_s=talk_s, number=number)
 
-    def account(self, since_ms: int = 0) -> accounts.Account:
-        """When all is quiet: of legs that were answered since then (ms since the epoch)."""
-        outages = [(begun, ended or _now_ms()) for begun, ended in self._outages]
-        return accounts.account(self.journal, self.place / "received", self.recordings, self.ledger, since_ms, outages,
-                                self._reconciled)
+    def account(self, since_ms: int = 0, may_lose: bool = False) -> accounts.Account:
+        """When all is quiet: of legs that were answered since then (ms since the epoch). `may_lose`: see account.py."""
+        assert all(ended for _, ended in self.outages), "nobody waited for the engine to hear the switch again"
+        return accounts.account(self.journal, self.place / "received", self.recordings, self.ledger, since_ms,
+                                self.outages, self._reconciled, may_lose)
 
     def _reconciled(self) -> set[str]:
         """Legs of which `kazoo-rec reconcile` says that there is nothing, from the switch's call detail records."""
@@ -305,6 +305,15 @@ class Site:
             "delivery": {"allow_networks": ["127.0.0.0/8"], **self._config.get("delivery", {})},
             "switches": [{"host": "127.0.0.1", "port": self._ports["switch"], "password": "ClueCon",
                           "command_connections": 4}]}))
+
+
+def _kill(pid):
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
 def _now_ms():

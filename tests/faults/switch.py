@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import gevent
@@ -35,11 +36,22 @@ def tones(number: int) -> tuple[int, int]:
             CALLED_HZ[(number // len(CALLERS_HZ) + number) % len(CALLED_HZ)])
 
 
+class Commands(deque):
+    """The last of them; of one kind, how many there were."""
+
+    introductions = 0
+
+    def append(self, command):
+        self.introductions += "show registrations" in command
+        super().append(command)
+
+
 class Witness(Simulator):
     """Writes a line for each leg that answers, ends, falls with the switch or rises again."""
 
     def __init__(self, journal: Path, **more):
         super().__init__(**more)
+        self.commands = Commands(maxlen=self.commands.maxlen)
         self._journal = open(journal, "a", buffering=1)  # noqa: SIM115 - as long as the switch
         self._details = open(journal.with_suffix(".cdr"), "a", buffering=1)  # noqa: SIM115
 
@@ -148,6 +160,10 @@ class Door:
     def commands(self, contains: str) -> int:
         """How many commands had that in them."""
         return sum(contains in command for command in self._switch.commands)
+
+    def introductions(self) -> int:
+        """How often an engine has come and asked who is registered."""
+        return self._switch.commands.introductions
 
     def _call_on(self, seed, calls_s, talk_s):
         chance, due = random.Random(seed), time.monotonic()

@@ -11,6 +11,9 @@ STARTED, STOPPED = "kazoo_rec.calls.recorder:Recorder.started", "kazoo_rec.calls
 FINISH = "kazoo_rec.store.recordings:Recordings.finish"
 CONNECTION, UPDATE = "http.client:HTTPConnection", "kazoo_rec.store.deliveries:Deliveries.update"
 
+#: What an engine says of a recording that it finds.
+TAKEN_UP = "recording taken up again"
+
 LONG = pytest.mark.long
 
 
@@ -85,7 +88,9 @@ def test_killed_during_the_calls_their_recordings_go_on(site, settle):
     site.until(lambda: is_recorded(site, 6), 30, "not recorded")
     before = site.switch.ask("recorded")
     site.kill("engine")
+    taken_up = site.log.read_text().count(TAKEN_UP)
     site.restart("engine")
+    site.until(lambda: site.log.read_text().count(TAKEN_UP) == taken_up + 6, 30, "recordings are not taken up again")
     site.wait_heard()
     assert site.switch.ask("recorded") == before
     account = settle("engine, during the call")
@@ -100,6 +105,7 @@ def test_killed_at_record_stop_the_file_is_found_and_delivered(site, settle, whe
         site.call(talk_s=1.5)
     site.wait_gone("engine")
     site.restart("engine")
+    site.wait_heard()
     assert settle("engine, at RECORD_STOP").delivered == 6
 
 
@@ -110,6 +116,7 @@ def test_a_file_that_was_finished_while_nobody_listened_is_found_and_delivered(s
     site.kill("engine")
     site.until(lambda: not site.switch.ask("legs"), 30, "the calls do not end")
     site.restart("engine")
+    site.wait_heard()
     assert settle("engine, RECORD_STOP never heard").delivered == 6
 
 
@@ -121,6 +128,7 @@ def test_an_armed_row_without_a_call_is_closed(site, settle):
     site.switch.ask("hang_up")
     site.until(lambda: not site.switch.ask("legs"), 30, "the calls do not end")
     site.restart("engine")
+    site.wait_heard()
     settle("engine, its call rang on and ended")
     assert not site.ledger.rows("SELECT id FROM recordings WHERE state = 'armed'")
 

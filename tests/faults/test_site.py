@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from tests.faults.site import Site
 
@@ -70,7 +71,26 @@ def test_a_file_under_the_wrong_call_is_found(over):
     a, b = (row for row in over.ledger.recordings() if row["leg"] == "A")
     for row, other in ((a, b), (b, a)):
         change(over, f"UPDATE recordings SET call_id = '{other['call_id']}' WHERE id = '{row['id']}'")
-    assert "somebody else's call" in why(over)
+    assert "the server was told of another call_id" in why(over)
+
+
+def test_sound_of_another_call_under_the_right_name_is_found(over):
+    a, b = (row for row in over.ledger.recordings() if row["leg"] == "A")
+    files = [over.place / "received" / f"{row['id']}.{row['sha256'][:16]}" for row in (a, b)]
+    mine, theirs = (file.read_bytes() for file in files)
+    files[0].write_bytes(theirs)
+    assert "not [300, 1400]" in why(over) or "not [310, 1420]" in why(over)
+    files[0].write_bytes(mine)
+    assert not over.account().broken
+
+
+def test_silence_is_no_talk(over):
+    (row, *_) = (row for row in over.ledger.recordings() if row["leg"] == "B")
+    file = over.place / "received" / f"{row['id']}.{row['sha256'][:16]}"
+    sound, rate = soundfile.read(file)
+    sound[:, 1] = 0
+    soundfile.write(file, sound, rate, format="WAV")
+    assert "there are [] Hz" in why(over)
 
 
 def test_a_file_that_is_shorter_than_its_call_is_found(over):
@@ -79,7 +99,18 @@ def test_a_file_that_is_shorter_than_its_call_is_found(over):
     over.journal.write_text("".join(json.dumps(line) + "\n" for line in longer))
     assert "are missing, and no row says so" in why(over)
     change(over, "UPDATE recordings SET partial = 1, state_reason = 'as it is'")
+    assert " are told" in why(over)
+    change(over, "UPDATE recordings SET expected_ms = expected_ms + 5000")
+    assert "and only for 0 was nobody there" in why(over)
+    assert over.account(may_lose=True).reported == 4
+    since_ms = min(json.loads(line)["ms"] for line in over.journal.read_text().splitlines())
+    over.outages = [[since_ms, since_ms + 5000]]
     assert over.account().reported == 4
+
+
+def test_a_failure_of_which_there_is_sound_is_found(over):
+    change(over, "UPDATE recordings SET state = 'failed', state_reason = 'no media' WHERE leg = 'B'")
+    assert "failed, and 1." in why(over)
 
 
 def test_what_is_queued_without_its_file_is_found(over):
@@ -94,7 +125,7 @@ def test_what_came_twice_to_two_places_is_found(over):
     first, *_ = lines = (over.place / "received" / "journal").read_text().splitlines()
     twice = [*lines, json.dumps({**json.loads(first), "place": "/elsewhere"})]
     (over.place / "received" / "journal").write_text("\n".join(twice))
-    assert "delivered to two places" in why(over)
+    assert "delivered to ['/calls/" in why(over) and "'/elsewhere']" in why(over)
 
 
 def test_what_is_neither_here_nor_there_is_found(over):

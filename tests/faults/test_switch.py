@@ -67,9 +67,11 @@ def test_calls_that_are_answered_while_the_connection_is_cut_say_how_much_of_the
     calls(site, 2, talk_s=1.5, rings_s=0.2)  # ended when it is mended
     recorded(site, 12)
     site.wire.cut()
+    site.note_outage()
     met = set(calls(site, 4, talk_s=8.0, rings_s=0.2))
     site.until(lambda: site.switch.ask("legs") == 16, 20, "the short calls go on")
     site.wire.mend()
+    site.wait_heard()
     site.wait_quiet()
     found = rows(site)
     assert len(found) == 20
@@ -88,8 +90,10 @@ def test_a_connection_that_is_dead_and_does_not_say_so_is_given_up_and_made_anew
     calls(site, 3, talk_s=70.0, rings_s=0.2)
     recorded(site, 6)
     site.wire.deaden()
+    site.note_outage()
     met = set(calls(site, 3, talk_s=70.0, rings_s=0.2))
     site.until(lambda: outages(site), 60, "the dead connection is not given up")
+    site.wait_heard()
     site.wait_quiet(within_s=90)
     late = [row for row in rows(site) if row["interaction_id"] in met]
     assert len(late) == 6 and all(row["partial"] and "s before it were missed" in row["state_reason"] for row in late)

@@ -81,6 +81,10 @@ class Ledger:
     def deliveries(self) -> list[dict]:
         return self.rows("SELECT * FROM deliveries ORDER BY id")
 
+    def outages(self) -> list[dict]:
+        """Times in which the product knows that it did not hear the switch."""
+        return self.rows("SELECT * FROM outages ORDER BY id")
+
     def open(self) -> int:
         """Recordings that are not finished."""
         return self.rows("SELECT count(*) n FROM recordings "
