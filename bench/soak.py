@@ -1,9 +1,10 @@
-"""Minutes of calls with random faults, then the account of every recording that was wanted, and the engine's memory.
+"""Minutes of calls with random faults, then the account of every recording that was wanted, and the roles' memory.
 
     bench/soak.py [--minutes 30] [--calls 20] [--seed N]
 
-In the first half everything is killed, the engine too; in the second the engine lives through all else, and its
-resident memory is measured. Ends by itself: exit 1 where a recording is broken, or memory rises by 1 MB in ten minutes.
+In the first half everything is killed, the roles too; in the second the roles live through all else, and their resident
+memory is measured. Ends by itself: exit 1 where a recording is broken, where a role ended that nobody had killed or had
+an error that it did not expect, where fewer calls began than should have, or memory rises by 1 MB in ten minutes.
 """
 
 from gevent import monkey
@@ -37,17 +38,43 @@ BETWEEN_S = (3.0, 15.0)
 #: Seconds that a fault lasts which does not end by itself.
 LASTS_S = (1.0, 10.0)
 
-#: Seconds after the last kill of the engine until its memory counts, and the fewest in which a slope can be told.
+#: Seconds after the last kill of a role until its memory counts, and the fewest in which a slope can be told.
 SETTLES_S, SLOPE_AFTER_S = 120, 600
 
 MOST_SLOPE_MB = 1.0
 
+#: Of the calls a second that are asked for, so many begin.
+LEAST_SHARE = 0.9
+
+ROLES = ("engine", "delivery")
+
+#: What the switch does wrong, in the words of kazoo_rec/simulator/faults.py.
+SENTENCES = {
+    "lose_events": ("the next CHANNEL_BRIDGE is lost", "the next RECORD_START is lost", "the next RECORD_STOP is lost",
+                    "the next CHANNEL_HANGUP_COMPLETE is lost"),
+    "double_events": ("the next CHANNEL_CREATE comes twice", "the next CHANNEL_ANSWER comes twice",
+                      "the next RECORD_START comes twice", "the next RECORD_STOP comes twice"),
+    "delay_events": ("the next CHANNEL_ANSWER comes 0.6 late", "the next RECORD_START comes 0.9 late",
+                     "the next RECORD_STOP comes 1.0 late", "the next CHANNEL_HANGUP_COMPLETE comes 1.0 late"),
+    "refuse_commands": ("the next uuid_setvar_multi fails", "the next uuid_record fails"),
+    "delay_commands": ("the next uuid_setvar_multi waits 0.5", "the next uuid_buglist waits 0.5"),
+    "hang": ("event sockets hang from 0 to 4",),
+    "fill_disk": ("disk full at 0", "disk has room at 4"),
+}
+
 
 class Faults:
-    """Each public method is one; those of `HARMLESS` let the engine's process live."""
+    """Each public method is one, as is each of SENTENCES; those of `HARMLESS` let the roles' processes live."""
 
     def __init__(self, site: Site, calls_s: float):
-        self._site, self._calls_s, self._begun = site, calls_s, 0
+        self._site, self._calls_s, self.calls = site, calls_s, 0
+
+    def strike(self, name: str):
+        if name in SENTENCES:
+            self._site.switch.ask("strike", sentences=SENTENCES[name])
+            self._wait()
+        else:
+            getattr(self, name)()
 
     def kill_engine(self):
         self._kill("engine")
@@ -69,6 +96,12 @@ class Faults:
     def receiver_refuses(self):
         self._receiver("500")
 
+    def receiver_is_busy(self):
+        self._receiver("503")
+
+    def receiver_has_too_many(self):
+        self._receiver("429")
+
     def receiver_hangs(self):
         self._receiver("hang")
 
@@ -80,6 +113,7 @@ class Faults:
 
     def kill_switch(self):
         """Another process, another Core-UUID."""
+        self.hush()
         self._site.kill("switch")
         self._wait()
         self._site.restart("switch")
@@ -111,9 +145,11 @@ class Faults:
             database.rollback()
 
     def call(self):
-        """Traffic, of tones that no process of the switch before had."""
-        self._begun += 1
-        self._site.traffic(self._calls_s, number=self._begun * 1000)
+        """Traffic, of tones that no process of the switch had so far."""
+        self._site.traffic(self._calls_s, number=self.calls)
+
+    def hush(self):
+        self.calls = self._site.switch.ask("hush")
 
     def _kill(self, what):
         self._site.kill(what)
@@ -129,10 +165,10 @@ class Faults:
         gevent.sleep(self._site.chance.uniform(*LASTS_S))
 
 
-DEADLY = ("kill_engine", "kill_supervisor", "kill_all")
-HARMLESS = ("kill_delivery", "kill_receiver", "receiver_refuses", "receiver_hangs", "receiver_takes_half",
-            "receiver_says_nothing", "kill_switch", "cut_connections", "stall_commands", "freeze_engine",
-            "lock_database")
+DEADLY = ("kill_engine", "kill_delivery", "kill_supervisor", "kill_all")
+HARMLESS = ("kill_receiver", "receiver_refuses", "receiver_is_busy", "receiver_has_too_many", "receiver_hangs",
+            "receiver_takes_half", "receiver_says_nothing", "kill_switch", "cut_connections", "stall_commands",
+            "freeze_engine", "lock_database", *SENTENCES)
 
 
 def rss_mb(pid: int) -> float | None:
@@ -142,18 +178,19 @@ def rss_mb(pid: int) -> float | None:
         return None
 
 
-def watch(site: Site, samples: list):
-    """Adds (seconds, pid, MB) every two seconds."""
+def watch(site: Site, samples: dict):
+    """Adds (seconds, pid, MB) of each role every two seconds."""
     while True:
-        pid = site.pid("engine")
-        if pid and (mb := rss_mb(pid)):
-            samples.append((time.monotonic(), pid, mb))
+        for role, of_role in samples.items():
+            pid = site.pid(role)
+            if pid and (mb := rss_mb(pid)):
+                of_role.append((time.monotonic(), pid, mb))
         gevent.sleep(2)
 
 
 def soak(minutes: float, calls_s: float, seed: int) -> bool:
     """Whether all is well."""
-    place, samples, struck = Path(tempfile.mkdtemp(prefix="kazoo_rec_soak_")), [], Counter()
+    place, samples, struck = Path(tempfile.mkdtemp(prefix="kazoo_rec_soak_")), {role: [] for role in ROLES}, Counter()
     with Site(place, seed=seed, supervised=True) as site:
         faults = Faults(site, calls_s)
         faults.call()
@@ -163,22 +200,29 @@ def soak(minutes: float, calls_s: float, seed: int) -> bool:
             gevent.sleep(min(site.chance.uniform(*BETWEEN_S), minutes * 60 - passed_s))
             name = site.chance.choice(HARMLESS if passed_s > minutes * 30 else DEADLY + HARMLESS)
             print(f"{passed_s:6.0f} s  {name}", flush=True)
-            getattr(faults, name)()
+            faults.strike(name)
             struck[name] += 1
         watching.kill()
-        site.switch.ask("hush")
+        faults.hush()
+        site.wait_taken_in()
+        lasted_s = time.monotonic() - begun
         site.wait_quiet(600)
-        account = site.account()
+        account = site.account(may_lose=True)
     print(f"{struck.total()} faults: " + ", ".join(f"{count} {name}" for name, count in sorted(struck.items())))
     print(account)
     print("\n".join(account.broken), end="\n" if account.broken else "")
-    slope_mb = told_memory(samples)
-    ok = not account.broken and account.wanted > 0 and (slope_mb is None or slope_mb < MOST_SLOPE_MB)
+    unasked = unexpected(site.log.read_text())
+    print("\n".join(unasked), end="\n" if unasked else "")
+    slopes = {role: told_memory(role, of_role) for role, of_role in samples.items()}
+    told = minutes < 30 or None not in slopes.values()
+    ok = (not account.broken and not unasked and told and faults.calls / lasted_s >= LEAST_SHARE * calls_s
+          and all(slope_mb is None or slope_mb < MOST_SLOPE_MB for slope_mb in slopes.values()))
     print(json.dumps({
-        "bench": "soak", "minutes": minutes, "calls_s": calls_s, "seed": seed, "faults": struck.total(),
+        "bench": "soak", "minutes": minutes, "seed": seed, "faults": struck.total(),
+        "calls": faults.calls, "calls_s": round(faults.calls / lasted_s, 1),
         "wanted": account.wanted, "delivered": account.delivered, "queued": account.queued,
-        "reported": account.reported,
-        "broken": len(account.broken), "slope_mb": slope_mb, "rss_mb": round(samples[-1][2], 1), "ok": ok}))
+        "reported": account.reported, "broken": len(account.broken), "unexpected": len(unasked), "slope_mb": slopes,
+        "rss_mb": {role: round(of_role[-1][2], 1) for role, of_role in samples.items()}, "ok": ok}))
     if ok:
         shutil.rmtree(place)
     else:
@@ -186,12 +230,19 @@ def soak(minutes: float, calls_s: float, seed: int) -> bool:
     return ok
 
 
-def told_memory(samples) -> float | None:
-    """Says how large the last engine was, minute by minute; how much it rises in ten minutes, if that can be told."""
+def unexpected(log: str) -> list[str]:
+    """Ends of roles that nobody had killed, and errors that nobody had expected."""
+    return [line for line in log.splitlines()
+            if "Traceback" in line or ("a role ended" in line and f"code={-signal.SIGKILL:d}" not in line)]
+
+
+def told_memory(role: str, samples) -> float | None:
+    """Says how large a role was since it was killed last, minute by minute; how much it rises in ten minutes, if that
+    can be told."""
     own = [(at, mb) for at, pid, mb in samples if pid == samples[-1][1]]
     settled = [(at, mb) for at, mb in own if at >= own[0][0] + SETTLES_S]
     minutes = {int((at - own[0][0]) // 60): mb for at, mb in own}
-    print("the engine's memory, MB, by minutes of its life: " + ", ".join(f"{mb:.1f}" for mb in minutes.values()))
+    print(f"{role}, MB, by minutes of its life: " + ", ".join(f"{mb:.1f}" for mb in minutes.values()))
     if not settled or settled[-1][0] - settled[0][0] < SLOPE_AFTER_S:
         print(f"its slope is not told from less than {SLOPE_AFTER_S / 60:g} minutes")
         return None

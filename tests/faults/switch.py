@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gevent
 
+from kazoo_rec.simulator.faults import strike_all
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from tests.faults.orders import serve
@@ -149,6 +150,11 @@ class Door:
         if name not in ("kill", "start", "shut_down", "cut", "stall", "go_on", "fill_disk"):
             raise ValueError(name)
         getattr(self._switch, name)()
+
+    def strike(self, sentences: list[str]):
+        """What goes wrong from now on, by sentences of kazoo_rec/simulator/faults.py."""
+        for sentence in sentences:
+            strike_all(sentence, self._switch)
 
     def set(self, name: str, value):
         """An attribute of the simulator's."""
