@@ -239,6 +239,11 @@ class Call:
         kept = self._media.kept = []
         return lambda: Channel(linear(b"".join(kept)), RATE_HZ)
 
+    @property
+    def arrived_ms(self) -> list[float]:
+        """When each packet came that was heard."""
+        return self._media.arrived_ms
+
     def say(self, tone_hz: int):
         """Another tone than the phone's from now on."""
         self._media.say(tone_hz)

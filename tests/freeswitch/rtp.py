@@ -16,6 +16,9 @@ PACKET_SAMPLES = RATE_HZ * PACKET_MS // 1000
 #: Payload type of keys, their codes, and for how long one is held, in samples.
 KEY_TYPE, KEYS, KEY_SAMPLES = 101, "0123456789*#", 5 * PACKET_SAMPLES
 
+#: asm-generic/socket.h: Python has no name for it.
+SO_TIMESTAMPNS = 35
+
 #: Below the ports of the switch (40000 to 59998) and those that the kernel gives away.
 _PORTS = range(20000, 32000, 2)
 _next_port = count()
@@ -42,13 +45,14 @@ def tone(hz: int) -> bytes:
 
 
 class Stream:
-    """Says `tone_hz` from `start` on, every 20 ms, and counts what it hears; `kept`, where it is a list, gets it."""
+    """Says `tone_hz` from `start` on, every 20 ms, and counts what it hears; `kept`, where it is a list, gets it.
+    `arrived_ms` are the times of what came, by the kernel: this process may be late."""
 
     def __init__(self, tone_hz: int):
         self._tone = tone(tone_hz)
         self._socket, self.port = _bound()
         self._heard, self._arrived, self._closed = 0, Event(), Event()
-        self._said, self._spoke = 0, Event()
+        self._said, self._spoke, self.arrived_ms = 0, Event(), []
         self._listening = gevent.spawn(self._listen)
         self.remote: tuple[str, int] | None = None
         self.silent, self.kept = False, None
@@ -91,9 +95,11 @@ class Stream:
 
     def _listen(self):
         while True:
-            packet = self._socket.recv(2048)
+            packet, ((_, _, stamp), *_), *_ = self._socket.recvmsg(2048, 64)
             if packet[1] & 127 == KEY_TYPE:
                 continue
+            seconds, nanoseconds = struct.unpack("@qq", stamp[:16])
+            self.arrived_ms.append(seconds * 1000 + nanoseconds / 1_000_000)
             self._heard += 1
             if self.kept is not None:
                 self.kept.append(packet[12:])
@@ -127,6 +133,7 @@ class Stream:
 def _bound():
     for _ in _PORTS:
         bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         port = _PORTS[next(_next_port) % len(_PORTS)]
         try:
             bound.bind(("127.0.0.1", port))

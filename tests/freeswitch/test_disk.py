@@ -6,6 +6,7 @@ before that is started); without it, this is skipped.
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from kazoo_rec.media import wav
 from tests.freeswitch.product import Product, until
 from tests.freeswitch.talk import LATE_MS, talk
+
+#: What is said every 20 ms comes no later than this after what was said before, ms.
+GAP_MS = 40
 
 
 @pytest.fixture
@@ -63,6 +67,26 @@ def test_a_disk_that_fills_up_leaves_partial_recordings_and_calls_that_are_not_h
         master = small.recordings_dir / row["master"]
         assert wav.probe(master).duration_ms == row["duration_ms"]
         assert wav.comment(master).startswith(f"kazoo_rec/{row['call_id']}/")
+
+
+def test_what_a_phone_hears_has_no_gap_as_the_disk_fills_up_and_has_room_again(small, switch, alice):
+    """The switch itself speaks, so that no other phone's lateness is heard."""
+    small.obey({"acme/account": {"endpoint": {"any": {"onnet": small.record()}}}})
+    theirs = fill(small.recordings_dir, 100_000)
+    call = alice.call("7000").answered()
+    (leg,) = switch.legs(1)
+    switch.api(f"uuid_broadcast {leg['uuid']} tone_stream://%(30000,0,880) aleg")
+    call.hear(1000)
+    begun = len(call.arrived_ms)
+    call.hear(6000)
+    assert not os.statvfs(small.recordings_dir).f_bavail
+    theirs.unlink()
+    call.hear(3000)
+    heard_ms = call.arrived_ms[begun:]
+    gaps_ms = [until - since for since, until in pairwise(heard_ms)]
+    print("packets", len(heard_ms), "longest gap, ms", round(max(gaps_ms), 1))  # noqa: T201
+    assert len(heard_ms) > 440 and max(gaps_ms) <= GAP_MS
+    call.hang_up()
 
 
 def test_on_a_disk_that_is_full_the_row_says_why_nothing_was_recorded(small, alice, bob):
