@@ -27,7 +27,15 @@ def table(request) -> Table:
     return request.config.stash[TABLE]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if "table" in item.fixturenames and report.outcome != "passed":
+        item.config.stash[TABLE].untold[item.name] = report.outcome
+    return report
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    if config.stash[TABLE].lines:
+    if config.stash[TABLE].lines or config.stash[TABLE].untold:
         terminalreporter.write_line("")
         terminalreporter.write_line(str(config.stash[TABLE]))

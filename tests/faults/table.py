@@ -11,6 +11,8 @@ class Table:
     def __init__(self):
         #: {fault: (runs, the accounts of all of them as one)}
         self.lines: dict[str, tuple[int, Account]] = {}
+        #: {test: why its figures are not here, or not to be believed}
+        self.untold: dict[str, str] = {}
 
     def add(self, fault: str, account: Account, runs: int = 1):
         """Adds what became of the recordings in so many runs of a fault. Raises AssertionError where one is broken."""
@@ -28,9 +30,10 @@ class Table:
                 setattr(total, field.name, getattr(total, field.name) + getattr(account, field.name))
         rows.append(("all", sum(runs for runs, _ in self.lines.values()), *self._figures(total)))
         widths = [max(len(str(row[at])) for row in rows) for at in range(len(COLUMNS))]
-        return "\n".join("  ".join(
+        told = ["  ".join(
             str(cell).ljust(width) if at == 0 else str(cell).rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+        return "\n".join([*told, *(f"{test}: {why}" for test, why in self.untold.items())])
 
     @staticmethod
     def _figures(account):
