@@ -5,10 +5,14 @@ import subprocess
 from contextlib import contextmanager, suppress
 
 import pytest
+from gevent.event import Event
 
 from tests.faults.site import Site
 
 CALLS = 4
+
+#: How long a lock lasts, seconds.
+LOCKED_S = 60
 
 
 @pytest.fixture
@@ -49,6 +53,18 @@ def test_calls_are_recorded_while_the_database_is_locked_and_their_rows_follow(s
     account = site.account()
     assert (account.wanted, account.delivered) == (2 * CALLS, 2 * CALLS)
     table.add("database locked", account)
+
+
+@pytest.mark.long
+def test_a_database_that_is_locked_for_a_minute_loses_nothing(site, table):
+    with locked(site):
+        site.traffic(calls_s=5, talk_s=(2.0, 5.0))
+        Event().wait(LOCKED_S)
+        site.switch.ask("hush")
+    site.wait_quiet(within_s=120)
+    account = site.account()
+    assert account.wanted == account.delivered > 200
+    table.add("database locked for 60 s", account)
 
 
 @pytest.mark.long

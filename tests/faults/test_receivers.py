@@ -31,7 +31,7 @@ def arrived(site):
     return account
 
 
-@pytest.mark.parametrize("mode", ["500", "503"])
+@pytest.mark.parametrize("mode", ["500", "503", "429"])
 def test_a_receiver_that_refuses_has_each_recording_once_it_takes_them(site, table, mode):
     site.receiver.ask("mode", mode=mode)
     talk(site)
