@@ -91,8 +91,8 @@ class Recorder:
         for plan, account_id, destination, settled in wanted:
             recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
                                   source, now_at, missed=leg.missed, wanted_ms=event_ms)
-            for kind in {kind for one in self._ledger.live(leg) if one.account_id == account_id
-                         for kind, span in one.silenced.items() if "by" not in span}:
+            kinds = (one.silent_for_all for one in self._ledger.live(leg) if one.account_id == account_id)
+            for kind in leg.silent.pop(account_id, set()).union(*kinds):
                 recording.silence(kind, self._epoch_ms())
             if self.plan(recording):
                 made.append(recording)
@@ -223,6 +223,8 @@ class Recorder:
 
     def unsilence(self, recording, kind, at_ms):
         if kind in recording.silenced:
+            if kind in recording.silent_for_all:
+                recording.leg.silent.get(recording.account_id, set()).discard(kind)
             recording.unsilence(kind, at_ms)
             if recording.id in self._ledger:
                 self._save_silence(recording)
