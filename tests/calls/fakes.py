@@ -71,7 +71,7 @@ class FakeRows:
         return self.by_id.get(recording_id)
 
     def of_calls(self, node, call_ids):
-        return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids]
+        return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids and row["node"] == node]
 
 
 def buglist(paths):
