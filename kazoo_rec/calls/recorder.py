@@ -82,6 +82,10 @@ class Recorder:
         """Recordings of `leg` that have not ended."""
         return self._ledger.live(leg)
 
+    def of_rule(self, rule):
+        """Recordings that have not ended, of every leg."""
+        return self._ledger.of_rule(rule)
+
     # -- what the tracker tells
 
     def want(self, leg, wanted, source, now_at, event_ms=None):

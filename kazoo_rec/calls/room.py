@@ -98,3 +98,8 @@ class Room(Leg):
 def is_live(recording) -> bool:
     """Whether a recording runs, or is about to; one that an engine before this one has ended does not say so itself."""
     return recording.state in ("armed", "recording") and not recording.dropped
+
+
+def room_id(recording) -> str:
+    """The uuid of the room that a member's recording was made for."""
+    return recording.plan.room_id or recording.interaction_id

@@ -165,7 +165,7 @@ class Rooms:
         found = [] if what == "members" else list(room.recordings)
         if what != "room":
             members = [member for member in room.members if uuid in (None, member)]
-            found += [one for member in members for one in self._attendance.of_member(member)]
+            found += [one for member in members for one in self._attendance.of_member(room, member)]
         return [one for one in found if one.account_id == account_id]
 
 

@@ -75,7 +75,7 @@ class FakeRows:
 
 
 def buglist(paths):
-    bugs = "".join(f"<function>session_record</function>\n <target>{path}</target>" for path in paths)
+    bugs = "".join(f"<function>session_record</function>\n <target>{path}</target>\n" for path in paths)
     return f"<media-bugs>\n{bugs}</media-bugs>\n"
 
 
