@@ -6,7 +6,7 @@ import gevent
 import structlog
 
 from kazoo_rec.calls.recording import MUTED
-from kazoo_rec.calls.room import ROOM, RULE, Member, Room, Wish, is_live, room_id
+from kazoo_rec.calls.room import ROOM, RULE, Member, Room, Wish, goes_on, is_live, room_id
 from kazoo_rec.errors import SwitchError, WrongState
 
 #: The events that are fed (mod_conference.h, CONF_EVENT_MAINT).
@@ -66,7 +66,7 @@ class Attendance:
         """Records what is wished of a room, and of who comes; what is recorded already goes on."""
         held = room.wishes.setdefault(wish.account_id, wish)
         held.join(wish)
-        recorded = any(one.account_id == wish.account_id for one in room.recordings if is_live(one))
+        recorded = any(one.account_id == wish.account_id for one in room.recordings if goes_on(one))
         if wish.room and not recorded:
             self._room_recorder.want(room, [(room.plan(held, ROOM), wish.account_id, "onnet", True)], "onnet",
                                      self._now_at())
@@ -82,7 +82,7 @@ class Attendance:
         for wish in room.wishes.values():
             own = leg.identity.account_id == wish.account_id or member.uuid in wish.uuids
             if own and wish.wants(member.uuid) and not any(
-                    one.account_id == wish.account_id for one in self.of_member(room, member.uuid) if is_live(one)):
+                    one.account_id == wish.account_id for one in self.of_member(room, member.uuid) if goes_on(one)):
                 plan = room.plan(wish, "B" if leg.called else "A")
                 self._recorder.want(leg, [(plan, wish.account_id, "onnet", True)], leg.identity.network, self._now_at())
         if member.muted:  # before the start is on its way: it then waits for the end of that
@@ -189,10 +189,12 @@ class Attendance:
         self.mute(room, event.uuid, event.get("Action") == "mute-member")
 
     def _end(self, recordings):
+        self._recorder.succession.forget(recordings)
         for one in recordings:
-            if not is_live(one) or not one.leg.alive:
+            if not goes_on(one) or not one.leg.alive:
                 continue
             if one.running:
+                self._recorder.ends(one, self._now_at())
                 self._spawn(self._try_to_stop, one)
             else:
                 self._recorder.call_off(one, "it left the conference before it was recorded", self._now_at())

@@ -100,6 +100,11 @@ def is_live(recording) -> bool:
     return recording.state in ("armed", "recording") and not recording.dropped
 
 
+def goes_on(recording) -> bool:
+    """Of one that is live, whether nothing ends it: where something does, another may begin."""
+    return is_live(recording) and not recording.over
+
+
 def room_id(recording) -> str:
     """The uuid of the room that a member's recording was made for."""
     return recording.plan.room_id or recording.interaction_id
