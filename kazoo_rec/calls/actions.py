@@ -55,8 +55,9 @@ class Actions:
     def end(self, account_id: str, uuid: str, *, ids: Iterable[str] | None = None, label: str | None = None,
             who: str) -> list[dict]:
         """Stops what actions have begun of a leg and has one of these `ids`, or the `label`; [] where nothing has."""
-        leg = self.leg(uuid)
+        leg, ids = self.leg(uuid), set(ids or ())
         with one_at_a_time(leg):
+            self._recorder.succession.forget(_named(leg.recordings, account_id, ids, label))
             ours = self.of(leg, account_id, ids, label)
             self._execution.stop(leg, ours, f"{who} stopped it before it began")
             return [told(one) for one in ours]
@@ -87,10 +88,13 @@ class Actions:
 
     def of(self, leg: Leg, account_id: str, ids: Iterable[str] | None, label: str | None) -> list[Recording]:
         """One that goes on for another, which a transfer took along, counts as that."""
-        ids = set(ids or ())
-        return [one for one in self._recorder.live(leg)
-                if one.by_action and one.account_id == account_id and not one.dropped
-                and (one.id in ids or one.begun_as in ids or (label and one.label == label))]
+        return _named(self._recorder.live(leg), account_id, set(ids or ()), label)
+
+
+def _named(recordings, account_id, ids, label):
+    return [one for one in recordings
+            if one.by_action and one.account_id == account_id and not one.dropped
+            and (one.id in ids or one.begun_as in ids or (label and one.label == label))]
 
 
 def plan_of(leg: Leg, settings: Mapping, rule: str, label: str | None, who: str) -> Past:

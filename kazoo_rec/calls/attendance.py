@@ -6,7 +6,7 @@ import gevent
 import structlog
 
 from kazoo_rec.calls.recording import MUTED
-from kazoo_rec.calls.room import ROOM, RULE, Member, Room, Wish, is_live
+from kazoo_rec.calls.room import ROOM, RULE, Member, Room, Wish, goes_on, is_live, room_id
 from kazoo_rec.errors import SwitchError, WrongState
 
 #: The events that are fed (mod_conference.h, CONF_EVENT_MAINT).
@@ -55,10 +55,10 @@ class Attendance:
         return account_id in room.wishes or any(one.account_id == account_id for one in room.recordings) or any(
             leg.identity.account_id == account_id for leg in map(self._leg, room.members) if leg)
 
-    def of_member(self, uuid: str) -> list:
-        """The recordings of a leg that were made of a member; those that have ended too."""
+    def of_member(self, room: Room, uuid: str) -> list:
+        """The recordings of a leg that were made of a member of `room`; those that have ended too."""
         leg = self._leg(uuid)
-        return [one for one in leg.recordings if one.plan.rule == RULE] if leg else []
+        return [one for one in leg.recordings if one.plan.rule == RULE and room_id(one) == room.uuid] if leg else []
 
     # -- what is wanted
 
@@ -66,7 +66,7 @@ class Attendance:
         """Records what is wished of a room, and of who comes; what is recorded already goes on."""
         held = room.wishes.setdefault(wish.account_id, wish)
         held.join(wish)
-        recorded = any(one.account_id == wish.account_id for one in room.recordings if is_live(one))
+        recorded = any(one.account_id == wish.account_id for one in room.recordings if goes_on(one))
         if wish.room and not recorded:
             self._room_recorder.want(room, [(room.plan(held, ROOM), wish.account_id, "onnet", True)], "onnet",
                                      self._now_at())
@@ -82,13 +82,13 @@ class Attendance:
         for wish in room.wishes.values():
             own = leg.identity.account_id == wish.account_id or member.uuid in wish.uuids
             if own and wish.wants(member.uuid) and not any(
-                    one.account_id == wish.account_id for one in self.of_member(member.uuid) if is_live(one)):
+                    one.account_id == wish.account_id for one in self.of_member(room, member.uuid) if goes_on(one)):
                 plan = room.plan(wish, "B" if leg.called else "A")
                 self._recorder.want(leg, [(plan, wish.account_id, "onnet", True)], leg.identity.network, self._now_at())
         if member.muted:  # before the start is on its way: it then waits for the end of that
-            for one in filter(is_live, self.of_member(member.uuid)):
+            for one in filter(is_live, self.of_member(room, member.uuid)):
                 self._recorder.silence(one, "mask", MUTED)
-        self._spawn(self._follow, member)
+        self._spawn(self._follow, room, member)
 
     # -- events
 
@@ -122,7 +122,7 @@ class Attendance:
                     self._want(room, member)
                 if member.unfollowed_at is not None and member.unfollowed_at <= now_at:
                     member.unfollowed_at = None
-                    self._spawn(self._follow, member)
+                    self._spawn(self._follow, room, member)
         for key in [key for key, wish in self.wishes.items() if wish.until_at <= now_at]:
             del self.wishes[key]
 
@@ -132,12 +132,15 @@ class Attendance:
         return room
 
     def lose(self, room: Room):
-        """The switch does not have it, and its end was not heard: its rows stay as they are, for recovery."""
+        """The switch does not have it, and its end was not heard: its rows stay as they are, for recovery, but those of
+        members, which may go on."""
         if room not in self._ending:
             self._room_recorder.endings.forget(room)
             self._forget(room)
 
     def _forget(self, room):
+        for uuid in list(room.members):
+            self.leave(room, uuid)
         self._ending.pop(room, None)
         self._rooms.pop(room.uuid, None)
         room.alive, room.recordings = False, []
@@ -152,27 +155,49 @@ class Attendance:
                 self.grant(room, self.wishes.pop((account_id, name)))
         self._want(room, member)
 
+    def leave(self, room: Room, uuid: str):
+        """Who was a member goes on elsewhere, if at all: it is not recorded there for this room."""
+        room.members.pop(uuid, None)
+        self._end(self.of_member(room, uuid))
+
+    def end_strays(self):
+        """As `leave`, for members that an engine before this one knew."""
+        for one in self._recorder.of_rule(RULE):
+            room = self._rooms.get(room_id(one))
+            if room is None or one.leg.uuid not in room.members:
+                self._end([one])
+
     def mute(self, room: Room, uuid: str, muted: bool):
         """A member may not speak, or may again."""
         member = room.members.get(uuid)
         if member is not None and member.muted != muted:
             member.muted = muted
-            self._spawn(self._follow, member)
+            self._spawn(self._follow, room, member)
 
     def _came(self, room, event, _now_at):
         self.take(room, Member(event.uuid, event.get("Speak") == "false"))
 
-    def _went(self, room, event, now_at):
-        if room.members.pop(event.uuid, None) is None or event.get("Answer-State") == "hangup":
-            return  # with its leg, its recording ends
-        for one in filter(is_live, self.of_member(event.uuid)):
-            if one.running:
-                self._spawn(self._try_to_stop, one)
-            else:
-                self._recorder.call_off(one, "it left the conference before it was recorded", now_at)
+    def _went(self, room, event, _now_at):
+        if event.uuid not in room.members:
+            return
+        if event.get("Answer-State") == "hangup":  # with its leg, its recording ends
+            del room.members[event.uuid]
+        else:
+            self.leave(room, event.uuid)
 
     def _muted(self, room, event, _now_at):
         self.mute(room, event.uuid, event.get("Action") == "mute-member")
+
+    def _end(self, recordings):
+        self._recorder.succession.forget(recordings)
+        for one in recordings:
+            if not goes_on(one) or not one.leg.alive:
+                continue
+            if one.running:
+                self._recorder.ends(one, self._now_at())
+                self._spawn(self._try_to_stop, one)
+            else:
+                self._recorder.call_off(one, "it left the conference before it was recorded", self._now_at())
 
     def _try_to_stop(self, one):
         try:
@@ -181,11 +206,11 @@ class Attendance:
             log.warning("a recording of who left a conference was not stopped", call_id=one.leg.uuid,
                         recording_id=one.id, reason=str(refused))
 
-    def _follow(self, member):
+    def _follow(self, room, member):
         """Masks what a muted member says, and unmasks what was masked for that. The switch records a muted member all
         the same: it listens before the conference does."""
         with member.ordered:
-            for one in filter(is_live, self.of_member(member.uuid)):
+            for one in filter(is_live, self.of_member(room, member.uuid)):
                 try:
                     if member.muted:
                         self._dispatch.change(one, "mask", MUTED)

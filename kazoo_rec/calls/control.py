@@ -87,7 +87,7 @@ class Control:
         return leg if leg is not None and leg.alive and not leg.plumbing and _sees(account_id, leg) else None
 
     def _start(self, leg, account_id, ours, settings, who):
-        if any(not one.by_action for one in ours):  # an action's may end with the next action
+        if any(not one.by_action and not one.over for one in ours):  # an action's may end with the next action
             return
         if leg.answered_ms is None or leg.bypassed:
             raise WrongState("the leg has not answered" if leg.answered_ms is None else "the leg has no media here")
@@ -99,6 +99,7 @@ class Control:
     def _stop(self, leg, account_id, ours, why):
         if not ours and not any(one.account_id == account_id for one in leg.recordings):
             raise WrongState("nothing of this leg is being recorded")
+        self._recorder.succession.forget(one for one in leg.recordings if one.account_id == account_id)
         self._execution.stop(leg, ours, why)
 
 

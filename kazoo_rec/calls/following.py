@@ -2,7 +2,8 @@
 
 A recording never moves along to its leg's partner (the switch then obeys no command about it). So it ends with its
 leg; when who is left is bridged again, by REFER, `uuid_transfer -bleg` or an attended transfer, that leg is recorded
-anew with the same settings. Rules of documents need none of this: they are asked of every pair that meets.
+anew with the same settings, unless it is of another account. Rules of documents need none of this: they are asked of
+every pair that meets.
 """
 
 from kazoo_rec.calls.leg import Leg
@@ -45,6 +46,8 @@ class Following:
 
     def _follow(self, leg, event, now_at):
         for gone, ended_ms, transferred in self._left.pop(leg, ()):
+            if leg.identity.account_id not in (None, gone.account_id):
+                continue  # what it says to others is its account's
             if transferred or _transferred_ms(event) > ended_ms - WRITTEN_BEFORE_MS:
                 self._succession.follow(gone, leg, now_at)
 

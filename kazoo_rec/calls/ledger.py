@@ -39,6 +39,9 @@ class Ledger:
         """Recordings of `leg` that have not ended."""
         return [recording for recording in leg.recordings if recording.id in self._by_id]
 
+    def of_rule(self, rule: str) -> list[Recording]:
+        return [recording for recording in self._by_id.values() if recording.plan.rule == rule]
+
     def open(self, recording: Recording, epoch_ms: int):
         """One that is planned: its row is on its way to the disk."""
         self._by_id[recording.id] = recording

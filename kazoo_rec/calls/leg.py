@@ -34,7 +34,8 @@ class Leg:
     (since when, why) its talk, had it been recorded, was not. `refused` is {(account, rule): the newest
     `policy.decision.Refusal`}; `ordered` is held by who carries out an order. `bridged_to` is the leg of its newest
     bridge. `heard` is {sound: the `announcement.Hearing` of it}, `declined` has the accounts by which it does not want
-    to be recorded. `override` is what its channel asks of the account's settings, None where it asks nothing.
+    to be recorded, `silent` is {account: kinds} that the next recording of an account begins with, as one of before had
+    them. `override` is what its channel asks of the account's settings, None where it asks nothing.
     """
 
     uuid: str
@@ -64,6 +65,7 @@ class Leg:
     ordered: Semaphore | None = None
     heard: dict = field(default_factory=dict)
     declined: set = field(default_factory=set)
+    silent: dict = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

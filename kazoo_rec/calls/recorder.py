@@ -82,6 +82,10 @@ class Recorder:
         """Recordings of `leg` that have not ended."""
         return self._ledger.live(leg)
 
+    def of_rule(self, rule):
+        """Recordings that have not ended, of every leg."""
+        return self._ledger.of_rule(rule)
+
     # -- what the tracker tells
 
     def want(self, leg, wanted, source, now_at, event_ms=None):
@@ -91,8 +95,8 @@ class Recorder:
         for plan, account_id, destination, settled in wanted:
             recording = Recording(new_id(), leg, plan, account_id, destination, settled, directory_of(account_id),
                                   source, now_at, missed=leg.missed, wanted_ms=event_ms)
-            for kind in {kind for one in self._ledger.live(leg) if one.account_id == account_id
-                         for kind, span in one.silenced.items() if "by" not in span}:
+            kinds = (one.silent_for_all for one in self._ledger.live(leg) if one.account_id == account_id)
+            for kind in leg.silent.pop(account_id, set()).union(*kinds):
                 recording.silence(kind, self._epoch_ms())
             if self.plan(recording):
                 made.append(recording)
@@ -223,6 +227,8 @@ class Recorder:
 
     def unsilence(self, recording, kind, at_ms):
         if kind in recording.silenced:
+            if kind in recording.silent_for_all:
+                recording.leg.silent.get(recording.account_id, set()).discard(kind)
             recording.unsilence(kind, at_ms)
             if recording.id in self._ledger:
                 self._save_silence(recording)

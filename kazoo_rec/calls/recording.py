@@ -179,6 +179,12 @@ class Recording:
         return list(self.running) if self.over else self.running[1:]
 
     @property
+    def silent_for_all(self) -> set[str]:
+        """The kinds of its silences, or of those that it ended with, that are for all of its leg."""
+        silences = self.silent_at_end or [(kind, span.get("by")) for kind, span in self.silenced.items()]
+        return {kind for kind, by in silences if not by}
+
+    @property
     def master(self) -> str:
         """Where the audio is, relative to the recordings directory: what is running, else what was armed."""
         return self.running[0] if self.running else f"{self.directory}/{self.id}.wav"

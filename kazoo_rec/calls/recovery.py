@@ -253,9 +253,8 @@ class Recovery:
 
     def _has_another(self, row):
         """Whether its leg was recorded by the same rule again."""
-        ids = row["call_id"], row["interaction_id"]
-        return any(one["call_id"] == row["call_id"] and one["rule"] == row["rule"] and one["id"] != row["id"]
-                   for one in self._rows.of_calls(self._node, list(ids)))
+        return any(one["rule"] == row["rule"] and one["id"] != row["id"]
+                   for one in self._rows.of_calls(self._node, [row["call_id"]]))
 
     def _in_a_room(self, row):
         return self._rooms is not None and row["id"] in self._rooms

@@ -23,11 +23,33 @@ class Resumption:
     def __init__(self, recorder, ledger, orders, files, epoch_ms, observe):
         self._recorder, self._ledger, self._orders = recorder, ledger, orders
         self._files, self._epoch_ms, self._observe = files, epoch_ms, observe
+        #: Of legs that their switch has lost, by uuid: their `declined` and `silent`, and recordings that are over.
+        self._kept: dict[str, tuple[set, dict, list]] = {}
+
+    def keep(self, leg):
+        """`leg` is lost with its switch, which may recover it under its uuid: what people wanted of it holds then too.
+        """
+        newest = {(one.plan.rule, one.account_id): one for one in leg.recordings}.values()
+        over = [one for one in newest if one.over and (one.called_off or not one.dropped)]
+        silent = {account_id: set(kinds) for account_id, kinds in leg.silent.items()}
+        for one in {*newest, *self._ledger.live(leg)} - {*over}:
+            silent.setdefault(one.account_id, set()).update(one.silent_for_all)
+        declined = leg.declined | {one.account_id for one in leg.recordings if one.declined}
+        if declined or over or any(silent.values()):
+            self._kept[leg.uuid] = declined, silent, over
+
+    def entered(self, leg):
+        """`leg` is known from now on: what was kept of it is its own again."""
+        leg.declined, leg.silent, leg.recordings = self._kept.pop(leg.uuid, (leg.declined, leg.silent, leg.recordings))
+        for recording in leg.recordings:
+            recording.leg = leg
 
     def resume(self, leg, row, armed, listed, now_at):
         """`row` is of `leg`, which is in progress; `armed` says that the leg still has its arming, `listed` are the
         paths that the switch records to. What has ended is not made again where its end was heard: by its limit, or by
-        somebody."""
+        somebody. Of what is not made again nor goes on, the silences are for what takes its place."""
+        if any(one.id == row["id"] for one in leg.recordings):
+            return  # it was kept
         recording = Recording.of_row(leg, row)
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
         armed = armed and leg.answered_ms is None
@@ -45,6 +67,8 @@ class Resumption:
             self._go_on(recording, row, now_at)
         elif armed or row["state"] == "armed":
             self._await(recording, row, armed, now_at)
+        else:
+            leg.silent.setdefault(recording.account_id, set()).update(recording.silent_for_all)
 
     def _take_up(self, recording, paths):
         recording.running = paths

@@ -98,3 +98,13 @@ class Room(Leg):
 def is_live(recording) -> bool:
     """Whether a recording runs, or is about to; one that an engine before this one has ended does not say so itself."""
     return recording.state in ("armed", "recording") and not recording.dropped
+
+
+def goes_on(recording) -> bool:
+    """Of one that is live, whether nothing ends it: where something does, another may begin."""
+    return is_live(recording) and not recording.over
+
+
+def room_id(recording) -> str:
+    """The uuid of the room that a member's recording was made for."""
+    return recording.plan.room_id or recording.interaction_id

@@ -53,6 +53,7 @@ class RoomRecovery:
             self._take_in(found, open_rows, members, running)
         for uuid in known.keys() - {found.uuid for found in listed}:
             self._attendance.lose(known[uuid])
+        self._attendance.end_strays()
 
     def _take_in(self, found, open_rows, members, running):
         attendance, now_at = self._attendance, self._now_at()
@@ -77,7 +78,7 @@ class RoomRecovery:
             elif uuid not in room.members:
                 attendance.take(room, Member(uuid, not may_speak))
         for uuid in before - found.members.keys():
-            room.members.pop(uuid, None)
+            attendance.leave(room, uuid)
 
     def _take_up(self, room, row, recorded, now_at):
         if row["state"] == "armed":

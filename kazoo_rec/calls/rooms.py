@@ -18,7 +18,7 @@ from kazoo_rec.calls.attendance import Attendance
 from kazoo_rec.calls.dispatch import Dispatch
 from kazoo_rec.calls.orders import COMMAND_WITHIN_S
 from kazoo_rec.calls.recording import told
-from kazoo_rec.calls.room import Room, Wish, is_live
+from kazoo_rec.calls.room import Room, Wish, goes_on, is_live
 from kazoo_rec.calls.room_recovery import RoomRecovery
 from kazoo_rec.errors import CommandTimeout, NotConnected, SwitchError, WrongState
 from kazoo_rec.switch import commands
@@ -96,7 +96,7 @@ class Rooms:
             return []
         before = self._all(room, account_id, what, uuid)
         self._attendance.grant(room, wish)
-        made = [one for one in self._all(room, account_id, what, uuid) if is_live(one) or one not in before]
+        made = [one for one in self._all(room, account_id, what, uuid) if goes_on(one) or one not in before]
         for one in made:
             if not one.silenced and not one.begun.wait(COMMAND_WITHIN_S):
                 raise CommandTimeout("the recording has not begun yet")
@@ -119,6 +119,8 @@ class Rooms:
         if account_id in room.wishes:
             room.wishes[account_id].part(what, uuid)
         ours = self._live(room, account_id, what, uuid)
+        for one in self._all(room, account_id, what, uuid):
+            self._dispatch.recorder_of(one).succession.forget([one])
         with room.ordered:
             for one in ours:
                 if one.running:
@@ -165,7 +167,7 @@ class Rooms:
         found = [] if what == "members" else list(room.recordings)
         if what != "room":
             members = [member for member in room.members if uuid in (None, member)]
-            found += [one for member in members for one in self._attendance.of_member(member)]
+            found += [one for member in members for one in self._attendance.of_member(room, member)]
         return [one for one in found if one.account_id == account_id]
 
 

@@ -29,6 +29,12 @@ class Succession:
         """
         self._bereft[gone] = now_at + ANOTHER_AFTER_MS, since_ms, why
 
+    def forget(self, recordings):
+        """Those of these whose leg goes on without them get no other, by order: it is as if that had ended them."""
+        for gone in recordings:
+            if self._bereft.pop(gone, None):
+                gone.ending = True
+
     def tick(self, now_at: int):
         for gone in [gone for gone, (due_at, _, _) in self._bereft.items() if due_at <= now_at]:
             _, since_ms, why = self._bereft.pop(gone)

@@ -136,6 +136,8 @@ class Tracker:
         the one before was heard, `heard_ms` by its own."""
         self._lost_at = {} if lost_at is None else {
             leg.uuid: lost_at for leg in self._legs.values() if any(one.started_ms for one in leg.recordings)}
+        for leg in self._legs.values():
+            self._recorder.resumption.keep(leg)
         self.keep_only(set(), RESTARTED, heard_ms)
 
     # -- legs in progress, of which events were not heard
@@ -256,6 +258,7 @@ class Tracker:
         partner = self._partner(leg)
         (behind.call if behind else Call(leg.uuid)).add(leg)
         self._legs[leg.uuid] = leg
+        self._recorder.resumption.entered(leg)
         if awaited := self._awaited.pop(leg.uuid, None):
             awaited.set()
         if leg.plumbing:

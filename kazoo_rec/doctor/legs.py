@@ -35,7 +35,16 @@ _ARMINGS = ("variable_execute_on_answer", "variable_api_on_answer", "variable_ex
 class _NobodyRecords:
     """In the recorder's place: what the tracker would have recorded is not what is asked."""
 
-    def want(self, leg, plans, source, now_at):
+    endings = succession = None
+
+    @property
+    def resumption(self):
+        return self
+
+    def entered(self, leg):
+        pass
+
+    def want(self, leg, plans, source, now_at, event_ms):
         pass
 
     def bypassed(self, leg):

@@ -210,17 +210,14 @@ class Recordings:
         return self._read(lambda connection: list(connection.execute(query).scalars()))
 
     def of_calls(self, node: str, call_ids: list[str]) -> list[dict]:
-        """The recordings of these legs, the oldest first: the open ones, and all of calls that one of them began."""
-        found = {row["id"]: row for row in self.open(node)}
-        for first in range(0, len(call_ids), IDS_AT_ONCE):
-            ids = call_ids[first:first + IDS_AT_ONCE]
-            query = select(recordings).where(recordings.c.node == node, recordings.c.interaction_id.in_(ids))
-            found |= {row["id"]: row for row in self._many(query)}
-        wanted = set(call_ids)
-        return sorted((row for row in found.values() if row["call_id"] in wanted), key=itemgetter("created_ms"))
+        """The recordings of these legs on `node`, the oldest first, whatever became of them."""
+        found = [row for first in range(0, len(call_ids), IDS_AT_ONCE)
+                 for row in self.of_legs(call_ids[first:first + IDS_AT_ONCE])]
+        return sorted((row for row in found if row["node"] == node), key=itemgetter("created_ms"))
 
     def of_legs(self, call_ids: list[str]) -> list[dict]:
-        """Every recording of these legs, at most IDS_AT_ONCE of them, whatever became of it."""
+        """Every recording of these legs, at most IDS_AT_ONCE of them, whatever became of it. A query with the node as
+        well would read all that the node has."""
         return self._many(select(recordings).where(recordings.c.call_id.in_(call_ids)))
 
     def page(self, account_id: str, conditions: list, before: tuple[int, str] | None, limit: int) -> list[dict]:

@@ -71,11 +71,11 @@ class FakeRows:
         return self.by_id.get(recording_id)
 
     def of_calls(self, node, call_ids):
-        return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids]
+        return [dict(row) for row in self.by_id.values() if row["call_id"] in call_ids and row["node"] == node]
 
 
 def buglist(paths):
-    bugs = "".join(f"<function>session_record</function>\n <target>{path}</target>" for path in paths)
+    bugs = "".join(f"<function>session_record</function>\n <target>{path}</target>\n" for path in paths)
     return f"<media-bugs>\n{bugs}</media-bugs>\n"
 
 

@@ -13,8 +13,8 @@ class Flows(Scene):
 
     def __init__(self, records=False, observe=False, rows=None):
         rules = {"account": {"any": {"any": {"enabled": True}}}} if records else {}
-        super().__init__([("account", "acme", "acme", {"realm": "acme.example", "call_recording": rules})],
-                         observe=observe, rows=rows)
+        super().__init__([("account", "acme", "acme", {"realm": "acme.example", "call_recording": rules}),
+                          ("account", "globex", "globex", {"realm": "globex.example"})], observe=observe, rows=rows)
         self.obedient()
         self.control = Control(self.tracker, self.recorder, self.switch.send, Files(ROOT, ROOT, self._run),
                                lambda: self.epoch_ms, lambda: self.now, lambda uuid: self.knows_all, spawn=self._spawn)

@@ -9,16 +9,19 @@ from kazoo_rec.calls.recovery import Recovery
 from kazoo_rec.calls.room_recorder import RoomRecorder
 from kazoo_rec.calls.rooms import Rooms
 from kazoo_rec.calls.tracker import Tracker
+from kazoo_rec.errors import CommandFailed
 
-from .fakes import CODEC, ROOT, Scene
+from .fakes import CODEC, ROOT, Scene, buglist
 
 DOCUMENTS = [("account", account, account, {"realm": f"{account}.example"}) for account in ("acme", "globex")]
 NAME, ROOM_ID = "3500-acme.example", "b239fba4-2dd3-43cf-9e2f-6761f28d96f2"
 
 
 class Hall(Scene):
-    """A switch with one room, in which `alice`, `bob` and `carol` of acme meet. What it is told of recordings it does,
-    and says so, unless it is `deaf`; `quiet` keeps a room's to itself, but the end; `cannot_open` files, once each."""
+    """A switch with one room, in which `alice`, `bob` and `carol` of acme meet; `elsewhere` are legs that left it.
+
+    What it is told of recordings it does, and says so, unless it is `deaf`; `quiet` keeps a room's to itself, but the
+    end; `cannot_open` files, once each."""
 
     def __init__(self, rows=()):
         super().__init__(DOCUMENTS, send=self.send)
@@ -33,7 +36,7 @@ class Hall(Scene):
         self.recovery = Recovery("fs1", self.tracker, self.recorder, self.registrations, self.rows, self.files,
                                  SwitchClock(lambda: self.epoch_ms, lambda: self.now), lambda: self.now,
                                  rooms=self.rooms)
-        self.members, self.recorded, self.legs = {}, {}, {}
+        self.members, self.recorded, self.legs, self.elsewhere = {}, {}, {}, set()
         self.cannot_open, self.quiet = [], False
 
     def send(self, command, timeout_s, into=None):
@@ -45,6 +48,8 @@ class Hall(Scene):
                 self.legs.setdefault(ours[1], []).append(ours[2])
                 self.record_start(ours[1], ours[3], ours[2])
             elif ours := re.fullmatch(r"api uuid_record (\S+) stop (\S+)", command):
+                if ours[1] not in self.legs:
+                    raise CommandFailed("the switch refused", "-ERR Cannot locate session!\n")
                 self.legs[ours[1]].remove(ours[2])
                 self.record_stop(ours[1], ours[2].rpartition("/")[2].partition(".")[0], ours[2], "success-maxtime")
         if command == "api strmicroepoch":
@@ -56,13 +61,13 @@ class Hall(Scene):
         if (name, uuid) == ("conference", "json_list"):
             return json.dumps(self.listed())
         if name == "show":
-            rows = [{"uuid": uuid, "direction": "inbound", "call_uuid": uuid} for uuid in self.members]
+            rows = [{"uuid": uuid, "direction": "inbound", "call_uuid": uuid}
+                    for uuid in {*self.members, *self.elsewhere}]
             return json.dumps({"row_count": len(rows), "rows": rows}, separators=",:")
         if name == "uuid_exists":
-            return json.dumps(uuid in self.members)
+            return json.dumps(uuid in self.members or uuid in self.elsewhere)
         if name == "uuid_buglist":
-            return "".join(f"<function>session_record</function><target>{path}</target>"
-                           for path in self.legs.get(uuid, ())) or "<media-bugs/>"
+            return buglist(self.legs.get(uuid, ()))
         if name == "uuid_dump":
             return json.dumps({
                 "Event-Name": "CHANNEL_DATA", "Unique-ID": uuid, "Call-Direction": "inbound", **CODEC,
@@ -103,6 +108,7 @@ class Hall(Scene):
             if self.tracker.leg(uuid) is None:
                 self.phone_calls(uuid, uuid, realm).answer(uuid)
             self.members[uuid] = speak == "true"
+            self.elsewhere.discard(uuid)
             self.room("add-member", uuid, Speak=speak)
         return self
 
@@ -112,10 +118,19 @@ class Hall(Scene):
             self.room("del-member", uuid, Answer_State="hangup" if hangs_up else "answered")
             if hangs_up:
                 self.hang_up(uuid)
+            else:
+                self.elsewhere.add(uuid)
             if not self.members:
                 for path in list(self.recorded):
                     self.obey("stop", path)
                 self.room("conference-destroy")
+        return self
+
+    def goes_unheard(self, *uuids):
+        """They talk elsewhere, and nobody heard of it."""
+        self.elsewhere |= set(uuids)
+        for uuid in uuids:
+            del self.members[uuid]
         return self
 
     def mutes(self, uuid, muted=True):
@@ -135,6 +150,7 @@ class Hall(Scene):
         """Another engine, on the same switch and store, that has not asked the switch yet."""
         later = Hall(self.rows.by_id)
         later.members, later.recorded, later.legs = self.members, self.recorded, self.legs
+        later.elsewhere = self.elsewhere
         later.now = self.now + after_ms
         return later
 

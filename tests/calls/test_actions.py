@@ -367,3 +367,13 @@ def test_a_long_url_is_whole(key):
     one = Flows().talks()
     one.begin(**{key: url})
     assert one.row()["settings"][key] == url
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_an_end_just_after_one_by_nobody_s_order_is_one_for_what_would_take_its_place(mine):
+    one = Flows().talks()
+    id = one.begin()["id"]
+    one.after(5000).record_stop("a", id, f"{ROOT}/{one.row()['master']}", "success-maxtime")
+    one.end(ids=[id if mine else "another"])
+    one.after(250)
+    assert one.states() == ["stopped"] if mine else ["stopped", "recording"]

@@ -123,6 +123,26 @@ def test_an_armed_recording_is_disarmed_by_stop_and_no_rule_asks_for_it_again():
     assert one.row()["state"] == "discarded"
 
 
+def test_what_is_started_while_another_ends_begins():
+    one = Live().talks().after(1000)
+    (first,) = one.rows.by_id.values()
+    one.switch.replies = {" stop ": CommandTimeout("no reply")}
+    with pytest.raises(CommandTimeout):
+        one.order("stop")
+    one.switch.replies = {}
+    one.obedient().order("start")
+    one.record_stop("a", first["id"], f"{ROOT}/{first['master']}", "success-maxtime").after(1000)
+    assert [row["state"] for row in one.rows.by_id.values()] == ["stopped", "recording"]
+
+
+def test_a_stop_just_after_an_end_by_nobody_s_order_is_one_for_what_would_take_its_place():
+    one = Live().obedient().talks().after(5000)
+    one.record_stop("a", one.row()["id"], f"{ROOT}/{one.row()['master']}", "success-maxtime")
+    one.order("stop")
+    one.after(250)
+    assert one.row()["state"] == "stopped" and not one.switch.of(" start ")
+
+
 def test_an_arming_that_the_switch_carries_out_after_stop_is_stopped_and_removed():
     one = Live().phone_calls("a", "1000")
     (id, path), = one.armed("a").items()

@@ -8,11 +8,12 @@ from .flows import Flows
 
 
 class Transfer(Flows):
-    """a, 1000, has called b, 1001, and talks with it."""
+    """a, 1000, has called b, 1001 of `realm`, and talks with it."""
 
-    def __init__(self, **options):
+    def __init__(self, realm="acme.example", **options):
         super().__init__(**options)
-        self.phone_calls("a", "1000").rings("b", "a", "1001").answer("b").answer("a").bridge("a", "b").after(1000)
+        self.phone_calls("a", "1000").rings("b", "a", "1001", realm).answer("b").answer("a")
+        self.bridge("a", "b").after(1000)
 
     def refers(self, uuid):
         """`uuid` sends REFER, and hangs up by it."""
@@ -34,6 +35,20 @@ def test_the_leg_that_is_left_is_recorded_anew_with_the_same_settings():
     assert new["interaction_id"] == old["interaction_id"] == "a" and new["account_id"] == "acme"
     assert new["reason"] == "Callflow main had it recorded. Leg a was transferred away."
     assert [told["id"] for told in one.end(uuid="b", ids=[began])] == [new["id"]]
+
+
+def test_the_talk_of_two_legs_of_another_account_is_not_followed():
+    one = Transfer(realm="globex.example")
+    one.begin()
+    one.refers("a").rings("c", "b", "1002", "globex.example").answer("c").bridge("b", "c")
+    assert not one.rows_of("b") and not one.control.legs("acme") and one.control.leg("acme", "b") is None
+
+
+def test_who_called_from_outside_is_followed():
+    one = Flows()
+    one.carrier_calls("x", "15550009999").rings("a", "x", "1000").answer("a").answer("x").bridge("x", "a").begin("a")
+    one.hang_up("a", transfer_disposition="recv_replace").rings("c", "x", "1002").answer("c").bridge("x", "c")
+    assert one.recordings() == {("callflow", "a"): "stopped", ("callflow", "x"): "recording"}
 
 
 def test_a_recorded_leg_that_stays_needs_no_other():

@@ -793,3 +793,91 @@ def test_an_end_that_was_on_its_way_while_the_switch_was_asked_is_no_error(site)
             site.scene.record_stop(uuid, row["id"], running[uuid][0])
         gevent.idle()
     assert not said and {row["state_reason"] for row in site.rows().values()} == {"its end was not heard"}
+
+
+def recovered(site):
+    """The switch was killed, and has recovered the talk (`sofia recover`)."""
+    site.recovery.lost()
+    site.scene.after(2000)
+    site.recovery.restarted()
+    for uuid in "ba":
+        dump = dict(site.legs[uuid][0])
+        del dump["Caller-Channel-Bridged-Time"], dump["Event-Date-Timestamp"]
+        site.scene.event("CHANNEL_CREATE", uuid, **{key: value for key, value in dump.items() if key != "Event-Name"})
+    site.scene.after(140).bridge("a", "b")
+
+
+def taken_in(site):
+    """The switch was killed, and was connected again when it had recovered the talk."""
+    site.recovery.lost()
+    site.scene.after(2000)
+    site.recovery.restarted()
+    site.running = {}
+    site.sweep()
+
+
+@pytest.mark.parametrize("again", [recovered, taken_in])
+@pytest.mark.parametrize("kind", ["mask", "pause"])
+def test_what_was_silent_when_its_switch_was_killed_begins_when_that_ends(site, again, kind):
+    site.talk().sweep()
+    site.started()
+    before = site.rows()
+    (recording,) = site.scene.tracker.leg("a").recordings
+    site.recorder.silence(recording, kind)
+    site.asked.clear()
+    again(site)
+    assert set(site.started()) == {"b"}
+    row = site.rows()["a"]
+    assert row["id"] != before["a"]["id"] and row["state"] == "armed"
+    assert [(span["kind"], span["to_ms"]) for span in row["spans"] if span["kind"] != "gap"] == [(kind, None)]
+    site.recorder.unsilence(site.recorder.live(site.scene.tracker.leg("a"))[0], kind, site.scene.epoch_ms)
+    site.scene.after(250)
+    assert set(site.started()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("again", [recovered, taken_in])
+def test_what_was_stopped_before_its_switch_was_killed_is_not_made_again(site, again):
+    site.talk().sweep()
+    (path,) = site.started()["a"]
+    (recording,) = site.scene.tracker.leg("a").recordings
+    site.recorder.ends(recording, site.scene.now)
+    site.scene.record_stop("a", recording.id, path)
+    site.asked.clear()
+    again(site)
+    assert set(site.started()) == {"b"}
+
+
+def test_what_took_the_place_of_one_that_was_ended_for_it_is_made_again(site):
+    site.talk().sweep()
+    (path,) = site.started()["a"]
+    (recording,) = site.scene.tracker.leg("a").recordings
+    site.recorder.renew(recording, site.scene.now)
+    site.scene.record_stop("a", recording.id, path)
+    site.asked.clear()
+    recovered(site)
+    assert set(site.started()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("again", [recovered, taken_in])
+def test_who_declined_before_the_switch_was_killed_is_not_recorded(monkeypatch, again):
+    (_, account, id, body), *phones = DOCUMENTS
+    asks = {"endpoint": {"any": {"any": {"enabled": True, "announce": {"opt_out_digit": "9"}}}}}
+    site = Site(monkeypatch, [("account", account, id, {**body, "call_recording": asks}), *phones])
+    site.talk().sweep()
+    site.started()
+    site.scene.event("DTMF", "b", **{"DTMF-Digit": "9"})
+    site.asked.clear()
+    again(site)
+    assert not site.started()
+
+
+def test_a_mask_whose_recording_ended_while_the_engine_was_dead_goes_on_in_the_next(site):
+    site.talk().sweep()
+    site.running = site.started()
+    (recording,) = site.scene.tracker.leg("a").recordings
+    site.recorder.silence(recording, "mask")
+    del site.running["a"]  # nobody ordered it
+    after = after_a_kill(site).sweep()
+    assert not after.started()
+    spans = [span for row in after.scene.rows.by_id.values() if row["id"] != recording.id for span in row["spans"]]
+    assert [span["to_ms"] for span in spans if span["kind"] == "mask"] == [None]

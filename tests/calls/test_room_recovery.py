@@ -107,6 +107,40 @@ def test_mutes_and_leavings_that_were_not_heard_are_seen(hall):
     assert hall.told(" mask ") == ["alice"] and hall.rooms.stop("globex", NAME, "x") is None
 
 
+def test_who_left_unheard_is_not_recorded_where_it_goes_on(hall):
+    hall.comes("alice", "bob").record("both")
+    hall.after(1000).goes_unheard("bob").sweep()
+    assert [row["state"] for row in hall.rows_of("bob")] == ["stopped"] and hall.tracker.leg("bob").alive
+    assert [row["state"] for row in hall.rows_of("alice")] == ["recording"]
+
+
+def test_who_left_unheard_for_another_room_is_recorded_in_that_alone(hall):
+    hall.comes("alice", "bob").record("members")
+    hall.room("add-member", "bob", Conference_Name="3600", Conference_Unique_ID="another", Speak="true")
+    hall.record("members", name="3600")
+    hall.goes_unheard("bob")
+    rooms = [*hall.listed(), {"conference_name": "3600", "conference_uuid": "another", "run_time": 5, "members": [
+        {"type": "caller", "uuid": "bob", "flags": {"can_speak": True}}]}]
+    hall.listed = lambda: rooms
+    hall.sweep()
+    assert {(row["interaction_id"], row["state"]) for row in hall.rows_of("bob")} == {
+        (ROOM_ID, "stopped"), ("another", "recording")}
+
+
+def test_who_goes_on_when_its_room_has_ended_unheard_is_not_recorded_there(hall):
+    hall.comes("alice", "bob").record("members")
+    hall.after(1000).goes_unheard("alice", "bob").sweep()
+    assert {row["state"] for row in hall.rows.by_id.values()} == {"stopped"}
+
+
+@pytest.mark.parametrize("left", [("bob",), ("alice", "bob")])
+def test_who_left_while_the_engine_was_dead_is_not_recorded_where_it_goes_on(hall, left):
+    hall.comes("alice", "bob").record("members")
+    later = hall.after(1000).goes_unheard(*left).killed_and_started().sweep()
+    assert {row["call_id"] for row in later.rows.by_id.values() if row["state"] == "stopped"} == set(left)
+    assert {row["state"] for row in later.rows.by_id.values() if row["call_id"] not in left} <= {"recording"}
+
+
 def test_the_limit_counts_from_the_beginning(hall):
     hall.comes("alice").record(time_limit=10)
     later = hall.after(8000).killed_and_started().sweep()

@@ -128,6 +128,46 @@ def test_who_leaves_and_goes_on_elsewhere_is_not_recorded_there(hall):
     assert hall.rows_of(ROOM_ID)[0]["state"] == "recording"
 
 
+@pytest.mark.parametrize("name", [NAME, "3600"])
+def test_who_comes_in_before_its_recording_has_ended_as_it_had_left_is_recorded_anew(hall, name):
+    hall.comes("alice", "bob").record("members")
+    hall.record("members", name="3600")
+    with hall.slow_switch():
+        hall.goes("bob", hangs_up=False)
+        if name == NAME:
+            hall.comes("bob")
+        else:
+            hall.room("add-member", "bob", Conference_Name=name, Conference_Unique_ID="another", Speak="true")
+    assert [row["state"] for row in hall.rows_of("bob")] == ["stopped", "recording"]
+
+
+@pytest.mark.parametrize("what", ["room", "members"])
+def test_what_is_recorded_while_another_ends_begins(hall, what):
+    hall.comes("alice").record(what)
+    hall.deaf, hall.switch.replies = True, {" stop ": CommandTimeout("no reply")}
+    with pytest.raises(CommandTimeout):
+        hall.rooms.stop("acme", NAME, "token t")
+    hall.deaf, hall.switch.replies = False, {}
+    (told,) = hall.record(what)
+    hall.after(1000)
+    assert {row["id"] == told["id"]: row["state"] for row in hall.rows.by_id.values()} == {
+        False: "stopped", True: "recording"}
+
+
+@pytest.mark.parametrize("how", ["stopped", "left"])
+def test_an_end_by_order_just_after_one_by_nobody_s_is_one_for_what_would_take_its_place(hall, how):
+    hall.comes("alice", "bob").record("members")
+    (row,) = hall.after(5000).rows_of("bob")
+    hall.legs["bob"].clear()
+    hall.record_stop("bob", row["id"], f"{ROOT}/{row['master']}", "success-maxtime")
+    if how == "stopped":
+        hall.rooms.stop("acme", NAME, "token t", "members", "bob")
+    else:
+        hall.goes("bob", hangs_up=False)
+    hall.after(250)
+    assert [row["state"] for row in hall.rows_of("bob")] == ["stopped"]
+
+
 def test_who_hangs_up_is_not_told_to_stop(hall):
     hall.comes("alice", "bob").record("members")
     hall.goes("bob").after(1000)

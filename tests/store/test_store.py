@@ -64,10 +64,11 @@ def test_late_news_changes_only_what_is_still_open(store):
     assert store.recordings.get("r1")["state"] == "discarded"
 
 
-def test_the_recordings_of_legs_are_those_that_are_open_and_those_of_their_calls(store):
+def test_the_recordings_of_legs_are_all_of_them_whichever_leg_began_their_call(store):
     for recording_id, columns in (
             ("ended", {"state": "recorded", "created_ms": 1}), ("open", {"interaction_id": "gone", "created_ms": 2}),
-            ("b", {"call_id": "b", "state": "failed", "created_ms": 3}), ("other leg", {"call_id": "c"}),
+            ("b", {"call_id": "b", "state": "failed", "interaction_id": "gone", "created_ms": 3}),
+            ("other leg", {"call_id": "c"}),
             ("other switch", {"node": "fs2"}), ("last", {"created_ms": 4})):
         last = store.recordings.insert(row(recording_id, **columns))
     last.get()
