@@ -132,16 +132,17 @@ def _examined(row, master, recordings_dir, key):
         # A file that only the switch's user may write stays as it is: what is delivered is then a copy.
         with suppress(PermissionError):
             found = replace(wav.repair(master), key=key)
-    duration_ms, least_s = found.duration_ms, settings["record_min_sec"] or 0
-    if duration_ms < least_s * 1000:
-        return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
-                "duration_ms": duration_ms}
-    spans, short, cut = row["spans"], _short(duration_ms, row["expected_ms"]), is_cut(row["spans"])
+    spans, duration_ms, least_s = row["spans"], found.duration_ms, settings["record_min_sec"] or 0
+    short = _short(duration_ms, row["expected_ms"])
     lacks = [missed(spans), silent(spans),
-             f"the switch did not close its file: {duration_ms} ms are there" if cut else None,
+             f"the switch did not close its file: {duration_ms} ms are there" if is_cut(spans) else None,
              f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
              "the switch could not write all of it: was the disk full?"
              if short and row["cause"] == NOT_WRITTEN else None]
+    whole = not (any(lacks) or row["partial"] or unheard(spans) or is_moved(spans))
+    if whole and max(duration_ms, row["expected_ms"] or 0) < least_s * 1000:  # the talk was, not only its file
+        return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
+                "duration_ms": duration_ms}
     if is_moved(spans) or (found.channels == 2 and settings["track"] != "both"):
         # Others' talk, or what the other side said, was not to be recorded: what is kept takes the file's place before
         # the row says so. A switch that still writes has the old file, which has no name any more.
