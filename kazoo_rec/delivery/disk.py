@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.delivery.finish import all_of, remove
 from kazoo_rec.delivery.http import explain
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
@@ -26,8 +27,8 @@ AT_ONCE = 500
 #: which there is one in 30 s), and where nothing may go it is not looked for all the time.
 AGAIN_MS = 30_000
 
-#: What a disk says that takes nothing more of anybody.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: What a disk says that takes nothing more of anybody, or is not there (`mark.check`).
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV)
 
 log = structlog.get_logger()
 
@@ -70,13 +71,13 @@ class Clearing:
     Never of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
 
     Parameters: `store`, `node`, `directory`, `disk`, `run(function, args)` on a thread, `clock_ms` (since the epoch),
-    `now_at` (ms that no jump of a clock moves), the node's `meter`.
+    `now_at` (ms that no jump of a clock moves), the node's `meter`, the directory's `mark`.
     """
 
     def __init__(self, store, node: str, directory: Path, disk: Disk, run: Callable, clock_ms, now_at,
-                 meter: Meter):
+                 meter: Meter, mark: str | None = None):
         self._store, self._node, self._directory, self._disk, self._run = store, node, directory, disk, run
-        self._clock_ms, self._now_at, self._meter = clock_ms, now_at, meter
+        self._clock_ms, self._now_at, self._meter, self._mark = clock_ms, now_at, meter, mark
         self._again_at, self._refused = 0, False
         self._untold: dict[str, AsyncResult] = {}  # recordings whose audio went, of which no row says so yet
 
@@ -90,6 +91,7 @@ class Clearing:
         gone: list[int] = []
         self._untold = {recording_id: told for recording_id, told in self._untold.items() if not told.ready()}
         try:
+            self._run(check, (self._directory, self._mark))
             for row in self._may_go():
                 # The files first: killed in between, the next look finds none and says so.
                 gone.append(self._run(_remove_all, (row["id"], self._directory / row["master"])))

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from kazoo_rec.delivery import target, webhook
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
@@ -39,19 +40,21 @@ log = structlog.get_logger()
 
 
 def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, settings: DeliverySettings,
-           meter: Meter | None = None) -> str | None:
+           meter: Meter | None = None, mark: str | None = None) -> str | None:
     """Examines and encodes the file of a `stopped` row, then writes the row and its delivery in one transaction.
 
     The result is the recording's new state, now durable (the master of a `discarded` one may go), or None where the
     row was no longer `stopped`. May be killed anywhere and called again.
-    Raises OSError (a full disk, a directory that is not there) and what the store raises: the row is still `stopped`.
+    `mark` is the directory's.
+    Raises OSError (a full disk, a directory that is not there or is another) and what the store raises: the row is
+    still `stopped`.
     """
     if pool.apply(_is_unclosed, (row, recordings_dir)):
         # Said before it is repaired: killed in between, nothing would tell it from one that is whole.
         at_ms = row["stopped_ms"]
         row = {**row, "spans": [*row["spans"], {"kind": "cut", "from_ms": at_ms, "to_ms": at_ms}]}
         store.recordings.update(row["id"], spans=row["spans"]).get()
-    columns = pool.apply(examine, (row, recordings_dir, _key(row, store, settings)))
+    columns = pool.apply(examine, (row, recordings_dir, _key(row, store, settings), mark))
     deliveries = []
     if columns["state"] == "recorded" and row["settings"]["url"]:
         deliveries.append(_upload(row, now_ms, settings))
@@ -67,14 +70,14 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     return columns["state"]
 
 
-def examine(row: Mapping, recordings_dir: Path, key: bytes | None = None) -> dict:
+def examine(row: Mapping, recordings_dir: Path, key: bytes | None = None, mark: str | None = None) -> dict:
     """What the row's columns have to be; makes the file to deliver, and encrypts it and the master by `key`. Blocks for
     as long as that takes."""
     master = recordings_dir / row["master"]
     if is_declined(row["spans"]):
         return {"state": "discarded", "state_reason": "declined"}
     try:
-        return _examined(row, master, recordings_dir, key)
+        return _examined(row, master, recordings_dir, key, mark)
     except MediaError as error:
         return {"state": "failed", "state_reason": str(error)}
 
@@ -112,13 +115,14 @@ def _key(row, store, settings):
     return store.secrets.unwrap(row["account_id"], row["id"], row.get("data_key"))
 
 
-def _examined(row, master, recordings_dir, key):
+def _examined(row, master, recordings_dir, key, mark):
     settings = row["settings"]
     try:
         found = wav.probe(master, key) if master.stat().st_size else None
     except FileNotFoundError:
         found = None
     if found is None or not found.data_bytes:
+        check(recordings_dir, mark)
         if not _audio_expected(row):
             return {"state": "discarded", "state_reason": "empty", "duration_ms": 0}
         if not any(path.is_dir() for path in recordings_dir.iterdir()):

@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from kazoo_rec.delivery.finish import remove
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
@@ -63,12 +64,13 @@ class Orphans:
         (`policy.settings.digest`) and where each comes from, None where no document says them any more.
       kept: the settings of one of which they are not known.
       now_s: a clock that nothing moves.
+      mark: the directory's.
     """
 
     def __init__(self, store, node: str, switches: Mapping[str, Meter], directory: Path, run: Callable,
-                 settings_of: Callable, kept: Mapping, now_s: Callable):
+                 settings_of: Callable, kept: Mapping, now_s: Callable, mark: str | None = None):
         self._store, self._node, self._switches, self._directory, self._run = store, node, switches, directory, run
-        self._settings_of, self._kept, self._now_s = settings_of, kept, now_s
+        self._settings_of, self._kept, self._now_s, self._mark = settings_of, kept, now_s, mark
         self._looked: dict[str, int] = {}
         self._found: dict[str, _Found] = {}
         self._all_at_s = None
@@ -76,8 +78,9 @@ class Orphans:
 
     def look(self):
         """To be called every FOUND_EVERY_S. Raises what the store raises, and OSError where the directory itself is not
-        to be had; one below it that cannot be read, or a file, is told once and holds up no other."""
+        to be had, or is another; one below it that cannot be read, or a file, is told once and holds up no other."""
         now_s = self._now_s()
+        self._run(check, (self._directory, self._mark))
         if self._all_at_s is None or now_s >= self._all_at_s:
             self._all_at_s = now_s + ALL_EVERY_S
             for account in self._run(_accounts, (self._directory,)):

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from kazoo_rec.store.statement import Statement
-from kazoo_rec.store.tables import deliveries, links, recordings
+from kazoo_rec.store.tables import deliveries, directories, links, recordings
 
 #: States in which the switch may still be writing the file.
 OPEN_STATES = ("armed", "recording", "paused")
@@ -121,6 +121,16 @@ class Recordings:
         values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
         statement = _adopt(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
+
+    def mark(self, node: str) -> str | None:
+        """The mark of a node's recordings directory, None where it has none yet."""
+        query = select(directories.c.mark).where(directories.c.node == node)
+        return self._read(lambda connection: connection.execute(query).scalar())
+
+    def set_mark(self, node: str, mark: str) -> AsyncResult:
+        """Gives a node's recordings directory the mark that it keeps."""
+        return self._submit(lambda connection: connection.execute(
+            directories.insert().prefix_with("OR IGNORE"), {"node": node, "mark": mark}).rowcount)
 
     def unknown(self, ids: list[str]) -> set[str]:
         """Those of `ids` of which there is no recording."""
