@@ -2,6 +2,7 @@
 none (it goes on counting), so it is made before, and whoever runs it is told before."""
 
 import errno
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ AT_ONCE = 500
 #: Milliseconds until more is removed: what was is not free at once everywhere (btrfs says so after its next commit, of
 #: which there is one in 30 s), and where nothing may go it is not looked for all the time.
 AGAIN_MS = 30_000
+
+#: Seconds in which a database that takes anything has said that audio may go; one that takes nothing grants no legal
+#: hold either.
+CLAIMED_IN_S = 2.0
 
 #: What a disk says that takes nothing more of anybody, or is not there (`mark.check`).
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV)
@@ -83,19 +88,44 @@ class Clearing:
 
     def tick(self):
         """Until as much is removed as was wanted, or nothing is left that may go. What disk and store raise is logged,
-        once: the next look may find them well. Nor does it wait for what it writes: a database may be on this disk, and
-        need the room."""
+        once: the next look may find them well. Nor does it wait for long for what it writes: a database may be on this
+        disk, and need the room."""
         wanted_bytes = self._disk.wanted_bytes
         if not wanted_bytes or self._now_at() < self._again_at:
             return
+        gone = self._remove(wanted_bytes)
+        self._again_at = self._now_at() + AGAIN_MS
+        if gone:
+            self._meter.audio_removed.inc(len(gone))
+            log.warning("audio of delivered recordings was removed to make room", node=self._node, recordings=len(gone),
+                        bytes=sum(gone), wanted_bytes=wanted_bytes)
+
+    def remove_delivered(self):
+        """Everything that may go, whatever room there is: what was held or linked when it was delivered, or was left by
+        a kill. As `tick`."""
+        gone = self._remove(math.inf)
+        if gone:
+            log.info("audio of delivered recordings was removed", node=self._node, recordings=len(gone),
+                     bytes=sum(gone))
+
+    def _remove(self, wanted_bytes):
+        """Bytes of each that went."""
         gone: list[int] = []
         self._untold = {recording_id: told for recording_id, told in self._untold.items() if not told.ready()}
+        patience_s = CLAIMED_IN_S
         try:
             self._run(check, (self._directory, self._mark))
             for row in self._may_go():
-                # The files first: killed in between, the next look finds none and says so.
-                gone.append(self._run(_remove_all, (row["id"], self._directory / row["master"])))
-                self._untold[row["id"]] = self._store.recordings.update(row["id"], audio_removed_ms=self._clock_ms())
+                # The row first: a hold that comes after it is told that nothing is there.
+                told = self._untold[row["id"]] = self._store.recordings.claim(row["id"], self._clock_ms())
+                told.wait(patience_s)
+                if not told.successful():
+                    if wanted_bytes == math.inf:
+                        break
+                    patience_s = 0
+                elif not told.get():
+                    continue
+                gone.append(self._remove_claimed(row))
                 if sum(gone) >= wanted_bytes:
                     break
             self._refused = False
@@ -104,19 +134,21 @@ class Clearing:
                 log.error("no room can be made", node=self._node, error=explain(refused),
                           hint="the directories of recordings have to be writable for this user")
             self._refused = True
-        self._again_at = self._now_at() + AGAIN_MS
-        if gone:
-            self._meter.audio_removed.inc(len(gone))
-            log.warning("audio of delivered recordings was removed to make room", node=self._node, recordings=len(gone),
-                        bytes=sum(gone), wanted_bytes=wanted_bytes)
+        return gone
+
+    def _remove_claimed(self, row):
+        try:
+            return self._run(_remove_all, (row["id"], self._directory / row["master"]))
+        except OSError:
+            self._store.recordings.update(row["id"], audio_removed_ms=None)
+            raise
 
     def _may_go(self):
         after = None
         while rows := self._store.recordings.on_disk(self._node, self._clock_ms(), after, AT_ONCE):
             after = rows[-1]["stopped_ms"], rows[-1]["id"]
             for row in rows:
-                if row["may_go"] and row["id"] not in self._untold and not self._store.recordings.get(
-                        row["id"])["legal_hold"]:
+                if row["may_go"] and row["id"] not in self._untold:
                     yield row
 
 

@@ -90,8 +90,9 @@ def remove(*paths: Path):
 
 
 def all_of(recording_id: str, master: Path) -> list[Path]:
-    """Every file that there is of a recording: the master, what was armed, and what was made of them."""
-    return sorted({master, *master.parent.glob(f"{recording_id}.*")})
+    """Every file that there is of a recording: what was armed, and what was made of it, then the master: as long as
+    that is there, `Orphans` finds the others."""
+    return [*sorted({*master.parent.glob(f"{recording_id}.*")} - {master}), master]
 
 
 def _is_unclosed(row, recordings_dir):

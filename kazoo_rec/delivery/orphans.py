@@ -5,7 +5,7 @@ settings are known again, else `failed`, which keeps the file.
 An engine that lives may have the row in memory. It writes in order, and says every 2 s that it lives: once it has said
 so twice after a file was seen without a row, it has none for it.
 
-The files of what delivery discarded go as well: it was killed between the row and their removal, or could not.
+Files that are to be gone go as well: delivery was killed between the row that says so and their removal, or could not.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from kazoo_rec.delivery.finish import remove
+from kazoo_rec.delivery.finish import all_of, remove
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
@@ -89,7 +89,7 @@ class Orphans:
                         files = self._of_disk(day, _files, (self._directory, day))
                         if files is not None:
                             self._note_unknown(files)
-                            self._remove_discarded(files)
+                            self._remove_left(files)
                             self._looked[day] = changed_ns
         if self._found:
             self._settle(now_s)
@@ -112,11 +112,11 @@ class Orphans:
             if recording_id in unknown:
                 self._found.setdefault(path, _Found(recording_id))
 
-    def _remove_discarded(self, files):
-        discarded = self._store.recordings.discarded([recording_id for _, recording_id in files])
+    def _remove_left(self, files):
+        removed = self._store.recordings.removed([recording_id for _, recording_id in files])
         for path, recording_id in files:
-            if recording_id in discarded:
-                self._of_disk(path, remove, (self._directory / path,))
+            if recording_id in removed:
+                self._of_disk(path, _remove_all, (recording_id, self._directory / path))
 
     def _settle(self, now_s):
         said_ms = next((row["said_ms"] for row in self._store.vitals.all()
@@ -197,6 +197,10 @@ def _files(directory, day):
     """(path, id of its recording) of every master."""
     matches = map(_FILE.fullmatch, os.listdir(directory / day))
     return [(f"{day}/{match[0]}", match[1]) for match in matches if match]
+
+
+def _remove_all(recording_id, master):
+    remove(*all_of(recording_id, master))
 
 
 def _stat(path):

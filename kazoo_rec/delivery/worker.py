@@ -6,7 +6,6 @@ could lose.
 
 import random
 import time
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -196,7 +195,7 @@ class Worker:
             raise
         self._disk_takes()
         if state == "discarded":
-            self._try_to_remove(row, partial(self._remove_all, row))
+            self._remove_unless_held(row)
 
     def _delete(self, row):
         """The audio first, then the row says so: killed in between, it is done again."""
@@ -222,8 +221,8 @@ class Worker:
             self.meter.attempts.labels("delivered").inc()
             told.info("recording delivered", status=outcome.status)
             there = proved and job["kind"] == "upload"
-            if there and self._settings.remove_after_delivery and not self._held(recording):
-                self._try_to_remove(recording, partial(self._remove_delivered, recording))
+            if there and self._settings.remove_after_delivery:
+                self._remove_unless_held(recording)
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         self.meter.attempts.labels("given_up" if over else "failed").inc()
@@ -250,9 +249,6 @@ class Worker:
             log.error("deliveries given up", account_id=job["account_id"], host=job["host"], count=count, error=text,
                       hint="`kazoo-rec recordings retry` takes one up again")
 
-    def _held(self, recording):
-        return self._store.recordings.get(recording["id"])["legal_hold"]
-
     def _attempt(self, job):
         recording, told = job["recording"], webhook.status(job["kind"])
         try:
@@ -277,13 +273,14 @@ class Worker:
         check(self._recordings_dir, self._mark)
         remove(*all_of(recording_id, master))
 
-    def _remove_delivered(self, recording):
-        self._remove_all(recording)
-        self._store.recordings.update(recording["id"], audio_removed_ms=self._clock_ms())
-
-    def _try_to_remove(self, recording, remove_some):
+    def _remove_unless_held(self, recording):
+        """The row first: a hold that comes after it is told that nothing is there. What a kill leaves goes by
+        `Orphans`, what may not go yet by `Clearing`."""
+        if not self._store.recordings.claim(recording["id"], self._clock_ms()).get():
+            return
         try:
-            remove_some()
+            self._remove_all(recording)
         except OSError as error:
+            self._store.recordings.update(recording["id"], audio_removed_ms=None)
             log.error("cannot remove a file that is done with", recording_id=recording["id"], error=http.explain(error),
                       hint="its directory has to be writable for this user")

@@ -40,6 +40,9 @@ DISK_EVERY_S = 2.0
 #: Seconds without an answer of the disk after which it is said not to take anything.
 DISK_HANGS_S = 10.0
 
+#: Seconds between looks for what was delivered and is still here though it is not to be.
+DELIVERED_EVERY_S = 300.0
+
 #: Seconds between looks at what accounts have on the disk: with 100,000 recordings one takes some 0.2 s of a thread.
 QUOTAS_EVERY_S = 60.0
 
@@ -91,7 +94,8 @@ class Delivery:
         orphans = Orphans(self._store, self._config.node, meters, directory, self._looking.apply, self._settings_of,
                           DEFAULTS, time.monotonic, mark)
         self._watching = [gevent.spawn(run) for run in (
-            lambda: self._watch_disk(mark), self._make_room, self._watch_quotas, lambda: self._look_for(orphans))]
+            lambda: self._watch_disk(mark), self._make_room, self._remove_delivered,
+            self._watch_quotas, lambda: self._look_for(orphans))]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
         self._vitals.start()
 
@@ -158,6 +162,12 @@ class Delivery:
             for clearing in self._clearings:
                 clearing.tick()
             gevent.sleep(DISK_EVERY_S)
+
+    def _remove_delivered(self):
+        while self._config.delivery.remove_after_delivery:
+            for clearing in self._clearings:
+                clearing.remove_delivered()
+            gevent.sleep(DELIVERED_EVERY_S)
 
     def _watch_quotas(self):
         while True:
