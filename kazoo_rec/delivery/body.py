@@ -2,6 +2,8 @@
 
 import hashlib
 
+import gevent
+
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import sealed
 
@@ -24,8 +26,10 @@ class File:
         self.sent = self.withheld = 0
 
     def close(self):
+        """Waits for nothing: of a file that a disk keeps reading a close waits as long, and would on the hub; and the
+        pool's other threads may be as busy."""
         if self._file is not None:
-            self._file.close()
+            gevent.spawn(self._pool.spawn, self._file.close)
 
     @property
     def complete(self):
@@ -58,7 +62,7 @@ class File:
 
     def _read(self):
         if self._file is None:
-            self._file = sealed.opened(self._path, self._key)
+            self._file = sealed.opened(self._path, self._key, finished=True)
             found = sealed.size_of(self._file)
             if found != self.size_bytes:
                 raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")

@@ -2,6 +2,7 @@
 none (it goes on counting), so it is made before, and whoever runs it is told before."""
 
 import errno
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.delivery.finish import all_of, remove
 from kazoo_rec.delivery.http import explain
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
@@ -26,8 +28,12 @@ AT_ONCE = 500
 #: which there is one in 30 s), and where nothing may go it is not looked for all the time.
 AGAIN_MS = 30_000
 
-#: What a disk says that takes nothing more of anybody.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: Seconds in which a database that takes anything has said that audio may go; one that takes nothing grants no legal
+#: hold either.
+CLAIMED_IN_S = 2.0
+
+#: What a disk says that takes nothing more of anybody, or is not there (`mark.check`).
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV)
 
 log = structlog.get_logger()
 
@@ -70,30 +76,56 @@ class Clearing:
     Never of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
 
     Parameters: `store`, `node`, `directory`, `disk`, `run(function, args)` on a thread, `clock_ms` (since the epoch),
-    `now_at` (ms that no jump of a clock moves), the node's `meter`.
+    `now_at` (ms that no jump of a clock moves), the node's `meter`, the directory's `mark`.
     """
 
     def __init__(self, store, node: str, directory: Path, disk: Disk, run: Callable, clock_ms, now_at,
-                 meter: Meter):
+                 meter: Meter, mark: str | None = None):
         self._store, self._node, self._directory, self._disk, self._run = store, node, directory, disk, run
-        self._clock_ms, self._now_at, self._meter = clock_ms, now_at, meter
+        self._clock_ms, self._now_at, self._meter, self._mark = clock_ms, now_at, meter, mark
         self._again_at, self._refused = 0, False
         self._untold: dict[str, AsyncResult] = {}  # recordings whose audio went, of which no row says so yet
 
     def tick(self):
         """Until as much is removed as was wanted, or nothing is left that may go. What disk and store raise is logged,
-        once: the next look may find them well. Nor does it wait for what it writes: a database may be on this disk, and
-        need the room."""
+        once: the next look may find them well. Nor does it wait for long for what it writes: a database may be on this
+        disk, and need the room."""
         wanted_bytes = self._disk.wanted_bytes
         if not wanted_bytes or self._now_at() < self._again_at:
             return
+        gone = self._remove(wanted_bytes)
+        self._again_at = self._now_at() + AGAIN_MS
+        if gone:
+            self._meter.audio_removed.inc(len(gone))
+            log.warning("audio of delivered recordings was removed to make room", node=self._node, recordings=len(gone),
+                        bytes=sum(gone), wanted_bytes=wanted_bytes)
+
+    def remove_delivered(self):
+        """Everything that may go, whatever room there is: what was held or linked when it was delivered, or was left by
+        a kill. As `tick`."""
+        gone = self._remove(math.inf)
+        if gone:
+            log.info("audio of delivered recordings was removed", node=self._node, recordings=len(gone),
+                     bytes=sum(gone))
+
+    def _remove(self, wanted_bytes):
+        """Bytes of each that went."""
         gone: list[int] = []
         self._untold = {recording_id: told for recording_id, told in self._untold.items() if not told.ready()}
+        patience_s = CLAIMED_IN_S
         try:
+            self._run(check, (self._directory, self._mark))
             for row in self._may_go():
-                # The files first: killed in between, the next look finds none and says so.
-                gone.append(self._run(_remove_all, (row["id"], self._directory / row["master"])))
-                self._untold[row["id"]] = self._store.recordings.update(row["id"], audio_removed_ms=self._clock_ms())
+                # The row first: a hold that comes after it is told that nothing is there.
+                told = self._untold[row["id"]] = self._store.recordings.claim(row["id"], self._clock_ms())
+                told.wait(patience_s)
+                if not told.successful():
+                    if wanted_bytes == math.inf:
+                        break
+                    patience_s = 0
+                elif not told.get():
+                    continue
+                gone.append(self._remove_claimed(row))
                 if sum(gone) >= wanted_bytes:
                     break
             self._refused = False
@@ -102,19 +134,21 @@ class Clearing:
                 log.error("no room can be made", node=self._node, error=explain(refused),
                           hint="the directories of recordings have to be writable for this user")
             self._refused = True
-        self._again_at = self._now_at() + AGAIN_MS
-        if gone:
-            self._meter.audio_removed.inc(len(gone))
-            log.warning("audio of delivered recordings was removed to make room", node=self._node, recordings=len(gone),
-                        bytes=sum(gone), wanted_bytes=wanted_bytes)
+        return gone
+
+    def _remove_claimed(self, row):
+        try:
+            return self._run(_remove_all, (row["id"], self._directory / row["master"]))
+        except OSError:
+            self._store.recordings.update(row["id"], audio_removed_ms=None)
+            raise
 
     def _may_go(self):
         after = None
         while rows := self._store.recordings.on_disk(self._node, self._clock_ms(), after, AT_ONCE):
             after = rows[-1]["stopped_ms"], rows[-1]["id"]
             for row in rows:
-                if row["may_go"] and row["id"] not in self._untold and not self._store.recordings.get(
-                        row["id"])["legal_hold"]:
+                if row["may_go"] and row["id"] not in self._untold:
                     yield row
 
 

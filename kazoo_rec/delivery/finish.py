@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from kazoo_rec.delivery import target, webhook
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
@@ -39,19 +40,21 @@ log = structlog.get_logger()
 
 
 def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, settings: DeliverySettings,
-           meter: Meter | None = None) -> str | None:
+           meter: Meter | None = None, mark: str | None = None) -> str | None:
     """Examines and encodes the file of a `stopped` row, then writes the row and its delivery in one transaction.
 
     The result is the recording's new state, now durable (the master of a `discarded` one may go), or None where the
     row was no longer `stopped`. May be killed anywhere and called again.
-    Raises OSError (a full disk, a directory that is not there) and what the store raises: the row is still `stopped`.
+    `mark` is the directory's.
+    Raises OSError (a full disk, a directory that is not there or is another) and what the store raises: the row is
+    still `stopped`.
     """
     if pool.apply(_is_unclosed, (row, recordings_dir)):
         # Said before it is repaired: killed in between, nothing would tell it from one that is whole.
         at_ms = row["stopped_ms"]
         row = {**row, "spans": [*row["spans"], {"kind": "cut", "from_ms": at_ms, "to_ms": at_ms}]}
         store.recordings.update(row["id"], spans=row["spans"]).get()
-    columns = pool.apply(examine, (row, recordings_dir, _key(row, store, settings)))
+    columns = pool.apply(examine, (row, recordings_dir, _key(row, store, settings), mark))
     deliveries = []
     if columns["state"] == "recorded" and row["settings"]["url"]:
         deliveries.append(_upload(row, now_ms, settings))
@@ -67,14 +70,14 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     return columns["state"]
 
 
-def examine(row: Mapping, recordings_dir: Path, key: bytes | None = None) -> dict:
+def examine(row: Mapping, recordings_dir: Path, key: bytes | None = None, mark: str | None = None) -> dict:
     """What the row's columns have to be; makes the file to deliver, and encrypts it and the master by `key`. Blocks for
     as long as that takes."""
     master = recordings_dir / row["master"]
     if is_declined(row["spans"]):
         return {"state": "discarded", "state_reason": "declined"}
     try:
-        return _examined(row, master, recordings_dir, key)
+        return _examined(row, master, recordings_dir, key, mark)
     except MediaError as error:
         return {"state": "failed", "state_reason": str(error)}
 
@@ -87,8 +90,9 @@ def remove(*paths: Path):
 
 
 def all_of(recording_id: str, master: Path) -> list[Path]:
-    """Every file that there is of a recording: the master, what was armed, and what was made of them."""
-    return sorted({master, *master.parent.glob(f"{recording_id}.*")})
+    """Every file that there is of a recording: what was armed, and what was made of it, then the master: as long as
+    that is there, `Orphans` finds the others."""
+    return [*sorted({*master.parent.glob(f"{recording_id}.*")} - {master}), master]
 
 
 def _is_unclosed(row, recordings_dir):
@@ -112,13 +116,14 @@ def _key(row, store, settings):
     return store.secrets.unwrap(row["account_id"], row["id"], row.get("data_key"))
 
 
-def _examined(row, master, recordings_dir, key):
+def _examined(row, master, recordings_dir, key, mark):
     settings = row["settings"]
     try:
         found = wav.probe(master, key) if master.stat().st_size else None
     except FileNotFoundError:
         found = None
     if found is None or not found.data_bytes:
+        check(recordings_dir, mark)
         if not _audio_expected(row):
             return {"state": "discarded", "state_reason": "empty", "duration_ms": 0}
         if not any(path.is_dir() for path in recordings_dir.iterdir()):
@@ -132,16 +137,17 @@ def _examined(row, master, recordings_dir, key):
         # A file that only the switch's user may write stays as it is: what is delivered is then a copy.
         with suppress(PermissionError):
             found = replace(wav.repair(master), key=key)
-    duration_ms, least_s = found.duration_ms, settings["record_min_sec"] or 0
-    if duration_ms < least_s * 1000:
-        return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
-                "duration_ms": duration_ms}
-    spans, short, cut = row["spans"], _short(duration_ms, row["expected_ms"]), is_cut(row["spans"])
+    spans, duration_ms, least_s = row["spans"], found.duration_ms, settings["record_min_sec"] or 0
+    short = _short(duration_ms, row["expected_ms"])
     lacks = [missed(spans), silent(spans),
-             f"the switch did not close its file: {duration_ms} ms are there" if cut else None,
+             f"the switch did not close its file: {duration_ms} ms are there" if is_cut(spans) else None,
              f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
              "the switch could not write all of it: was the disk full?"
              if short and row["cause"] == NOT_WRITTEN else None]
+    whole = not (any(lacks) or row["partial"] or unheard(spans) or is_moved(spans))
+    if whole and max(duration_ms, row["expected_ms"] or 0) < least_s * 1000:  # the talk was, not only its file
+        return {"state": "discarded", "state_reason": f"too short: {duration_ms / 1000:.1f} s of at least {least_s} s",
+                "duration_ms": duration_ms}
     if is_moved(spans) or (found.channels == 2 and settings["track"] != "both"):
         # Others' talk, or what the other side said, was not to be recorded: what is kept takes the file's place before
         # the row says so. A switch that still writes has the old file, which has no name any more.

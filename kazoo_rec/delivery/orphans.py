@@ -5,7 +5,7 @@ settings are known again, else `failed`, which keeps the file.
 An engine that lives may have the row in memory. It writes in order, and says every 2 s that it lives: once it has said
 so twice after a file was seen without a row, it has none for it.
 
-The files of what delivery discarded go as well: it was killed between the row and their removal, or could not.
+Files that are to be gone go as well: delivery was killed between the row that says so and their removal, or could not.
 """
 
 import os
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from kazoo_rec.delivery.finish import remove
+from kazoo_rec.delivery.finish import all_of, remove
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
@@ -63,12 +64,13 @@ class Orphans:
         (`policy.settings.digest`) and where each comes from, None where no document says them any more.
       kept: the settings of one of which they are not known.
       now_s: a clock that nothing moves.
+      mark: the directory's.
     """
 
     def __init__(self, store, node: str, switches: Mapping[str, Meter], directory: Path, run: Callable,
-                 settings_of: Callable, kept: Mapping, now_s: Callable):
+                 settings_of: Callable, kept: Mapping, now_s: Callable, mark: str | None = None):
         self._store, self._node, self._switches, self._directory, self._run = store, node, switches, directory, run
-        self._settings_of, self._kept, self._now_s = settings_of, kept, now_s
+        self._settings_of, self._kept, self._now_s, self._mark = settings_of, kept, now_s, mark
         self._looked: dict[str, int] = {}
         self._found: dict[str, _Found] = {}
         self._all_at_s = None
@@ -76,8 +78,9 @@ class Orphans:
 
     def look(self):
         """To be called every FOUND_EVERY_S. Raises what the store raises, and OSError where the directory itself is not
-        to be had; one below it that cannot be read, or a file, is told once and holds up no other."""
+        to be had, or is another; one below it that cannot be read, or a file, is told once and holds up no other."""
         now_s = self._now_s()
+        self._run(check, (self._directory, self._mark))
         if self._all_at_s is None or now_s >= self._all_at_s:
             self._all_at_s = now_s + ALL_EVERY_S
             for account in self._run(_accounts, (self._directory,)):
@@ -86,7 +89,7 @@ class Orphans:
                         files = self._of_disk(day, _files, (self._directory, day))
                         if files is not None:
                             self._note_unknown(files)
-                            self._remove_discarded(files)
+                            self._remove_left(files)
                             self._looked[day] = changed_ns
         if self._found:
             self._settle(now_s)
@@ -109,11 +112,11 @@ class Orphans:
             if recording_id in unknown:
                 self._found.setdefault(path, _Found(recording_id))
 
-    def _remove_discarded(self, files):
-        discarded = self._store.recordings.discarded([recording_id for _, recording_id in files])
+    def _remove_left(self, files):
+        removed = self._store.recordings.removed([recording_id for _, recording_id in files])
         for path, recording_id in files:
-            if recording_id in discarded:
-                self._of_disk(path, remove, (self._directory / path,))
+            if recording_id in removed:
+                self._of_disk(path, _remove_all, (recording_id, self._directory / path))
 
     def _settle(self, now_s):
         said_ms = next((row["said_ms"] for row in self._store.vitals.all()
@@ -194,6 +197,10 @@ def _files(directory, day):
     """(path, id of its recording) of every master."""
     matches = map(_FILE.fullmatch, os.listdir(directory / day))
     return [(f"{day}/{match[0]}", match[1]) for match in matches if match]
+
+
+def _remove_all(recording_id, master):
+    remove(*all_of(recording_id, master))
 
 
 def _stat(path):

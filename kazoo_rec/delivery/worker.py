@@ -6,7 +6,6 @@ could lose.
 
 import random
 import time
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kazoo_rec.delivery import http, target, webhook
 from kazoo_rec.delivery.clock import monotonic_ms
 from kazoo_rec.delivery.finish import all_of, finish, remove
 from kazoo_rec.delivery.jobs import Jobs
+from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces, Place, UploadPlaces
 from kazoo_rec.delivery.servers import Servers
@@ -63,13 +63,15 @@ class Worker:
       spread: numbers of [0, 1), for the jitter of retries.
       timeout_s: to connect, and to answer.
       now_at: milliseconds that no jump of a clock moves.
+      mark: the directory's.
     """
 
     def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, connections,
-                 clock_ms, spread=random.random, timeout_s=http.TIMEOUT_S, now_at=monotonic_ms):
+                 clock_ms, spread=random.random, timeout_s=http.TIMEOUT_S, now_at=monotonic_ms,
+                 mark: str | None = None):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
         self._settings, self._connections, self._clock_ms = settings, connections, clock_ms
-        self._timeout_s, self._now_at, self.meter = timeout_s, now_at, Meter()
+        self._timeout_s, self._now_at, self._mark, self.meter = timeout_s, now_at, mark, Meter()
         self.servers = Servers(store.failing_servers, node)
         self._finishing = FinishingPlaces(max(1, pool.maxsize // 2))
         self._uploads = UploadPlaces(settings, self.servers)
@@ -116,7 +118,7 @@ class Worker:
 
     def _take_stopped(self):
         """Accounts in turn; of an account what stopped first."""
-        if self.disk_refuses and self._now_at() - self._disk_tried_at < DISK_RETRY_MS:
+        if self._disk_rests():
             return
 
         def begin(queue, row):
@@ -153,6 +155,8 @@ class Worker:
             self._look_again_s = now_s + LOOK_RESTS * (now_s - since_s)
 
     def _take_to_delete(self):
+        if self._disk_rests():
+            return
         queue = ()
         for row in self._jobs.free({queue: DELETE_AT_ONCE}, lambda most: self._store.recordings.to_delete(
                 self._node, most[queue])):
@@ -163,33 +167,40 @@ class Worker:
         for look in looks.get(place.kind, (self._take_due,)):
             self._ended[look].set()
 
+    def _disk_rests(self):
+        return self.disk_refuses and self._now_at() - self._disk_tried_at < DISK_RETRY_MS
+
     def _disk_full(self, error):
-        """A disk that takes nothing more is the trouble of all that stopped: they wait, and none for longer than the
-        others."""
+        """A disk that takes nothing more, or is not there, is the trouble of all that stopped: they wait, and none for
+        longer than the others."""
         self._disk_tried_at = self._now_at()
         if not self.disk_refuses:
             log.error("the disk takes nothing more: what has stopped waits", node=self._node,
                       error=http.explain(error), retry_ms=DISK_RETRY_MS)
         self.disk_refuses = True
 
+    def _disk_takes(self):
+        if self.disk_refuses:
+            self.disk_refuses = False
+            log.info("the disk takes files again", node=self._node)
+
     def _finish(self, row):
         if is_declined(row["spans"]):
             self._remove_all(row)  # before the row says so: killed in between, it is done again
         try:
             state = finish(row, self._store, self._recordings_dir, self._pool, self._clock_ms(), self._settings,
-                           self.meter)
+                           self.meter, self._mark)
         except Exception as error:
             self._store.recordings.update(row["id"], state_reason=http.explain(error))
             raise
-        if self.disk_refuses:
-            self.disk_refuses = False
-            log.info("the disk takes files again", node=self._node)
+        self._disk_takes()
         if state == "discarded":
-            self._try_to_remove(row, partial(self._remove_all, row))
+            self._remove_unless_held(row)
 
     def _delete(self, row):
         """The audio first, then the row says so: killed in between, it is done again."""
         self._remove_all(row)
+        self._disk_takes()
         self._store.recordings.update(row["id"], state="deleted", file=None).get()
         self.meter.states.labels("deleted").inc()
         log.info("recording deleted", recording_id=row["id"], call_id=row["call_id"], by=row["deleted_by"])
@@ -210,8 +221,8 @@ class Worker:
             self.meter.attempts.labels("delivered").inc()
             told.info("recording delivered", status=outcome.status)
             there = proved and job["kind"] == "upload"
-            if there and self._settings.remove_after_delivery and not self._held(recording):
-                self._try_to_remove(recording, partial(self._remove_delivered, recording))
+            if there and self._settings.remove_after_delivery:
+                self._remove_unless_held(recording)
             return
         over = outcome.final or now_ms >= job["give_up_ms"]
         self.meter.attempts.labels("given_up" if over else "failed").inc()
@@ -238,9 +249,6 @@ class Worker:
             log.error("deliveries given up", account_id=job["account_id"], host=job["host"], count=count, error=text,
                       hint="`kazoo-rec recordings retry` takes one up again")
 
-    def _held(self, recording):
-        return self._store.recordings.get(recording["id"])["legal_hold"]
-
     def _attempt(self, job):
         recording, told = job["recording"], webhook.status(job["kind"])
         try:
@@ -259,15 +267,20 @@ class Worker:
 
     def _remove_all(self, recording):
         master = self._recordings_dir / recording["master"]
-        self._pool.apply(lambda: remove(*all_of(recording["id"], master)))
+        self._pool.apply(self._remove_from_disk, (recording["id"], master))
 
-    def _remove_delivered(self, recording):
-        self._remove_all(recording)
-        self._store.recordings.update(recording["id"], audio_removed_ms=self._clock_ms())
+    def _remove_from_disk(self, recording_id, master):
+        check(self._recordings_dir, self._mark)
+        remove(*all_of(recording_id, master))
 
-    def _try_to_remove(self, recording, remove_some):
+    def _remove_unless_held(self, recording):
+        """The row first: a hold that comes after it is told that nothing is there. What a kill leaves goes by
+        `Orphans`, what may not go yet by `Clearing`."""
+        if not self._store.recordings.claim(recording["id"], self._clock_ms()).get():
+            return
         try:
-            remove_some()
+            self._remove_all(recording)
         except OSError as error:
+            self._store.recordings.update(recording["id"], audio_removed_ms=None)
             log.error("cannot remove a file that is done with", recording_id=recording["id"], error=http.explain(error),
                       hint="its directory has to be writable for this user")

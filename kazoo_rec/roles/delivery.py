@@ -1,9 +1,11 @@
 """The delivery: finishes recordings that stopped, and sends them where their settings say."""
 
 import fcntl
+import os
 import time
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import gevent
 import structlog
@@ -16,6 +18,7 @@ from kazoo_rec.delivery.clock import HostClock, monotonic_ms
 from kazoo_rec.delivery.connections import Connections, trusted
 from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.jobs import RETRY_LAST_MS
+from kazoo_rec.delivery.mark import LOCK, check, read
 from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.orphans import FOUND_EVERY_S, Orphans
 from kazoo_rec.delivery.quotas import GB, Quotas
@@ -36,6 +39,9 @@ DISK_EVERY_S = 2.0
 
 #: Seconds without an answer of the disk after which it is said not to take anything.
 DISK_HANGS_S = 10.0
+
+#: Seconds between looks for what was delivered and is still here though it is not to be.
+DELIVERED_EVERY_S = 300.0
 
 #: Seconds between looks at what accounts have on the disk: with 100,000 recordings one takes some 0.2 s of a thread.
 QUOTAS_EVERY_S = 60.0
@@ -67,6 +73,7 @@ class Delivery:
         self._lock = _locked(directory)
         self._disk.look()
         self._store = Store(self._config.database)
+        mark = _mark(self._store.recordings, self._config.node, directory, self._lock)
         settings = self._config.delivery
         authorities, networks = trusted(settings.ca_file), Networks(settings.allow_networks)
         for switch in self._config.switches:
@@ -75,19 +82,20 @@ class Delivery:
             deliveries.bring_near(switch.name, now_ms, now_ms + RETRY_LAST_MS).get()
             worker = Worker(self._store, switch.name, directory, threads, settings,
                             Connections(settings.uploads, authorities, networks),
-                            HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)))
+                            HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)), mark=mark)
             worker.start()
             self._workers[switch.name] = worker, threads
             quota_gb = settings.account_quota_gb
             self._quotas.append(Quotas(self._store.recordings, switch.name, quota_gb and quota_gb * GB, worker.meter))
             self._clearings.append(
                 Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, monotonic_ms,
-                         worker.meter))
+                         worker.meter, mark))
         meters = {switch: worker.meter for switch, (worker, _) in self._workers.items()}
         orphans = Orphans(self._store, self._config.node, meters, directory, self._looking.apply, self._settings_of,
-                          DEFAULTS, time.monotonic)
+                          DEFAULTS, time.monotonic, mark)
         self._watching = [gevent.spawn(run) for run in (
-            self._watch_disk, self._make_room, self._watch_quotas, lambda: self._look_for(orphans))]
+            lambda: self._watch_disk(mark), self._make_room, self._remove_delivered,
+            self._watch_quotas, lambda: self._look_for(orphans))]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
         self._vitals.start()
 
@@ -117,13 +125,14 @@ class Delivery:
         return {"disk": {"free_bytes": disk.free_bytes, "least_bytes": disk.least_bytes, "refuses": refuses},
                 "backlog": backlog, "metrics": metrics}
 
-    def _watch_disk(self):
+    def _watch_disk(self, mark):
         fault = None
         while True:
             gevent.sleep(DISK_EVERY_S)
             before, fault = fault, None
             try:
                 self._disk.look()
+                self._looking.apply(check, (Path(self._config.recordings_dir.here), mark))
                 self._looked_s = time.monotonic()
             except OSError as refused:
                 fault = str(refused)
@@ -153,6 +162,12 @@ class Delivery:
             for clearing in self._clearings:
                 clearing.tick()
             gevent.sleep(DISK_EVERY_S)
+
+    def _remove_delivered(self):
+        while self._config.delivery.remove_after_delivery:
+            for clearing in self._clearings:
+                clearing.remove_delivered()
+            gevent.sleep(DELIVERED_EVERY_S)
 
     def _watch_quotas(self):
         while True:
@@ -185,7 +200,7 @@ class Delivery:
 def _locked(directory: Path):
     """The directory's lock file, locked: two processes that finish one recording would deliver a half-written file."""
     try:
-        lock = open(directory / ".kazoo_rec.lock", "ab")  # noqa: SIM115 - held as long as the role
+        lock = open(directory / LOCK, "ab")  # noqa: SIM115 - held as long as the role
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as taken:
         raise ConfigError("another delivery process works this recordings directory", str(directory)) from taken
@@ -193,3 +208,17 @@ def _locked(directory: Path):
         raise ConfigError("the recordings directory cannot be used", f"{directory}: {refused.strerror}",
                           "make it: mode 2770, a group that FreeSWITCH and kazoo_rec share") from refused
     return lock
+
+
+def _mark(recordings, node, directory, lock):
+    """The mark that the node's directory has to have. The first start takes the directory as it is."""
+    known = recordings.mark(node)
+    if known is None:
+        known = read(directory)
+        if known is None:
+            known = uuid4().hex
+            lock.write(known.encode())
+            lock.flush()
+            os.fsync(lock.fileno())
+        recordings.set_mark(node, known).get()
+    return known

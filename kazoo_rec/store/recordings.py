@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from kazoo_rec.store.statement import Statement
-from kazoo_rec.store.tables import deliveries, links, recordings
+from kazoo_rec.store.tables import deliveries, directories, links, recordings
 
 #: States in which the switch may still be writing the file.
 OPEN_STATES = ("armed", "recording", "paused")
@@ -122,13 +122,26 @@ class Recordings:
         statement = _adopt(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
 
+    def mark(self, node: str) -> str | None:
+        """The mark of a node's recordings directory, None where it has none yet."""
+        query = select(directories.c.mark).where(directories.c.node == node)
+        return self._read(lambda connection: connection.execute(query).scalar())
+
+    def set_mark(self, node: str, mark: str) -> AsyncResult:
+        """Gives a node's recordings directory the mark that it keeps."""
+        return self._submit(lambda connection: connection.execute(
+            directories.insert().prefix_with("OR IGNORE"), {"node": node, "mark": mark}).rowcount)
+
     def unknown(self, ids: list[str]) -> set[str]:
         """Those of `ids` of which there is no recording."""
         return set(ids) - self._those_of(ids)
 
-    def discarded(self, ids: list[str]) -> set[str]:
-        """Those of `ids` that were discarded for what their file was found to be."""
-        return self._those_of(ids, recordings.c.state == "discarded", recordings.c.duration_ms.is_not(None))
+    def removed(self, ids: list[str]) -> set[str]:
+        """Those of `ids` whose files are to be gone: their row says so, or that they were discarded for what their file
+        was found to be and are on no legal hold."""
+        discarded = and_(recordings.c.state == "discarded", recordings.c.duration_ms.is_not(None),
+                         recordings.c.legal_hold.is_(False))
+        return self._those_of(ids, or_(recordings.c.audio_removed_ms.is_not(None), discarded))
 
     def _those_of(self, ids, *conditions):
         found: set[str] = set()
@@ -239,6 +252,16 @@ class Recordings:
                      .values(legal_hold=legal_hold, updated_ms=self._clock_ms()))
         return self._submit(lambda connection: connection.execute(statement).rowcount)
 
+    def claim(self, recording_id: str, now_ms: int) -> AsyncResult:
+        """Its row says that its audio was removed, before it is; the result is 0 where it may not go: it is on legal
+        hold, or neither discarded nor delivered, proved and promised by no link."""
+        discarded = and_(recordings.c.state == "discarded", recordings.c.legal_hold.is_(False),
+                         recordings.c.audio_removed_ms.is_(None))
+        statement = (update(recordings).where(recordings.c.id == recording_id,
+                                              or_(discarded, and_(_ON_DISK, _may_go(now_ms))))
+                     .values(audio_removed_ms=now_ms, updated_ms=self._clock_ms()))
+        return self._submit(lambda connection: connection.execute(statement).rowcount)
+
     def request_delete(self, recording_id: str, who: str, seen_ms: int | None = None) -> AsyncResult:
         """Has delivery remove the audio, and nothing more be sent of it; the result is 0 where it is on legal hold, not
         finished, deleted already, or no longer that of `seen_ms` (its `updated_ms`)."""
@@ -267,11 +290,8 @@ class Recordings:
     def on_disk(self, node: str, now_ms: int, after: tuple[int, str] | None, limit: int) -> list[dict]:
         """id, master and stopped_ms of recordings of `node` whose audio is here, the oldest first, from behind
         (stopped_ms, id), and `may_go`: delivered and proved, on no legal hold, and promised by no link."""
-        linked = exists().where(links.c.recording_id == recordings.c.id, links.c.revoked_ms.is_(None),
-                                links.c.expires_ms > now_ms)
-        may_go = and_(recordings.c.legal_hold.is_(False), _KEPT, _PROVED, ~linked)
-        query = select(recordings.c.id, recordings.c.master, recordings.c.stopped_ms, may_go.label("may_go")).where(
-            recordings.c.node == node, _ON_DISK)
+        query = select(recordings.c.id, recordings.c.master, recordings.c.stopped_ms,
+                       _may_go(now_ms).label("may_go")).where(recordings.c.node == node, _ON_DISK)
         if after is not None:
             query = query.where(tuple_(recordings.c.stopped_ms, recordings.c.id) > tuple_(*after))
         return self._many(query.order_by(recordings.c.stopped_ms, recordings.c.id).limit(limit))
@@ -338,6 +358,12 @@ class Recordings:
 
     def _many(self, query):
         return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+
+def _may_go(now_ms):
+    linked = exists().where(links.c.recording_id == recordings.c.id, links.c.revoked_ms.is_(None),
+                            links.c.expires_ms > now_ms)
+    return and_(recordings.c.legal_hold.is_(False), _KEPT, _PROVED, ~linked)
 
 
 def _seen(updated_ms):

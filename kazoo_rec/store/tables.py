@@ -180,6 +180,13 @@ vitals = Table(
     Column("state", JSON, nullable=False),
 )
 
+#: The mark of each node's recordings directory (`delivery/mark.py`).
+directories = Table(
+    "directories", metadata,
+    Column("node", Text, primary_key=True),
+    Column("mark", Text, nullable=False),
+)
+
 #: From when until when a switch (`node`) was not heard; `until_ms` None: it still is not.
 outages = Table(
     "outages", metadata,

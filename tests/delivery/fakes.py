@@ -110,6 +110,16 @@ class Recordings:
     def update(self, recording_id, **columns):
         return self._store.write(lambda: self._store.rows[recording_id].update(columns) or 1)
 
+    def claim(self, recording_id, now_ms):
+        def change():
+            row = self._store.rows[recording_id]
+            if row["legal_hold"] or row.get("audio_removed_ms") is not None:
+                return 0
+            row["audio_removed_ms"] = now_ms
+            return 1
+
+        return self._store.write(change)
+
     def finish(self, recording_id, columns, rows):
         def change():
             if self._store.rows[recording_id]["state"] != "stopped":

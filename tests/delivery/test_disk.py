@@ -173,6 +173,50 @@ def test_what_is_put_on_hold_meanwhile_stays(site, monkeypatch):
     assert site.names() == {"r0"}
 
 
+def test_a_hold_that_comes_before_the_row_says_so_keeps_it_and_one_that_comes_after_is_told(site, monkeypatch):
+    """Threads that read and encode may keep a removal waiting for seconds."""
+    site.recorded("r", stopped_ms=1)
+    held = []
+
+    def held_meanwhile(function, args):
+        if function is disk_module._remove_all:
+            site.store.recordings.hold("r", True).get()
+            held.append(site.store.recordings.get("r")["audio_removed_ms"])
+        return function(*args)
+
+    monkeypatch.setattr(site.clearing, "_run", held_meanwhile)
+    site.free_bytes = 0
+    site.look()
+    assert held == [NOW_MS] and not site.names()
+
+
+def test_what_was_to_go_and_could_not_goes_when_it_may_whatever_room_there_is(site, said):
+    """Killed before it was removed; held, or promised by a link, when it was delivered; not delivered."""
+    for name, columns in {"killed": {}, "held": {"legal_hold": True}, "linked": {},
+                          "due": {"deliveries": ({"state": "due"},)}}.items():
+        site.recorded(name, stopped_ms=1, **columns)
+    site.store.access.add_link({
+        "id": "l", "hash": "h", "account_id": "acme", "recording_id": "linked", "format": "mp3", "channels": "mono",
+        "track": "both", "made_by": "t", "expires_ms": NOW_MS + 3_600_000, "revoked_ms": None}).get()
+    site.clearing.remove_delivered()
+    assert site.names() == {"held", "linked", "due"} and site.store.recordings.get("killed")["audio_removed_ms"]
+    site.store.recordings.hold("held", False).get()
+    site.passes(3_600_000)
+    site.clearing.remove_delivered()
+    site.clearing.remove_delivered()
+    assert site.names() == {"due"}
+    assert [(event, told["recordings"]) for event, told in said] == [
+        ("audio of delivered recordings was removed", 1), ("audio of delivered recordings was removed", 2)]
+
+
+def test_without_need_nothing_goes_while_the_database_takes_nothing(site, monkeypatch):
+    site.recorded("r", stopped_ms=1)
+    monkeypatch.setattr(disk_module, "CLAIMED_IN_S", 0)
+    monkeypatch.setattr(site.store.recordings, "claim", lambda *_: AsyncResult())
+    site.clearing.remove_delivered()
+    assert site.names() == {"r"}
+
+
 def test_a_file_that_cannot_be_removed_is_told_once_and_its_row_says_nothing(site, said):
     site.recorded("r", stopped_ms=1)
     site.free_bytes, site.refusal = 0, PermissionError(errno.EACCES, "Permission denied")
@@ -212,7 +256,8 @@ def test_room_is_made_while_the_database_takes_nothing(site, monkeypatch):
     for number in range(12):
         site.recorded(f"r{number}", stopped_ms=number)
     asked = []
-    monkeypatch.setattr(site.store.recordings, "update", lambda recording_id, **_: asked.append(recording_id)
+    monkeypatch.setattr(disk_module, "CLAIMED_IN_S", 0)
+    monkeypatch.setattr(site.store.recordings, "claim", lambda recording_id, _: asked.append(recording_id)
                         or AsyncResult())
     for left in (7, 2):
         site.free_bytes = 60
@@ -231,7 +276,7 @@ def test_what_the_database_refused_is_said_by_the_next_look(site, monkeypatch):
     refused.set_exception(StoreError("too much waits for the database"))
     site.free_bytes = 0
     with monkeypatch.context() as patch:
-        patch.setattr(site.store.recordings, "update", lambda *_, **__: refused)
+        patch.setattr(site.store.recordings, "claim", lambda *_: refused)
         site.disk.look()
         site.clearing.tick()
     assert not site.names() and site.store.recordings.get("r")["audio_removed_ms"] is None

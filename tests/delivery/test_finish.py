@@ -126,6 +126,15 @@ def test_exactly_the_least_length_is_long_enough(finished):
     assert finished(seconds=3.0, settings={"record_min_sec": 3}, expected_ms=3000)[2] == "recorded"
 
 
+@pytest.mark.parametrize("fault", [
+    {"expected_ms": 60_000}, {"expected_ms": 60_000, "cause": "uri-failure"}, {"partial": True}, {"expected_ms": 3100},
+    *({"spans": [{"kind": kind, "from_ms": 1, "to_ms": 2, "why": "of this", "sent_ms": 1, "of_ms": 2}]}
+      for kind in ("gap", "cut", "moved", "unheard", "unordered", "silent"))], ids=str)
+def test_what_a_fault_made_short_is_never_too_short(finished, fault):
+    row, uploads, state = finished(seconds=2.95, settings={"record_min_sec": 3}, **{"expected_ms": 2950, **fault})
+    assert (state, row["duration_ms"], len(uploads)) == ("recorded", 2950, 1)
+
+
 @pytest.mark.parametrize(("expected_ms", "partial"), [(2000, False), (2200, False), (2201, True), (None, False)])
 def test_more_than_200_ms_too_few_is_partial(finished, expected_ms, partial):
     row, _, _ = finished(expected_ms=expected_ms)

@@ -1,12 +1,16 @@
 import hashlib
+import io
+import os
 import re
 import socket
 from base64 import b64encode
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import gevent
 import pytest
 from gevent.event import AsyncResult, Event
+from gevent.monkey import get_original
 from gevent.server import StreamServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +19,12 @@ from kazoo_rec import __version__
 from kazoo_rec.delivery import http
 from kazoo_rec.delivery.http import Failure, Proof, printable, send
 from kazoo_rec.errors import TargetError
+from kazoo_rec.media import sealed
 
 from .fakes import RECORDING_ID, Customer, refusing_url, reset, rude_server
 
 BODY = bytes(range(256)) * 2000
+get_ident = get_original("_thread", "get_ident")
 NOW_S = 1_700_000_000
 
 
@@ -327,6 +333,39 @@ def test_a_file_that_is_gone_is_a_failure(upload, path):
     with Customer() as customer:
         assert upload(customer.url) == Failure("FileNotFoundError: No such file or directory", ours=True)
     assert customer.requests == []
+
+
+class Hanging(io.BytesIO):
+    """A file that a disk keeps reading: a close waits for the thread that reads, on whatever thread it is."""
+
+    def __init__(self):
+        super().__init__(BODY)
+        self.answer, self.ask = os.pipe()
+        self.reads, self.closed_by = False, None
+
+    def readinto(self, buffer):
+        self.reads = True
+        os.read(self.answer, 1)
+        return super().readinto(buffer)
+
+    def close(self):
+        self.closed_by = self.closed_by or get_ident()
+
+
+@pytest.mark.parametrize("busy", [1, 4])
+def test_a_disk_that_hangs_holds_up_nothing_but_its_upload(upload, pool, monkeypatch, busy):
+    files = []
+    monkeypatch.setattr(sealed, "opened", lambda *_, **__: files.append(Hanging()) or files[-1])
+    with Customer() as customer:
+        uploads = [gevent.spawn(upload, customer.url) for _ in range(busy)]
+        while [file.reads for file in files] != busy * [True]:
+            gevent.idle()
+        gevent.killall(uploads)
+        for file in files:
+            os.write(file.ask, b"x")
+        while None in [file.closed_by for file in files]:
+            gevent.idle()
+    assert get_ident() not in [file.closed_by for file in files]
 
 
 def test_a_file_of_another_size_is_not_sent(upload, path):

@@ -176,6 +176,28 @@ def test_the_file_of_one_that_was_discarded_goes_also_after_a_kill(site):
     assert (file.exists(), others.exists()) == (False, True)
 
 
+def test_all_files_go_of_one_whose_row_says_that_they_did(site):
+    """Killed between its row and their removal."""
+    site.store.recordings.insert(row(ID, state="recorded", audio_removed_ms=5))
+    site.store.recordings.insert(row(ANOTHER, state="recorded")).get()
+    site.file().with_suffix(".mp3").touch()
+    others = site.file(f"{ANOTHER}.wav")
+    site.look()
+    assert list(others.parent.iterdir()) == [others]
+
+
+def test_the_file_of_one_that_was_discarded_on_legal_hold_stays_until_it_is_let_go(site):
+    site.store.recordings.insert(row(ID, state="discarded", duration_ms=1200, legal_hold=True)).get()
+    file = site.file()
+    site.look()
+    assert file.exists()
+    site.store.recordings.hold(ID, False).get()
+    os.utime(file.parent, ns=(1, 1))
+    site.now_s += ALL_EVERY_S
+    site.look()
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("unread", [f"acme/20261121/{ID}.wav", "acme", "acme/20261121"])
 def test_what_cannot_be_read_is_told_once_and_holds_up_no_other(site, said, unread):
     site.file()

@@ -205,6 +205,29 @@ def test_a_discarded_recordings_file_goes_when_its_row_is_durable(site):
     assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("discarded", False)
 
 
+@pytest.mark.parametrize(("columns", "kept"), [
+    ({"settings": {"record_min_sec": 3}}, True), ({"seconds": 0, "cause": "empty-file"}, True),
+    ({"spans": [{"kind": "declined", "from_ms": 1, "to_ms": 1}]}, False)], ids=str)
+def test_legal_hold_keeps_what_is_discarded_but_not_against_a_party_s_word(site, columns, kept):
+    site.stopped(None, legal_hold=True, **columns)
+    site.step()
+    assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("discarded", kept)
+
+
+def test_the_row_says_that_files_are_gone_before_they_are_and_not_where_they_stay(site, monkeypatch):
+    site.settings, said = {"remove_after_delivery": True}, []
+
+    def refuse(*paths):
+        said.append(site.store.rows[RECORDING_ID]["audio_removed_ms"])
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(worker_module, "remove", refuse)
+    with Customer() as customer:
+        site.due(customer.url)
+        site.step()
+    assert said == [site.clock.now_ms] and site.store.rows[RECORDING_ID]["audio_removed_ms"] is None
+
+
 def test_failures_are_further_and_further_apart(site):
     upload = site.due(refusing_url(), give_up_ms=site.clock.now_ms + 10**9)
     waits_s = []

@@ -277,3 +277,14 @@ def test_a_file_that_was_changed_on_the_disk_is_not_delivered(store, recordings,
     work(store, recordings, pool)
     upload, = store.deliveries.of(RECORDING_ID)
     assert upload["state"] == "due" and "MediaError" in upload["last_error"] and not receiver.files
+
+
+def test_a_plain_file_in_the_place_of_an_encrypted_one_is_not_sent(store, recordings, stopped, pool, receiver):
+    master = stopped({"url": receiver.url, "format": "wav", "channels": "dual"})
+    worker(store, recordings, pool)._finish(store.recordings.get(RECORDING_ID))
+    file = recordings / store.recordings.get(RECORDING_ID)["file"]
+    file.write_bytes(master[:-1] + bytes([master[-1] ^ 1]))  # of the same size
+    work(store, recordings, pool)
+    upload, = store.deliveries.of(RECORDING_ID)
+    assert upload["state"] == "due" and "the file is not sealed" in upload["last_error"]
+    assert upload["status"] is None and not receiver.files
