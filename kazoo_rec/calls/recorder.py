@@ -34,7 +34,7 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
-#: Milliseconds before a mask or pause is said again.
+#: Milliseconds before a mask or pause is said again, and between looks whether what waits for its end began unheard.
 SILENCE_AGAIN_MS = 1000
 
 log = structlog.get_logger()
@@ -224,6 +224,8 @@ class Recorder:
     def unsilence(self, recording, kind, at_ms):
         if kind in recording.silenced:
             recording.unsilence(kind, at_ms)
+            if recording.check_at is not None:
+                self.watch(recording, self._now_at)
             if recording.id in self._ledger:
                 self._save_silence(recording)
 
@@ -237,7 +239,7 @@ class Recorder:
         self._now_at = now_at
         for recording in list(self._ledger.watched):
             if recording.check_at is not None and recording.check_at <= now_at and not recording.busy:
-                recording.check_at = now_at + START_WITHIN_MS
+                recording.check_at = now_at + (SILENCE_AGAIN_MS if recording.silenced else START_WITHIN_MS)
                 self._orders.verify(recording)
             if recording.limit_at is not None and recording.limit_at <= now_at:
                 recording.limit_at, recording.at_limit = None, True
@@ -260,6 +262,7 @@ class Recorder:
         since the last look, at most two periods ago."""
         if recording.state == "armed":
             recording.running.append(path)
+            self._orders.silence(recording, path)
             by_command_ms = max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
             self.begun(recording, recording.leg.answered_ms if path == recording.armed_path else by_command_ms,
                        self._now_at)

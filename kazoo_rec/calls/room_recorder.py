@@ -44,7 +44,7 @@ class _RoomOrders(Orders):
             _unheard(recording, unheard)
 
     def _verify(self, recording):
-        if not _wanted(recording):
+        if recording.running or recording.dropped or not recording.leg.alive:
             return
         try:
             rooms = replies.rooms(self._send(commands.rooms(), COMMAND_WITHIN_S))
@@ -90,6 +90,7 @@ class RoomRecorder(Recorder):
         """The switch lists the file, though its beginning was not heard."""
         if recording.state == "armed":
             recording.running.append(path)
+            self._orders.silence(recording, path)
             self.begun(recording, started_ms, self._now_at)
 
     def begun(self, recording, started_ms, now_at):
