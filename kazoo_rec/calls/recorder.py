@@ -176,15 +176,9 @@ class Recorder:
         if recording is None and recording_id and path and not self._observe:
             # From before a restart: its arming was fired after all.
             self._ledger.began_unknown(recording_id, event.time_us // 1000, path)
-        if recording is None or path is None or path in recording.running:
-            return
-        recording.running.append(path)
-        self._orders.silence(recording, path)
-        if recording.unwanted:
-            self.stop(recording, now_at)
-            return
-        recording.begun_at = self._now_at = now_at
-        self.begun(recording, event.time_us // 1000, now_at)
+        if recording is not None and path is not None and self._runs(recording, path, now_at):
+            recording.begun_at = self._now_at = now_at
+            self.begun(recording, event.time_us // 1000, now_at)
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row, which says so from now on.
@@ -260,12 +254,21 @@ class Recorder:
     def found(self, recording, path):
         """The switch lists the file, though RECORD_START was not heard: its arming began it at the answer, or a command
         since the last look, at most two periods ago."""
-        if recording.state == "armed":
-            recording.running.append(path)
-            self._orders.silence(recording, path)
+        if recording.state == "armed" and self._runs(recording, path, self._now_at):
             by_command_ms = max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
             self.begun(recording, recording.leg.answered_ms if path == recording.armed_path else by_command_ms,
                        self._now_at)
+
+    def _runs(self, recording, path, now_at) -> bool:
+        """The switch records to `path`: silent, if it should be. False where it should not, and is told to stop."""
+        if recording.id not in self._ledger or path in recording.running:
+            return False
+        recording.running.append(path)
+        self._orders.silence(recording, path)
+        if recording.unwanted:
+            self.stop(recording, now_at)
+            return False
+        return True
 
     def failed(self, recording, reason, cause=None):
         """It cannot be recorded, and trying again would not help."""

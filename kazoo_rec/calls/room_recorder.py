@@ -88,9 +88,7 @@ class RoomRecorder(Recorder):
 
     def found(self, recording, path, started_ms):
         """The switch lists the file, though its beginning was not heard."""
-        if recording.state == "armed":
-            recording.running.append(path)
-            self._orders.silence(recording, path)
+        if recording.state == "armed" and self._runs(recording, path, self._now_at):
             self.begun(recording, started_ms, self._now_at)
 
     def begun(self, recording, started_ms, now_at):

@@ -292,6 +292,43 @@ def test_what_waits_for_the_end_of_its_mask_is_looked_for_once_a_second():
     assert 9 <= len(one.switch.of("uuid_buglist")) <= 11 and not one.switch.of(" start ")
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_called_off_while_it_is_looked_for_is_stopped(gone):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin()["id"]
+    path = one.armed("a")[id]
+
+    def listed(uuid):
+        one.end(ids=[id])
+        if gone:
+            one.tracker.keep_only(set(), "the switch does not have it")
+        return [path]
+
+    one.switch.runs = listed
+    one.answer("a", start=False).after(250)
+    assert one.row()["state"] == "discarded"
+    assert one.switch.of(" stop ") == ([] if gone else [f"api uuid_record a stop {path}"])
+    assert one.removed == ([] if gone else [path.removeprefix(f"{ROOT}/")])
+
+
+def test_what_is_called_off_and_heard_to_begin_while_it_is_looked_for_is_stopped_once():
+    one = Flows().phone_calls("a", "1000")
+    one.switch.obeys = lambda command: None
+    id = one.begin()["id"]
+    path = one.armed("a")[id]
+
+    def listed(uuid):
+        one.end(ids=[id])
+        one.record_start("a", id, path)
+        return [path]
+
+    one.switch.runs = listed
+    one.answer("a", start=False).after(250)
+    assert one.row()["state"] == "discarded" and one.switch.of(" stop ") == [f"api uuid_record a stop {path}"]
+    one.record_stop("a", id, path)
+    assert one.removed == [path.removeprefix(f"{ROOT}/")] and one.row()["state"] == "discarded"
+
+
 UNHEARD = [CommandTimeout("no reply"), NotConnected("there is no connection")]
 
 
