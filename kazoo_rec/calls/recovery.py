@@ -187,9 +187,11 @@ class Recovery:
     def _take_call(self, answers, before, astray, unlisted):
         taken = []
         for row, dump, listed in answers:
+            known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
+            if dump is None and not known and row["uuid"] not in before:
+                dump = self._tracker.ended(row["uuid"])
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
-            known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
             leg = self._tracker.take(dump, row, now_at, "the engine was not connected")
             astray.look(dump, listed, before.get(leg.uuid, ()))
             if known:
