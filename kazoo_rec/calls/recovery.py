@@ -159,6 +159,8 @@ class Recovery:
         if not uuids:
             return
         before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
+        # What begins from now on, the answers may not have yet.
+        ran = {one for leg in self._tracker.legs() for one in leg.recordings if one.running}
         asked, starting = ask.legs(uuids), []
         self._tracker.expect(set(uuids))
         try:
@@ -176,7 +178,7 @@ class Recovery:
                 self._tracker.let_go(uuid, self._now_at())
         if not self._observe:
             astray.end(self._heard_ms(), self._now_at())
-        self._recorder.endings.lose(unlisted, self._now_at())
+        self._recorder.endings.lose([one for one in unlisted if one in ran], self._now_at())
 
     def _take_in_late(self, send, ask):
         """Legs that began just before their events were asked for, and that the list did not have yet."""

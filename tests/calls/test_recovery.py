@@ -538,6 +538,31 @@ def test_a_leg_s_end_that_was_not_heard_is_found_and_the_recording_closed(site):
     assert ends == {("stopped", "its end was not heard: the switch does not have it")}
 
 
+def test_what_is_found_running_after_its_leg_was_asked_about_goes_on(site):
+    site.talk(ago_ms=0)
+    site.scene.phone_calls("a", "1000").rings("b", "a", "1001").bridge("a", "b").answer_unarmed("a").answer_unarmed("b")
+
+    def begins():
+        for command in site.asked:
+            if ours := re.fullmatch(r"api uuid_record (\S+) start (\S+) .*", command):
+                site.running[ours[1]] = [ours[2]]
+        site.scene.after(250)
+
+    answer, looked = site.answer, []
+
+    def late(command, timeout_s, into=None):
+        reply = answer(command, timeout_s, into)
+        if command == "api uuid_buglist a" and not looked:
+            looked.append(command)
+            begins()
+        return reply
+
+    site.recovery.sweep(late, True)
+    site.scene.after(250)
+    rows = [row for row in site.scene.rows.by_id.values() if row["call_id"] == "a"]
+    assert [row["state"] for row in rows] == ["recording"]
+
+
 def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
     site.talk().sweep()
     site.running = {"a": site.started()["a"]}
