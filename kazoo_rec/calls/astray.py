@@ -48,7 +48,7 @@ class Astray:
         for recording_id, (path, dump) in self._found.items():
             if recording_id in self._recorder:
                 def when(started_ms, dump=dump):
-                    moved_ms = transferred_ms(dump, max(started_ms, lost_ms or 0))
+                    moved_ms = transferred_ms(dump, max(started_ms or 0, lost_ms or 0))
                     return moved_ms, NOT_TOLD_APART if moved_ms is None else TAKEN_ALONG
                 self._recorder.endings.carried(path, dump.uuid, when, now_at)
                 continue

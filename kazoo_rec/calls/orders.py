@@ -135,7 +135,7 @@ class Orders:
 
     def _verify(self, recording):
         def wanted():
-            return not (recording.running or recording.dropped or recording.silenced) and recording.leg.alive
+            return not (recording.running or recording.dropped) and recording.leg.alive
 
         if not wanted():
             return

@@ -34,7 +34,7 @@ START_WITHIN_MS = 250
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
 
-#: Milliseconds before a mask or pause is said again.
+#: Milliseconds before a mask or pause is said again, and between looks whether what waits for its end began unheard.
 SILENCE_AGAIN_MS = 1000
 
 log = structlog.get_logger()
@@ -180,15 +180,9 @@ class Recorder:
         if recording is None and recording_id and path and not self._observe:
             # From before a restart: its arming was fired after all.
             self._ledger.began_unknown(recording_id, event.time_us // 1000, path)
-        if recording is None or path is None or path in recording.running:
-            return
-        recording.running.append(path)
-        self._orders.silence(recording, path)
-        if recording.unwanted:
-            self.stop(recording, now_at)
-            return
-        recording.begun_at = self._now_at = now_at
-        self.begun(recording, event.time_us // 1000, now_at)
+        if recording is not None and path is not None and self._runs(recording, path, now_at):
+            recording.begun_at = self._now_at = now_at
+            self.begun(recording, event.time_us // 1000, now_at)
 
     def drop(self, recording, reason, now_at):
         """Ends a recording that should not be, and leaves nothing of it but its row, which says so from now on.
@@ -230,6 +224,8 @@ class Recorder:
             if kind in recording.silent_for_all:
                 recording.leg.silent.get(recording.account_id, set()).discard(kind)
             recording.unsilence(kind, at_ms)
+            if recording.check_at is not None:
+                self.watch(recording, self._now_at)
             if recording.id in self._ledger:
                 self._save_silence(recording)
 
@@ -243,7 +239,7 @@ class Recorder:
         self._now_at = now_at
         for recording in list(self._ledger.watched):
             if recording.check_at is not None and recording.check_at <= now_at and not recording.busy:
-                recording.check_at = now_at + START_WITHIN_MS
+                recording.check_at = now_at + (SILENCE_AGAIN_MS if recording.silenced else START_WITHIN_MS)
                 self._orders.verify(recording)
             if recording.limit_at is not None and recording.limit_at <= now_at:
                 recording.limit_at, recording.at_limit = None, True
@@ -264,11 +260,21 @@ class Recorder:
     def found(self, recording, path):
         """The switch lists the file, though RECORD_START was not heard: its arming began it at the answer, or a command
         since the last look, at most two periods ago."""
-        if recording.state == "armed":
-            recording.running.append(path)
+        if recording.state == "armed" and self._runs(recording, path, self._now_at):
             by_command_ms = max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
             self.begun(recording, recording.leg.answered_ms if path == recording.armed_path else by_command_ms,
                        self._now_at)
+
+    def _runs(self, recording, path, now_at) -> bool:
+        """The switch records to `path`: silent, if it should be. False where it should not, and is told to stop."""
+        if recording.id not in self._ledger or path in recording.running:
+            return False
+        recording.running.append(path)
+        self._orders.silence(recording, path)
+        if recording.unwanted:
+            self.stop(recording, now_at)
+            return False
+        return True
 
     def failed(self, recording, reason, cause=None):
         """It cannot be recorded, and trying again would not help."""

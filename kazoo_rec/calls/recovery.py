@@ -159,6 +159,8 @@ class Recovery:
         if not uuids:
             return
         before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
+        # What begins from now on, the answers may not have yet.
+        ran = {one for leg in self._tracker.legs() for one in leg.recordings if one.running}
         asked, starting = ask.legs(uuids), []
         self._tracker.expect(set(uuids))
         try:
@@ -176,7 +178,7 @@ class Recovery:
                 self._tracker.let_go(uuid, self._now_at())
         if not self._observe:
             astray.end(self._heard_ms(), self._now_at())
-        self._recorder.endings.lose(unlisted, self._now_at())
+        self._recorder.endings.lose([one for one in unlisted if one in ran], self._now_at())
 
     def _take_in_late(self, send, ask):
         """Legs that began just before their events were asked for, and that the list did not have yet."""
@@ -187,9 +189,11 @@ class Recovery:
     def _take_call(self, answers, before, astray, unlisted):
         taken = []
         for row, dump, listed in answers:
+            known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
+            if dump is None and not known and row["uuid"] not in before:
+                dump = self._tracker.ended(row["uuid"])
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
-            known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
             leg = self._tracker.take(dump, row, now_at, "the engine was not connected")
             astray.look(dump, listed, before.get(leg.uuid, ()))
             if known:

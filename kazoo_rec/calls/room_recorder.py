@@ -44,7 +44,7 @@ class _RoomOrders(Orders):
             _unheard(recording, unheard)
 
     def _verify(self, recording):
-        if not _wanted(recording):
+        if recording.running or recording.dropped or not recording.leg.alive:
             return
         try:
             rooms = replies.rooms(self._send(commands.rooms(), COMMAND_WITHIN_S))
@@ -88,8 +88,7 @@ class RoomRecorder(Recorder):
 
     def found(self, recording, path, started_ms):
         """The switch lists the file, though its beginning was not heard."""
-        if recording.state == "armed":
-            recording.running.append(path)
+        if recording.state == "armed" and self._runs(recording, path, self._now_at):
             self.begun(recording, started_ms, self._now_at)
 
     def begun(self, recording, started_ms, now_at):

@@ -5,6 +5,7 @@ with nobody called; of a pair when a leg is called for it, and when two legs mee
 pick-up). A rule says yes at most once for a leg, and an account's once in a call as long as that leg lives.
 """
 
+from collections import deque
 from logging import DEBUG
 
 import structlog
@@ -17,6 +18,7 @@ from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_byp
 from kazoo_rec.calls.midcall import Progress, as_created
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
+from kazoo_rec.switch.events import Event
 
 #: What the tracker has to hear of at all times; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
@@ -151,6 +153,14 @@ class Tracker:
         """Whether the leg is still to be taken in: not where its beginning was heard after all."""
         return uuid in self._aside
 
+    def ended(self, uuid: str) -> Event | None:
+        """As the dump of a leg that has ended before it was taken in: its CHANNEL_HANGUP_COMPLETE, which waits, has
+        what a dump has."""
+        for event in self._aside.get(uuid, ()):
+            if event.name == "CHANNEL_HANGUP_COMPLETE" and event.uuid == uuid:
+                return Event({**event.headers, "Answer-State": ""})
+        return None
+
     def take(self, event, listed_row, now_at, why) -> Leg | None:
         """Takes in a leg, or what was missed of one that is known, from its dump (`switch.replies.leg`) and its row of
         `show channels`; `why` says what kept us from hearing. `meet` has to follow."""
@@ -198,11 +208,14 @@ class Tracker:
             leg.missed = None
 
     def let_go(self, uuid: str, now_at):
-        """What waited for this leg is heard now."""
-        for event in self._aside.pop(uuid, ()):
-            waiting = self._aside.pop(event.uuid, ()) if event.name == "CHANNEL_CREATE" else ()
-            for one in (event, *waiting):
-                self.feed(one, now_at)
+        """What waited for this leg is heard now, and of each leg that it called, what waited for that."""
+        waiting, events = deque(self._aside.pop(uuid, ())), []
+        while waiting:
+            events.append(waiting.popleft())
+            if events[-1].name == "CHANNEL_CREATE":
+                waiting.extendleft(reversed(self._aside.pop(events[-1].uuid, ())))
+        for event in events:  # not before all that waited is here: halves of a loopback name each other
+            self.feed(event, now_at)
 
     def _set_aside(self, event):
         if event.name == "CHANNEL_CREATE" and event.uuid not in self._legs:

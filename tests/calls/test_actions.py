@@ -262,6 +262,73 @@ def test_of_one_that_was_armed_before_a_restart_there_is_still_one(monkeypatch):
     assert one.states() == ["armed"] and id in site.recorder
 
 
+@pytest.mark.parametrize("disarmed", [False, True])
+def test_what_is_masked_after_it_began_unheard_is_found_and_masked(monkeypatch, disarmed):
+    site = Site(monkeypatch, [("account", "acme", "acme", {"realm": "acme.example"})])
+    control = Control(site.scene.tracker, site.recorder, site.answer, site.files, lambda: site.scene.epoch_ms,
+                      lambda: site.scene.now, lambda uuid: True)
+    site.scene.phone_calls("a", "1000")
+    id = control.begin("acme", "a", {}, rule="callflow", who="Callflow main")["id"]
+    path = site.scene.armed("a")[id]
+    site.recovery.lost()
+    site.leg("a", ago_ms=100, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
+             **({} if disarmed else {f"execute_on_answer_{id}": "record_session"}))
+    site.running = {"a": [path]}
+    (told,) = control.change("acme", "a", "mask", ids=[id], who="Callflow main")
+    assert told["masked"]
+    site.sweep().scene.after(250)
+    assert f"api uuid_record a mask {path}" in site.asked and not site.scene.switch.of(" start ")
+    row = site.scene.rows.by_id[id]
+    assert row["state"] == "recording" and row["started_ms"] and row["spans"][0]["to_ms"] is None
+
+
+def test_what_waits_for_the_end_of_its_mask_is_looked_for_once_a_second():
+    one = Flows().phone_calls("a", "1000")
+    one.begin(label="x")
+    one.change("mask", label="x")
+    one.answer("a")
+    for _ in range(40):
+        one.after(250)
+    assert 9 <= len(one.switch.of("uuid_buglist")) <= 11 and not one.switch.of(" start ")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_called_off_while_it_is_looked_for_is_stopped(gone):
+    one = Flows().phone_calls("a", "1000")
+    id = one.begin()["id"]
+    path = one.armed("a")[id]
+
+    def listed(uuid):
+        one.end(ids=[id])
+        if gone:
+            one.tracker.keep_only(set(), "the switch does not have it")
+        return [path]
+
+    one.switch.runs = listed
+    one.answer("a", start=False).after(250)
+    assert one.row()["state"] == "discarded"
+    assert one.switch.of(" stop ") == ([] if gone else [f"api uuid_record a stop {path}"])
+    assert one.removed == ([] if gone else [path.removeprefix(f"{ROOT}/")])
+
+
+def test_what_is_called_off_and_heard_to_begin_while_it_is_looked_for_is_stopped_once():
+    one = Flows().phone_calls("a", "1000")
+    one.switch.obeys = lambda command: None
+    id = one.begin()["id"]
+    path = one.armed("a")[id]
+
+    def listed(uuid):
+        one.end(ids=[id])
+        one.record_start("a", id, path)
+        return [path]
+
+    one.switch.runs = listed
+    one.answer("a", start=False).after(250)
+    assert one.row()["state"] == "discarded" and one.switch.of(" stop ") == [f"api uuid_record a stop {path}"]
+    one.record_stop("a", id, path)
+    assert one.removed == [path.removeprefix(f"{ROOT}/")] and one.row()["state"] == "discarded"
+
+
 UNHEARD = [CommandTimeout("no reply"), NotConnected("there is no connection")]
 
 

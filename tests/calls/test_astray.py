@@ -91,6 +91,17 @@ def test_a_leg_that_goes_on_without_its_recording_is_recorded_anew(left):
     assert [row["state"] for row in rows] == ["stopped", "recording"] and rows[0]["expected_ms"] <= 15_000
 
 
+def test_one_that_was_dropped_before_it_began_ends_no_sweep(left):
+    left.scene.phone_calls("c", "1002").rings("d", "c", "1001")
+    (recording,) = left.scene.tracker.leg("c").recordings
+    left.recorder.drop(recording, "the call went offnet", left.scene.now)
+    left.scene.record_start("c", recording.id, f"{ROOT}/{recording.armed_path}")
+    left.goes()
+    left.running["b"].append(f"{ROOT}/{recording.armed_path}")
+    left.sweep()
+    assert left.scene.rows.by_id[recording.id]["state"] == "discarded" and left.row["state"] == "stopped"
+
+
 def test_the_first_transfer_since_then_counts():
     history = ["1795221380:x:att_xfer:1001@127.0.0.1/1000@acme.example", "1795221371:x:bl_xfer:1002/acme.example/XML"]
     dump = Event({"variable_transfer_history": history, "variable_transfer_source": "1795221389:x:uuid_br:y"})

@@ -290,6 +290,25 @@ def test_what_happens_while_a_leg_is_asked_about_is_not_lost(site):
     assert set(site.started()) == {"a", "b"}
 
 
+@pytest.mark.parametrize("through", ["loopback", "a phone"])
+def test_of_a_leg_two_deep_behind_one_that_is_asked_about_nothing_is_lost(site, through):
+    scene = site.scene
+    site.leg("a", ago_ms=0, sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+
+    def meanwhile():
+        if through == "loopback":
+            scene.create("la", "outbound", "loopback/1001-a", originator="a", other_loopback_leg_uuid="lb")
+            scene.create("lb", "inbound", "loopback/1001-b", other_loopback_leg_uuid="la")
+            scene.rings("c", "lb", "1002")
+        else:
+            scene.rings("b", "a", "1001").rings("c", "b", "1002")
+        scene.event("CHANNEL_ANSWER", "c", **ANSWERED).bridge("a", "c")
+
+    site.meanwhile["a"] = meanwhile
+    site.sweep(doubtful=False)
+    assert {"a", "c"} <= set(site.started()) and not scene.tracker.expects("c")
+
+
 def test_of_an_answer_that_is_heard_while_a_leg_is_asked_about_the_event_tells_what_was_armed_in_time(site):
     site.scene.phone_calls("a", "1000").rings("b", "a", "1001")
     for uuid, partner in (("a", "b"), ("b", "a")):
@@ -519,6 +538,31 @@ def test_a_leg_s_end_that_was_not_heard_is_found_and_the_recording_closed(site):
     assert ends == {("stopped", "its end was not heard: the switch does not have it")}
 
 
+def test_what_is_found_running_after_its_leg_was_asked_about_goes_on(site):
+    site.talk(ago_ms=0)
+    site.scene.phone_calls("a", "1000").rings("b", "a", "1001").bridge("a", "b").answer_unarmed("a").answer_unarmed("b")
+
+    def begins():
+        for command in site.asked:
+            if ours := re.fullmatch(r"api uuid_record (\S+) start (\S+) .*", command):
+                site.running[ours[1]] = [ours[2]]
+        site.scene.after(250)
+
+    answer, looked = site.answer, []
+
+    def late(command, timeout_s, into=None):
+        reply = answer(command, timeout_s, into)
+        if command == "api uuid_buglist a" and not looked:
+            looked.append(command)
+            begins()
+        return reply
+
+    site.recovery.sweep(late, True)
+    site.scene.after(250)
+    rows = [row for row in site.scene.rows.by_id.values() if row["call_id"] == "a"]
+    assert [row["state"] for row in rows] == ["recording"]
+
+
 def test_a_recording_that_ended_unheard_is_closed_while_its_leg_goes_on(site):
     site.talk().sweep()
     site.running = {"a": site.started()["a"]}
@@ -630,6 +674,41 @@ def test_a_talk_that_ends_before_the_rest_of_it_could_be_recorded_is_reported(si
         site.scene.hang_up(uuid)
     assert {(row["state"], row["state_reason"]) for row in site.rows().values()} == {
         ("failed", "ended before it started: the engine was not connected")}
+
+
+def hangs_up(site, uuid):
+    dump = site.legs.pop(uuid)[0]
+    headers = {name: value for name, value in dump.items() if name not in ("Event-Name", "Unique-ID")}
+    site.scene.event("CHANNEL_HANGUP_COMPLETE", uuid, **{
+        **headers, "Answer-State": "hangup", "Channel-Call-State": "HANGUP"}).event("CHANNEL_DESTROY", uuid)
+
+
+@pytest.mark.parametrize("which", ["a", "b", "ab"])
+def test_a_leg_that_ends_before_its_turn_has_its_row(site, which):
+    site.talk(ago_ms=12_400).leg("0", ago_ms=1000)
+    site.meanwhile["0"] = lambda: [hangs_up(site, uuid) for uuid in which]
+    with site.scene.slow_switch():
+        rows = site.sweep().rows()
+    assert set(rows) == {"a", "b"} and set(site.started()) == {"a", "b"} - set(which)
+    assert {(rows[uuid]["state"], rows[uuid]["state_reason"]) for uuid in which} == {
+        ("failed", "ended before it started: the engine was not connected")}
+    assert site.scene.tracker.uuids() == {"0", "a", "b"} - set(which)
+
+
+def test_of_a_leg_that_ends_before_its_turn_there_is_no_row_but_those_of_the_engine_before(site):
+    site.talk(ago_ms=12_400).sweep()
+    site.running = site.started()
+    after = after_a_kill(site)
+    after.leg("0", ago_ms=1000)
+
+    def end():
+        for uuid, row in after.rows().items():
+            after.scene.record_stop(uuid, row["id"], site.running[uuid][0])
+            hangs_up(after, uuid)
+
+    after.meanwhile["0"] = end
+    after.sweep()
+    assert [row["state"] for row in after.scene.rows.by_id.values()] == ["stopped", "stopped"]
 
 
 def test_recovered_legs_are_recorded_again_and_the_gap_is_told(site):

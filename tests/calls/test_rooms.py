@@ -273,6 +273,16 @@ def test_a_pause_that_the_switch_did_not_confirm_is_told_at_once_and_said_again(
     assert len(hall.switch.of(" recording pause ")) == 2
 
 
+def test_a_room_that_is_paused_after_it_began_unheard_is_found_and_paused(hall):
+    hall.quiet = True
+    hall.record("room")
+    hall.comes("alice").change("pause", what="room")
+    assert not hall.switch.of(" recording pause ")
+    hall.after(250)
+    (row,) = hall.rows_of(ROOM_ID)
+    assert (row["state"], len(hall.switch.of(" recording pause "))) == ("paused", 1)
+
+
 def test_a_pause_that_somebody_else_made_is_in_the_row(hall):
     hall.comes("alice").record()
     (row,) = hall.rows.by_id.values()
