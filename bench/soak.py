@@ -50,7 +50,8 @@ ROLES = ("engine", "delivery")
 
 #: What the switch does wrong, in the words of kazoo_rec/simulator/faults.py.
 SENTENCES = {
-    "lose_events": ("the next CHANNEL_BRIDGE is lost", "the next RECORD_START is lost", "the next RECORD_STOP is lost",
+    "lose_events": ("the next CHANNEL_CREATE is lost", "the next CHANNEL_BRIDGE is lost",
+                    "the next RECORD_START is lost", "the next RECORD_STOP is lost",
                     "the next CHANNEL_HANGUP_COMPLETE is lost"),
     "double_events": ("the next CHANNEL_CREATE comes twice", "the next CHANNEL_ANSWER comes twice",
                       "the next RECORD_START comes twice", "the next RECORD_STOP comes twice"),

@@ -30,7 +30,7 @@ class Control:
       tracker, recorder: the switch's own.
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
       files: `calls.files.Files`.
-      epoch_ms: the wall clock, for rows.
+      epoch_ms: the switch's clock, for rows.
       now_at: the engine's clock.
       knows: whether a leg, by its uuid, that the tracker does not know is not there.
       spawn: runs a function in a greenlet.

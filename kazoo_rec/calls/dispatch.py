@@ -28,7 +28,7 @@ class Dispatch:
       recorder, room_recorder: of legs and of rooms.
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
       files: `calls.files.Files`.
-      epoch_ms: the wall clock.
+      epoch_ms: the switch's clock.
       now_at: the engine's clock.
     """
 

@@ -5,7 +5,7 @@ tells what its phone had sent. A transfer that takes a recording along to anothe
 goes on writing: no command by path reaches it there (switch_ivr_async.c keeps the path of the first leg).
 """
 
-from kazoo_rec.calls.leg import received_ms
+from kazoo_rec.calls.leg import Leg, received_ms
 from kazoo_rec.calls.recording import id_of
 from kazoo_rec.calls.room import Room
 from kazoo_rec.store.spans import missed, unheard
@@ -33,8 +33,9 @@ class Endings:
     def __init__(self, ledger, orders, succession, announcer, files, epoch_ms, observe):
         self._ledger, self._orders, self._succession, self._announcer = ledger, orders, succession, announcer
         self._files, self._epoch_ms, self._observe = files, epoch_ms, observe
-        #: Paths of which an end ends nothing: what is written there is not of a recording any more.
-        self._let_go: set[str] = set()
+        #: Paths of which an end ends nothing, as what is written there is not of a recording any more; and whose end
+        #: it would come with, if that is known.
+        self._let_go: dict[str, Leg | None] = {}
 
     # -- what the switch says
 
@@ -54,7 +55,7 @@ class Endings:
         recording = self._ledger.get(recording_id)
         stopped_ms, cause = event.time_us // 1000, event.get("Record-Completion-Cause") or None
         if path in self._let_go:
-            self._let_go.remove(path)
+            del self._let_go[path]
             return
         if recording is None:
             if recording_id and path and not self._observe:
@@ -119,7 +120,7 @@ class Endings:
         """The application that wrote it has ended, as CHANNEL_EXECUTE_COMPLETE says: the file is closed."""
         recording = self._ledger.get(recording_id)
         if recording is not None and recording.is_message:
-            self._let_go.add(recording.armed_path)
+            self._let_go[recording.armed_path] = recording.leg
             self._taken_down(recording, event, event.time_us // 1000)
 
     def _taken_down(self, recording, event, stopped_ms):
@@ -149,7 +150,7 @@ class Endings:
             recording.running.remove(path)
             self._orders.remove(recording, path)
             return
-        self._let_go.add(path)
+        self._let_go[path] = None
         recording.cut_short = not recording.at_limit
         at_ms = self._epoch_ms() if moved_ms is None else moved_ms
         recording.close_spans(at_ms)
@@ -169,15 +170,17 @@ class Endings:
 
     def let_go(self, path):
         """What the switch goes on recording to `path` is of nobody: its end ends no recording."""
-        self._let_go.add(path)
+        self._let_go[path] = None
 
     # -- what it did not say
 
     def lose(self, recordings, now_at):
         """The switch does not record these: those that have not ended by now."""
         for recording in recordings:
-            if recording.id in self._ledger:
-                self._let_go.update(recording.running)  # its end may be on its way
+            if recording.closing is not None and recording.id in self._ledger:
+                self._close(recording)
+            elif recording.id in self._ledger:
+                self._let_go |= dict.fromkeys(recording.running, recording.leg)  # its end may be on its way
                 self._lose(recording, None, None, now_at)
 
     def forget(self, leg, why=None, heard_ms=None):
@@ -192,7 +195,7 @@ class Endings:
             elif recording.state == "recording" and not recording.is_message:
                 self._lose(recording, why, heard_ms)
             else:
-                self._ledger.let_go(recording)
+                self._ledger.forget(recording)
 
     def _lose(self, recording, why, heard_ms, now_at=None):
         """`now_at` is needed where its leg may go on."""
@@ -215,6 +218,8 @@ class Endings:
                 self._close(recording)
             elif recording.dropped:
                 self._ledger.end(recording, "discarded", recording.reason)
+                if recording.running:  # its end was not heard
+                    self._orders.remove(recording, recording.master)
             elif recording.state == "recording":
                 recording.close_spans(self._epoch_ms())
                 self._ledger.end(recording, "stopped", "RECORD_STOP was not heard", stopped_ms=self._epoch_ms(),
@@ -227,6 +232,7 @@ class Endings:
                 self._lose(recording, "events of its leg were lost", self._epoch_ms())
             else:
                 self._ledger.end(recording, *self._never_begun(recording, cause, now_at))
+        self._let_go = {path: whose for path, whose in self._let_go.items() if whose is not leg}
 
     def _never_begun(self, recording, cause, now_at) -> tuple[str, str]:
         """(state, reason) of one that its leg, which is gone, did not have."""

@@ -52,8 +52,8 @@ class Ledger:
         """One of an engine before this one, which has a row."""
         self._by_id[recording.id] = recording
 
-    def let_go(self, recording: Recording):
-        """Its row stays as it is, for recovery."""
+    def forget(self, recording: Recording):
+        """Its row is left as it is."""
         self._by_id.pop(recording.id, None)
         self.watched.discard(recording)
 
@@ -75,7 +75,7 @@ class Ledger:
         self._meter.states.labels(state).inc()
         if state == "failed":
             self._meter.lost(state, reason)
-        self.let_go(recording)
+        self.forget(recording)
         self._ended(recording)
         self.save(recording, state=state, state_reason=reason, answered_ms=recording.leg.answered_ms, **columns)
         log.info(f"recording {state}", call_id=recording.leg.uuid, recording_id=recording.id, reason=reason)

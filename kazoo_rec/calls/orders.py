@@ -57,8 +57,10 @@ class Orders:
         self._spawn(self._tell, recording, commands.disarm(recording.leg.uuid, [recording.id]))
 
     def start(self, recording):
-        """Start by command, under the fallback's name: the leg has answered."""
-        self._spawn_one(self._start, recording)
+        """Start by command, under the fallback's name: the leg has answered. Nothing where that is on its way already,
+        or a look that will do it."""
+        if not recording.busy:
+            self._spawn_one(self._start, recording)
 
     def verify(self, recording):
         """Look whether the switch records it, and start it where it does not."""

@@ -8,6 +8,7 @@ import structlog
 from kazoo_rec.calls.astray import Astray
 from kazoo_rec.calls.inquiry import LEGS_AT_ONCE, Inquiry
 from kazoo_rec.calls.midcall import Progress
+from kazoo_rec.calls.room import ROOM
 from kazoo_rec.store.recordings import OPEN_STATES
 from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
@@ -115,10 +116,7 @@ class Recovery:
         ask = Inquiry(send, self._files, self._vain)
         self._take_in(ask, [row for row in news if row["uuid"] not in heard_of])
         self.took_in = self._still(hearing)
-        if self._rooms is not None:
-            self._rooms.sweep(send)
-            if not self._still(hearing):
-                self._rooms.lost()
+        fault = self._sweep_rooms(send, hearing)
         gone = {uuid for uuid in known - (listed - self._known_before) if not ask.exists(uuid)}
         self._known_before = known
         if doubtful:
@@ -128,7 +126,21 @@ class Recovery:
         if self._still(hearing):
             self._lost_at = None
         self._close_rows(ask)
+        if fault is not None:
+            raise fault
         return not self._vain
+
+    def _sweep_rooms(self, send, hearing):
+        """What ails the rooms must not keep legs from being forgotten, nor their rows from being closed."""
+        if self._rooms is None:
+            return None
+        try:
+            self._rooms.sweep(send)
+        except Exception as fault:  # noqa: BLE001  raised when the legs are done
+            return fault
+        if not self._still(hearing):
+            self._rooms.lost()
+        return None
 
     def _still(self, hearing):
         return hearing is not None and hearing is self._hearing
@@ -261,7 +273,10 @@ class Recovery:
                    for one in self._rows.of_calls(self._node, [row["call_id"]]))
 
     def _in_a_room(self, row):
-        return self._rooms is not None and row["id"] in self._rooms
+        """Whether it is of a room, or may be: nobody but the list of all rooms tells that one does not run."""
+        if self._rooms is None:
+            return False
+        return row["id"] in self._rooms or (row["leg"] == ROOM and not self._rooms.knows_all)
 
     def _may_run(self, ask, row):
         """Whether the switch records it all the same, or does not tell. A leg that was recovered has its old uuid and

@@ -1,15 +1,19 @@
 """Takes up what an engine before this one left, or what this one missed while it was not connected."""
 
+import gevent
 import structlog
 
 from kazoo_rec.calls.recording import CALLED_OFF, DROPPED, MUTED, Recording
 from kazoo_rec.store.recordings import OPEN_STATES
 
+#: Seconds for a look whether a file is there: events of calls wait meanwhile. A disk that hangs takes no recording.
+DISK_WITHIN_S = 0.2
+
 log = structlog.get_logger()
 
 
 class Resumption:
-    """Of one switch. Methods never wait.
+    """Of one switch. Methods wait for the disk at most, and not for long.
 
     Parameters:
       recorder: `calls.recorder.Recorder`: what it offers to who takes recordings up.
@@ -60,7 +64,9 @@ class Resumption:
             recording.reason = row["state_reason"]
             self._undo(recording, paths, armed, now_at)
         elif self._observe or (row["state"] not in OPEN_STATES and not (recording.declined and paths)):
-            if row["cause"]:
+            if any(span["kind"] == "unordered" for span in recording.spans):
+                self._hand_on(recording, row)  # its engine died before the leg got another
+            elif row["cause"]:
                 leg.recordings.append(recording)
         elif paths:
             self._take_up(recording, paths)
@@ -69,6 +75,13 @@ class Resumption:
             self._await(recording, row, armed, now_at)
         else:
             leg.silent.setdefault(recording.account_id, set()).update(recording.silent_for_all)
+
+    @staticmethod
+    def _hand_on(recording, row):
+        """What it was silent by as it ended is for what takes its place."""
+        kinds = {span["kind"] for span in recording.spans
+                 if span["kind"] in ("mask", "pause") and span["to_ms"] == row["stopped_ms"] and "by" not in span}
+        recording.leg.silent.setdefault(recording.account_id, set()).update(kinds)
 
     def _take_up(self, recording, paths):
         recording.running = paths
@@ -123,8 +136,11 @@ class Resumption:
     def _is_untold(self, recording):
         """Of one that was armed, whether its engine died before it told the switch. Rules are asked anew; nobody asks
         an action again."""
-        paths = recording.armed_path, recording.fallback_path
-        return recording.by_action and not any(map(self._files.exists, paths))
+        paths, found = (recording.armed_path, recording.fallback_path), True
+        if recording.by_action:
+            with gevent.Timeout(DISK_WITHIN_S, False):
+                found = any(map(self._files.exists, paths))
+        return not found
 
     def unlisted(self, leg, listed):
         """News of `leg` may have been missed: what the switch does not record of it any more (`listed` are the paths

@@ -26,7 +26,7 @@ class RoomRecovery:
       room_recorder: `calls.room_recorder.RoomRecorder`.
       rows: the store's `recordings`.
       files: `calls.files.Files`.
-      epoch_ms: the wall clock.
+      epoch_ms: the switch's clock.
       now_at: the engine's clock.
     """
 

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 class Rooms:
     """The rooms of one switch. An account has a room where one of its legs is, or where it has something recorded.
+    `knows_all`: a room that is not known is not there.
 
     Parameters:
       node: the switch's name in the rows.
@@ -39,14 +40,14 @@ class Rooms:
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
       rows: the store's `recordings`.
       files: `calls.files.Files`.
-      epoch_ms: the wall clock.
+      epoch_ms: the switch's clock.
       now_at: the engine's clock.
       spawn: runs a function in a greenlet.
     """
 
     def __init__(self, node, leg, recorder, room_recorder, send, rows, files, epoch_ms: Callable[[], int],
                  now_at: Callable[[], int], spawn=gevent.spawn):
-        self._room_recorder, self._now_at, self._knows_all = room_recorder, now_at, False
+        self._room_recorder, self._now_at, self.knows_all = room_recorder, now_at, False
         self._dispatch = Dispatch(recorder, room_recorder, send, files, epoch_ms, now_at)
         self._attendance = Attendance(leg, recorder, room_recorder, self._dispatch, now_at, spawn)
         self._recovery = RoomRecovery(node, self._attendance, room_recorder, rows, files, epoch_ms, now_at)
@@ -64,11 +65,11 @@ class Rooms:
     def sweep(self, send):
         """See `room_recovery.RoomRecovery.sweep`."""
         self._recovery.sweep(send)
-        self._knows_all = True
+        self.knows_all = True
 
     def lost(self):
         """The connection has ended: what is not known is not said not to be."""
-        self._knows_all = False
+        self.knows_all = False
 
     def record(self, account_id: str, name: str, what: str, settings: Mapping, who: str,
                uuid: str | None = None) -> list[dict]:
@@ -155,7 +156,7 @@ class Rooms:
 
     def _find(self, account_id, name):
         room = self._attendance.called(name)
-        if room is None and not self._knows_all:
+        if room is None and not self.knows_all:
             raise NotConnected("rooms of the switch are not known yet")
         return room if room is not None and self._attendance.has(room, account_id) else None
 

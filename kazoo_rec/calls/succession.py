@@ -14,8 +14,7 @@ class Succession:
     """Of one switch.
 
     Parameters:
-      recorder: `calls.recorder.Recorder`: `plan(recording)`, `order(leg, recordings, now_at)`,
-        `start(recording, now_at)`.
+      recorder: `calls.recorder.Recorder`: `plan(recording)`, `order(leg, recordings, now_at)`.
       epoch_ms: the switch's clock.
     """
 
@@ -42,7 +41,7 @@ class Succession:
                 gone.cut_short = False
                 another = self._after(gone, gone.silent_at_end, now_at, missed=(since_ms, why))
                 if self._recorder.plan(another):
-                    self._recorder.start(another, now_at)
+                    self._recorder.order(gone.leg, [another], now_at)
 
     def follow(self, gone: Recording, leg, now_at: int):
         """Records `leg`, which goes on without the leg of `gone`."""

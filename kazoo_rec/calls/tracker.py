@@ -19,6 +19,7 @@ from kazoo_rec.calls.midcall import Progress, as_created
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
 from kazoo_rec.switch.events import Event
+from kazoo_rec.switch.redial import place
 
 #: What the tracker has to hear of at all times; `switch.commands.subscribe` takes them.
 EVENTS = ("CHANNEL_CREATE", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_UUID",
@@ -191,10 +192,7 @@ class Tracker:
         for leg, _ in legs:
             if leg.plumbing or not leg.alive:
                 continue
-            if partner := self._partner(leg):
-                self._ask(partner, leg, now_at)
-            elif not leg.called:
-                self._ask(leg, None, now_at)
+            self._ask_first(leg, now_at)
         for leg, uuid in legs:
             other = self._legs.get(uuid)
             if other is None or not leg.alive or not other.alive:
@@ -215,7 +213,10 @@ class Tracker:
             if events[-1].name == "CHANNEL_CREATE":
                 waiting.extendleft(reversed(self._aside.pop(events[-1].uuid, ())))
         for event in events:  # not before all that waited is here: halves of a loopback name each other
-            self.feed(event, now_at)
+            try:
+                self.feed(event, now_at)
+            except Exception as fault:  # noqa: BLE001  one event must not be the end of all others
+                log.error("an event was not handled", event_name=event.name, fault=place(fault))
 
     def _set_aside(self, event):
         if event.name == "CHANNEL_CREATE" and event.uuid not in self._legs:
@@ -247,9 +248,11 @@ class Tracker:
         partner = self._partner(leg)
         if leg.called:
             self._note_bypass(leg, event, partner)
-        if leg.plumbing:
-            return
-        if partner:
+        if not leg.plumbing:
+            self._ask_first(leg, now_at)
+
+    def _ask_first(self, leg, now_at):
+        if partner := self._partner(leg):
             self._ask(partner, leg, now_at)
         elif not leg.called:
             self._ask(leg, None, now_at)
@@ -287,10 +290,16 @@ class Tracker:
 
     def _answered(self, event, now_at):
         leg = self._legs.get(event.uuid)
-        if leg is None or leg.answered_ms is not None:
+        unheard_of = leg is None
+        if unheard_of:  # its CHANNEL_CREATE was lost
+            leg = self._enter(as_created(event, self._registrations))
+        if leg.answered_ms is not None:
             return
         leg.answered_ms, leg.wideband = event.time_us // 1000, is_wideband(event)
+        leg.bypassed = leg.bypassed or (unheard_of and not has_media(event))
         self._recorder.answered(leg, event, now_at)
+        if unheard_of and not leg.plumbing:
+            self._ask_first(leg, now_at)
         self._recorder.heard_partner(leg, now_at)
         self._ask_alone(leg, now_at)
 

@@ -56,7 +56,7 @@ class Vigil:
       outcome: `calls.recorder.Recorder`: `found(recording, path)`.
       stance: what an account wants done, by its id.
       meter: `calls.meter.Meter`.
-      epoch_ms: the wall clock.
+      epoch_ms: the switch's clock.
       tell: has `tell(recording, MISSING)` told to who wants to know.
     """
 

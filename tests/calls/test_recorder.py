@@ -52,6 +52,20 @@ def test_a_leg_is_armed_though_its_row_and_its_directory_hang(monkeypatch):
     assert one.switch.of("execute_on_answer") and not hang.is_set()
 
 
+def test_a_leg_that_is_heard_of_at_its_answer_is_recorded_from_there():
+    one = scene().phone_calls("a", "1000")
+    for uuid, headers in (("b", {"Call-Direction": "outbound", "variable_originator": "a",
+                                 "Channel-Presence-ID": "1001@acme.example"}),
+                          ("c", {"Call-Direction": "inbound", "variable_sip_authorized": "true",
+                                 "variable_sip_auth_username": "1002", "variable_sip_auth_realm": "acme.example"})):
+        one.event("CHANNEL_ANSWER", uuid, **{"Channel-Name": "sofia/internal/x", "variable_sofia_profile_name":
+                                             "internal", "Channel-Read-Codec-Name": "PCMU", **headers})
+    one.answer("a").bridge("a", "b")
+    assert one.tracker.leg("b").called and one.tracker.leg("b").call is one.tracker.leg("a").call
+    assert one.recordings() == {("account.inbound", "a"): "recording", ("account.inbound", "c"): "armed"}
+    assert len(one.switch.of("uuid_record c start")) == 1
+
+
 def test_an_armed_recording_is_given_time_to_start():
     one = scene()
     one.phone_calls("a", "1000").answer("a", start=False).after(200)

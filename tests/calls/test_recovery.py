@@ -262,6 +262,7 @@ def test_an_engine_that_takes_a_call_up_calls_its_guard_off_as_the_one_before_ma
 def test_a_recording_that_was_heard_to_end_is_not_made_again(site, monkeypatch):
     site.talk().sweep()
     (path,) = site.started()["a"]
+    site.scene.after(site.rows()["a"]["settings"]["time_limit"] * 1000)
     site.scene.record_stop("a", site.rows()["a"]["id"], path, "success-maxtime")
     later = Site(monkeypatch)
     later.scene.rows.by_id, later.legs, later.running = site.scene.rows.by_id, site.legs, {"b": site.started()["b"]}

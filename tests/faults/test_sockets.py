@@ -17,6 +17,7 @@ WRONGS = {
                     "the next RECORD_START comes 0.9 late", "the next RECORD_STOP comes 1.0 late",
                     "the next CHANNEL_HANGUP_COMPLETE comes 1.0 late"),
     "answer lost": ("the next CHANNEL_ANSWER is lost",),
+    "beginning lost": ("the next CHANNEL_CREATE is lost", "the next CHANNEL_CREATE is lost"),
     "recording events lost": ("RECORD_START is lost", "RECORD_STOP is lost"),
     "media leaves the switch": ("media of 1000 leaves the switch at 1", "media of 2001 leaves the switch at 1"),
     "files cut": ("files of 1000 are cut to 8044 bytes at 1.5", "files of 2001 are cut to 44 bytes at 1.5"),
