@@ -402,7 +402,10 @@ def test_a_key_that_is_not_there_is_told_to_tenants_without_its_place(secrets, t
 
 
 @pytest.mark.parametrize("fault", [f"ftp://ann:{PASSWORD}@files.example/", f"https://ann:{PASSWORD}@files.example:x/",
-                                   [URL], {"x": URL}, f"https://ann:{PASSWORD}@files.example/ blank"])
+                                   [URL], {"x": URL}, f"https://ann:{PASSWORD}@files.example/ blank",
+                                   "https://ann:ab/cd-hunter2@files.example/x",  # base64 has slashes
+                                   "https://ann:12/34-hunter2@files.example/x",  # `ann` with a port, it seems
+                                   "https://ann:12?hunter2@files.example/x", "https://ann:12#hunter2@files.example/x"])
 def test_a_fault_in_a_url_is_told_without_its_password(ask, tmp_path, fault):
     refused = ask("PUT", "/v2/accounts", {"name": "Acme", "realm": "acme.example", **said(fault)})
     assert refused.status_code == 400 and "hunter2" not in refused.text
