@@ -4,6 +4,7 @@ none (it goes on counting), so it is made before, and whoever runs it is told be
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -15,6 +16,7 @@ from kazoo_rec.delivery.http import explain
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
+from kazoo_rec.media.encode import PLAYED
 
 #: Once it has begun, this share of the disk more is made free than was asked for: not a file for each that comes.
 MORE_SHARE = 0.01
@@ -65,9 +67,10 @@ class Disk:
 
 
 class Clearing:
-    """Removes the audio of one node's delivered recordings while their disk wants room.
+    """Removes what was made to be played, and then the audio of one node's delivered recordings, while their disk wants
+    room.
 
-    Never of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
+    Never audio of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
 
     Parameters: `store`, `node`, `directory`, `disk`, `run(function, args)` on a thread, `clock_ms` (since the epoch),
     `now_at` (ms that no jump of a clock moves), the node's `meter`.
@@ -90,7 +93,9 @@ class Clearing:
         gone: list[int] = []
         self._untold = {recording_id: told for recording_id, told in self._untold.items() if not told.ready()}
         try:
-            for row in self._may_go():
+            played_bytes = self._run(_remove_played, (self._directory,))
+            wanted_bytes = self._disk.wanted_bytes = max(0, wanted_bytes - played_bytes)
+            for row in self._may_go() if wanted_bytes else ():
                 # The files first: killed in between, the next look finds none and says so.
                 gone.append(self._run(_remove_all, (row["id"], self._directory / row["master"])))
                 self._untold[row["id"]] = self._store.recordings.update(row["id"], audio_removed_ms=self._clock_ms())
@@ -116,6 +121,17 @@ class Clearing:
                 if row["may_go"] and row["id"] not in self._untold and not self._store.recordings.get(
                         row["id"])["legal_hold"]:
                     yield row
+
+
+def _remove_played(directory):
+    """As `_remove_all`; what is just being made (.part) stays."""
+    removed_bytes = 0
+    for form in ("mp3", "wav"):
+        for path in directory.glob(f"*/*/*{PLAYED}.{form}"):
+            with suppress(FileNotFoundError):  # its recording was deleted meanwhile
+                removed_bytes += path.stat().st_size
+                path.unlink()
+    return removed_bytes
 
 
 def _remove_all(recording_id, master):

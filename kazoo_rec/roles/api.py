@@ -48,7 +48,7 @@ class Api:
     def _app(self):
         return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply,
                         public_url=self._config.api.public_url, encode=self._encoding_threads.apply,
-                        hashing=self._hashing_threads.apply)
+                        hashing=self._hashing_threads.apply, alarm_below=self._config.disk.alarm_below)
 
     def stop(self):
         if self._server is not None:

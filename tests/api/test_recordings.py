@@ -13,6 +13,7 @@ from gevent.event import Event
 from kazoo_rec.api import sound
 from kazoo_rec.api.app import make_app
 from kazoo_rec.api.listing import LARGEST_PAGE, key_for
+from kazoo_rec.media.encode import PLAYED
 from kazoo_rec.threads import Threads
 from tests.api.conftest import ACME, Client
 from tests.media.sounds import HEARD, SAID, tones
@@ -187,6 +188,19 @@ class TestSound:
         etag = root("GET", one, params=params).headers["ETag"]
         headers = {"Range": "bytes=10-", "If-Range": said.format(etag)}
         assert root("GET", one, params=params, headers=headers).status_code == 200
+
+    def test_where_the_disk_is_nearly_full_nothing_is_made_and_what_is_there_is_played(
+            self, root, one, store, tmp_path, clock):
+        nearly_full = Client(make_app(store, "fs1", tmp_path / "recordings", lambda function, args: function(*args),
+                                      clock, clock.ms, alarm_below=1.0), root.token)
+        there = set((tmp_path / "recordings").rglob("*"))
+        assert nearly_full("GET", one, params={"accept": "audio/mpeg"}).status_code == 503
+        assert nearly_full("GET", one, params={"accept": "audio/wav"}).status_code == 200
+        assert set((tmp_path / "recordings").rglob("*")) == there
+        made = root("GET", one, params={"accept": "audio/mpeg"})
+        assert nearly_full("GET", one, params={"accept": "audio/mpeg"}).content == made.content
+        new, = set((tmp_path / "recordings").rglob("*")) - there
+        assert PLAYED in new.name and PLAYED not in made.headers["Content-Disposition"]
 
     def test_two_first_plays_at_once_make_one_file(self, root, one, monkeypatch):
         made, encoded = [], sound.encode.to_mp3
