@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
@@ -209,6 +210,32 @@ def test_what_older_versions_wrote_in_clear_is_sealed_and_not_left_in_the_file(t
     assert store.secrets.open(store.recordings.get(RECORDING_ID)["settings"]) == {"url": URL}
     assert store.secrets.open(store.deliveries.of(RECORDING_ID)[0]["url"]) == URL
     store.close()
+
+
+def test_a_disk_without_room_for_a_copy_keeps_nothing_from_starting_and_the_next_start_tries_again(tmp_path, capsys):
+    url, file = f"sqlite:///{tmp_path}/kazoo_rec.db", tmp_path / "kazoo_rec.db"
+    migrate(url)
+    store = Store(url)
+    store.documents.take_files([account({"realm": "acme.example"}), {
+        **account({"note": "x" * 2_000_000}), "kind": "user", "id": "u"}]).get()
+    store.close()
+    command.downgrade(migrations._config(url), "0006")
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE documents SET body = ? WHERE kind = 'account'", (json.dumps(said()),))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        migrate(url)
+        Store(url).close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "in clear" in capsys.readouterr().out and b"hunter2" in on_disk(tmp_path)
+    (tmp_path / "kazoo_rec.db.key").rename(tmp_path / "key")
+    with pytest.raises(StoreError, match="key"):
+        migrate(url)
+    (tmp_path / "key").rename(tmp_path / "kazoo_rec.db.key")
+    migrate(url)
+    assert b"hunter2" not in on_disk(tmp_path)
 
 
 def delivery():
