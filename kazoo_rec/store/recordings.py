@@ -164,7 +164,7 @@ class Recordings:
         def write(connection):
             if connection.execute(_OF_KIND, delivery).first():
                 return 0
-            return connection.execute(deliveries.insert(), delivery).rowcount
+            return connection.execute(deliveries.insert(), self._secrets.seal(delivery)).rowcount
 
         return self._submit(write)
 

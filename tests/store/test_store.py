@@ -653,3 +653,9 @@ def test_who_writes_does_not_look_at_the_file_of_the_key(store, monkeypatch):
     store.recordings.tell("r1", {"label": "x"}, upload("r1", kind="webhook.in-progress")).get()
     store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get()
     assert looks and this not in looks
+
+
+def test_a_delivery_that_only_tells_has_its_password_sealed(store):
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.notify(upload("r1", kind="webhook.absent", url="https://ann:hunter2@files.example/")).get()
+    assert "hunter2" not in store.deliveries.of("r1")[0]["url"]
