@@ -25,6 +25,10 @@ CHOICES = {"format": ["mp3", "wav"], "channels": ["mono", "dual"], "track": ["bo
 #: Read and sent at once.
 BLOCK_BYTES = 256 * 1024
 
+#: Requests of one account that wait for an encode of its own, and the seconds after which others may come again: each
+#: has one of the API's connections.
+WAITERS, AGAIN_S = 4, 5
+
 
 class Sound:
     """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread, `encode(function, args)` on
@@ -70,7 +74,11 @@ class Sound:
         return self._slowly(row, self._of_master, (row, lambda master, key: peaks(master, points, key)))
 
     def _slowly(self, row, make, args):
-        with self._encoding.setdefault(row["account_id"], BoundedSemaphore()):
+        lock = self._encoding.setdefault(row["account_id"], BoundedSemaphore())
+        if lock.linkcount() >= WAITERS:
+            raise ApiError(503, "service_unavailable", {"message": "too many of the account wait for audio to be made"},
+                           retry_after_s=AGAIN_S)
+        with lock:
             return self._encode(make, args)
 
     def _send(self, request, response, row, path, etag):

@@ -241,6 +241,22 @@ class TestSound:
         reading.kill()
         encoding.kill()
 
+    def test_only_so_many_of_an_account_wait_for_what_is_being_made(
+            self, root, one, store, clock, tmp_path):
+        go_on = Event()
+
+        def encode(make, args):
+            go_on.wait(10)
+            return make(*args)
+
+        app = make_app(store, "fs1", tmp_path / "recordings", lambda function, args: function(*args), clock, clock.ms,
+                       encode=encode)
+        plays = [gevent.spawn(Client(app, root.token), "GET", one, params={"accept": "audio/mpeg"}) for _ in range(8)]
+        refused = gevent.wait(plays, timeout=10, count=3)
+        assert {(play.value.status_code, play.value.headers["Retry-After"]) for play in refused} == {(503, "5")}
+        go_on.set()
+        assert sorted(play.get(timeout=20).status_code for play in plays) == [200] * 5 + [503] * 3
+
     def test_head_tells_and_does_not_send(self, root, one):
         params = {"accept": "audio/wav", "inline": "true"}
         answer = root("HEAD", one, params=params)
