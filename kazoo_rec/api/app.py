@@ -23,9 +23,10 @@ from kazoo_rec.store import epoch_ms
 
 
 def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms,
-             public_url: str | None = None, encode=None) -> falcon.App:
+             public_url: str | None = None, encode=None, hashing=None, alarm_below: float = 0.0) -> falcon.App:
     """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds,
-    `encode` likewise what takes seconds (None: as `run`), `public_url` is what links begin with."""
+    `encode` likewise what takes seconds, `hashing` what a stranger's log-in costs (None: as `run`), `public_url` is
+    what links begin with, `alarm_below` the share of the disk that is left to calls."""
     throttle = Throttle(clock)
     app = _App(middleware=[Door(store.access, throttle, node, run)])
     app.add_error_handler(Exception, fail_unforeseen)
@@ -38,15 +39,15 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/readyz", Ready(store.vitals, node, clock_ms))
     app.add_route("/metrics", Metrics(store.vitals, clock_ms))
     app.add_route("/v2/openapi.json", OpenApi())
-    app.add_route("/v2/api_auth", ApiAuth(store, throttle, run, clock_ms))
-    app.add_route("/v2/user_auth", UserAuth(store, throttle, run, clock_ms))
+    app.add_route("/v2/api_auth", ApiAuth(store, throttle, run, clock, clock_ms))
+    app.add_route("/v2/user_auth", UserAuth(store, throttle, hashing or run, clock_ms))
     app.add_route("/v2/schemas", Schemas())
     app.add_route("/v2/schemas/{schema}", Schema())
     app.add_route("/v2/accounts", Documents("account", store, editor))
     app.add_route("/v2/accounts/{account_id}", Document("account", store, editor))
     app.add_route("/v2/accounts/{account_id}/audit", Audit(store))
     recording = "/v2/accounts/{account_id}/recordings/{recording_id}"
-    sound = Sound(recordings_dir, run, encode or run, store.secrets)
+    sound = Sound(recordings_dir, run, encode or run, store.secrets, alarm_below)
     app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
     app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
     app.add_route(recording, Recording(store, sound))

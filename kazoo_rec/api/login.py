@@ -1,9 +1,12 @@
 """Log-in: a token of an hour for an API key, or for a user's credentials (Kazoo, cb_api_auth.erl, cb_user_auth.erl)."""
 
+import structlog
+
 from kazoo_rec.api import tokens
 from kazoo_rec.api.body import data_of
 from kazoo_rec.api.door import enter, written
 from kazoo_rec.api.envelope import ApiError, invalid, succeed
+from kazoo_rec.api.throttle import Throttle
 from kazoo_rec.documents.directory import NUMBER_LIMIT, e164
 
 _ACCOUNT_KEYS = ("account_name", "account_realm", "phone_number")
@@ -14,6 +17,8 @@ LONGEST = 255
 #: Digits that the national form of a number has before it at most (Mexico's 044, Hungary's 06): the others are in all
 #: its forms.
 TRUNK_DIGITS = 3
+
+log = structlog.get_logger()
 
 
 class Login:
@@ -39,15 +44,19 @@ class ApiAuth(Login):
     """`{"data": {"api_key": a token that `kazoo-rec token create` made}}`; the new one may no more than it, nor
     live longer."""
 
+    def __init__(self, store, throttle, run, clock, clock_ms):
+        super().__init__(store, throttle, run, clock_ms)
+        self._keys = Throttle(clock)  # apart: who says another key each time has no other guesser forgotten
+
     def _whose(self, data, address):
         said = _text(data, "api_key")
         guesser, hashed = (address, said), tokens.hash_of(said)
-        self._throttle.attempt(guesser)
+        self._keys.attempt(guesser)
         key = self._store.access.token(hashed) if hashed else None
         if key is None or key["parent"] is not None:
             self._throttle.attempt(address)  # who says another one each time
-            raise _unknown()
-        self._throttle.succeeded(guesser)
+            raise _unknown("api_auth", address)
+        self._keys.succeeded(guesser)
         return {**{name: key[name] for name in ("role", "account_id", "user_id", "methods", "paths", "expires_ms")},
                 "parent": key["id"]}
 
@@ -62,15 +71,15 @@ class UserAuth(Login):
             raise invalid("method", "enum", "Value not found in enumerated list of values", target=["md5", "sha"])
         key = next((key for key in _ACCOUNT_KEYS if key in data), _ACCOUNT_KEYS[0])
         said = _text(data, key, NUMBER_LIMIT if key == "phone_number" else LONGEST)
-        guesser = (address, "".join(said.lower().split()))
-        self._throttle.attempt(guesser)
+        guesser = (address, "".join(said.lower().split())), (address, None)
+        self._throttle.attempt(*guesser)
         account_id = self._account(key, said)
         hashed = self._run(tokens.credentials_key, (account_id or "", credentials))
         user_id = self._store.access.user_of(account_id, method, hashed) if account_id else None
         user = user_id and self._store.documents.get("user", account_id, user_id)
         if not user:
-            raise _unknown()
-        self._throttle.succeeded(guesser)
+            raise _unknown("user_auth", address, account_id)
+        self._throttle.succeeded(*guesser)
         return {"role": "admin" if user["body"].get("priv_level") == "admin" else "user", "account_id": account_id,
                 "user_id": user_id, "parent": hashed}
 
@@ -95,7 +104,9 @@ def _alike(number, said):
     return one[-count:] == other[-count:]
 
 
-def _unknown():
+def _unknown(way, address, account_id=None):
+    # Not what was said, not even the name: people write their passwords into every field.
+    log.warning("a log-in failed", way=way, remote=address, account_id=account_id)
     return ApiError(401, "invalid_credentials", {"message": "invalid credentials"})
 
 

@@ -1,5 +1,7 @@
 """The audio of a recording over HTTP: which presentation, which part of it, never half a file."""
 
+import errno
+import os
 import re
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -11,6 +13,7 @@ from gevent.lock import BoundedSemaphore
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
 from kazoo_rec.errors import MediaError, StoreError
 from kazoo_rec.media import encode, sealed, wav
+from kazoo_rec.media.encode import PLAYED
 from kazoo_rec.media.peaks import peaks
 from kazoo_rec.store.recordings import OPEN_STATES
 
@@ -22,13 +25,19 @@ CHOICES = {"format": ["mp3", "wav"], "channels": ["mono", "dual"], "track": ["bo
 #: Read and sent at once.
 BLOCK_BYTES = 256 * 1024
 
+#: Requests of one account that wait for an encode of its own, and the seconds after which others may come again: each
+#: has one of the API's connections.
+WAITERS, AGAIN_S = 4, 5
+
 
 class Sound:
     """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread, `encode(function, args)` on
-    one that may be busy for seconds: nobody who reads waits for it; `secrets` of the store."""
+    one that may be busy for seconds: nobody who reads waits for it; `secrets` of the store; `alarm_below`, the share of
+    the disk that has to be free for anything to be made."""
 
-    def __init__(self, recordings_dir: Path, run, encode, secrets):
+    def __init__(self, recordings_dir: Path, run, encode, secrets, alarm_below: float):
         self._recordings_dir, self._run, self._encode, self._secrets = recordings_dir, run, encode, secrets
+        self._alarm_below = alarm_below
         self._encoding = WeakValueDictionary()  # an account → the lock of who encodes for it: nobody gets all threads
 
     @staticmethod
@@ -50,8 +59,8 @@ class Sound:
         response.set_header("Accept-Ranges", "bytes")
         response.set_header("X-Request-ID", request.context.request_id)
         response.cache_control = ["private", "no-cache"]
-        inline = request.get_param("inline") == "true"
-        response.set_header("Content-Disposition", f'{"inline" if inline else "attachment"}; filename="{path.name}"')
+        how = "inline" if request.get_param("inline") == "true" else "attachment"
+        response.set_header("Content-Disposition", f'{how}; filename="{path.name.replace(PLAYED, "")}"')
         etag = f'"{row["sha256"][:32]}-{form}-{channels}-{track}"'
         response.set_header("ETag", etag)
         if {"*", etag.strip('"')} & set(request.if_none_match or ()):  # without W/: the comparison is weak
@@ -65,7 +74,11 @@ class Sound:
         return self._slowly(row, self._of_master, (row, lambda master, key: peaks(master, points, key)))
 
     def _slowly(self, row, make, args):
-        with self._encoding.setdefault(row["account_id"], BoundedSemaphore()):
+        lock = self._encoding.setdefault(row["account_id"], BoundedSemaphore())
+        if lock.linkcount() >= WAITERS:
+            raise ApiError(503, "service_unavailable", {"message": "too many of the account wait for audio to be made"},
+                           retry_after_s=AGAIN_S)
+        with lock:
             return self._encode(make, args)
 
     def _send(self, request, response, row, path, etag):
@@ -108,6 +121,9 @@ class Sound:
         def made(master, key):
             known, target = _target(master, key, row, form, channels, track)
             if not target.exists():  # who had the lock before may have made it
+                disk = os.statvfs(master.parent)
+                if disk.f_bavail < disk.f_blocks * self._alarm_below:  # what is left is for calls
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 make = encode.to_mp3 if form == "mp3" else encode.to_wav
                 make(known, target, channels, track)
             return target
@@ -160,7 +176,7 @@ def _kind(request) -> str:
 def _target(master, key, row, form, channels, track):
     known = wav.probe(master, key)
     kind = track if track != "both" else "dual" if encode.channels_of(known, channels, track) == 2 else "mono"
-    return known, master.with_name(f"{row['id']}.{kind}.{form}")
+    return known, master.with_name(f"{row['id']}.{kind}{PLAYED}.{form}")
 
 
 def _playable(row):

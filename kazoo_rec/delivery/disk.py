@@ -5,6 +5,7 @@ import errno
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,7 @@ from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
+from kazoo_rec.media.encode import PLAYED
 
 #: Once it has begun, this share of the disk more is made free than was asked for: not a file for each that comes.
 MORE_SHARE = 0.01
@@ -71,9 +73,10 @@ class Disk:
 
 
 class Clearing:
-    """Removes the audio of one node's delivered recordings while their disk wants room.
+    """Removes what was made to be played, and then the audio of one node's delivered recordings, while their disk wants
+    room.
 
-    Never of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
+    Never audio of one that is on legal hold, is not proved delivered, or is still to be sent or played by a link.
 
     Parameters: `store`, `node`, `directory`, `disk`, `run(function, args)` on a thread, `clock_ms` (since the epoch),
     `now_at` (ms that no jump of a clock moves), the node's `meter`, the directory's `mark`.
@@ -115,7 +118,10 @@ class Clearing:
         patience_s = CLAIMED_IN_S
         try:
             self._run(check, (self._directory, self._mark))
-            for row in self._may_go():
+            if wanted_bytes < math.inf:
+                played_bytes = self._run(_remove_played, (self._directory,))
+                wanted_bytes = self._disk.wanted_bytes = max(0, wanted_bytes - played_bytes)
+            for row in self._may_go() if wanted_bytes else ():
                 # The row first: a hold that comes after it is told that nothing is there.
                 told = self._untold[row["id"]] = self._store.recordings.claim(row["id"], self._clock_ms())
                 told.wait(patience_s)
@@ -150,6 +156,17 @@ class Clearing:
             for row in rows:
                 if row["may_go"] and row["id"] not in self._untold:
                     yield row
+
+
+def _remove_played(directory):
+    """As `_remove_all`; what is just being made (.part) stays."""
+    removed_bytes = 0
+    for form in ("mp3", "wav"):
+        for path in directory.glob(f"*/*/*{PLAYED}.{form}"):
+            with suppress(FileNotFoundError):  # its recording was deleted meanwhile
+                removed_bytes += path.stat().st_size
+                path.unlink()
+    return removed_bytes
 
 
 def _remove_all(recording_id, master):

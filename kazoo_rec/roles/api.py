@@ -14,8 +14,8 @@ from kazoo_rec.config import Config
 from kazoo_rec.store import Store
 from kazoo_rec.threads import Threads
 
-#: Threads that validate documents, hash passwords and read files, and those that encode.
-THREADS, ENCODING_THREADS = 4, 2
+#: Threads that validate documents and read files, those that encode, and those that hash what is said at a log-in.
+THREADS, ENCODING_THREADS, HASHING_THREADS = 4, 2, 1
 
 #: Connections at once; whoever comes then waits until one ends. Each may have a file open.
 CONNECTIONS = 400
@@ -33,6 +33,7 @@ class Api:
         self._config = config
         self._store = self._server = None
         self._threads, self._encoding_threads = Threads(THREADS), Threads(ENCODING_THREADS)
+        self._hashing_threads = Threads(HASHING_THREADS)
 
     def start(self):
         """Raises StoreError where the database is another version's, OSError where the address is taken, ConfigError
@@ -46,15 +47,16 @@ class Api:
 
     def _app(self):
         return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply,
-                        public_url=self._config.api.public_url, encode=self._encoding_threads.apply)
+                        public_url=self._config.api.public_url, encode=self._encoding_threads.apply,
+                        hashing=self._hashing_threads.apply, alarm_below=self._config.disk.alarm_below)
 
     def stop(self):
         if self._server is not None:
             self._server.stop(timeout=5)
         if self._store is not None:
             self._store.close()
-        self._threads.kill()
-        self._encoding_threads.kill()
+        for threads in (self._threads, self._encoding_threads, self._hashing_threads):
+            threads.kill()
 
 
 def listen(host: str, port: int) -> socket.socket:

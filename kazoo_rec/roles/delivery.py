@@ -29,6 +29,7 @@ from kazoo_rec.policy.settings import DEFAULTS
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.switch.redial import place
 from kazoo_rec.threads import Threads
 
 #: Threads of each switch that encode, hash and read files; half of them at most encode.
@@ -145,8 +146,9 @@ class Delivery:
             before, fault = fault, None
             try:
                 orphans.look()
-            except (OSError, SQLAlchemyError, StoreError) as refused:
-                fault = str(refused)
+            except Exception as refused:  # noqa: BLE001  whatever it is, the next look may find it well
+                foreseen = isinstance(refused, (OSError, SQLAlchemyError, StoreError))
+                fault = str(refused) if foreseen else place(refused)
                 if fault != before:
                     log.error("files without a row cannot be looked for", reason=fault)
             gevent.sleep(FOUND_EVERY_S)

@@ -186,8 +186,9 @@ class Engine:
                 self._read_documents()
                 self._say_what_is_obeyed()
                 gevent.sleep(TICK_S)
-            except SQLAlchemyError as refused:
-                log.error("the documents cannot be read: those of before stay in force", reason=str(refused))
+            except Exception as refused:  # noqa: BLE001  whatever it is, the next look may find it well
+                reason = str(refused) if isinstance(refused, SQLAlchemyError) else place(refused)
+                log.error("the documents cannot be read: those of before stay in force", reason=reason)
                 gevent.sleep(DATABASE_RETRY_S)
 
     def _say_what_is_obeyed(self):

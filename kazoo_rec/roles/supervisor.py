@@ -15,6 +15,7 @@ from gevent.event import Event
 
 from kazoo_rec.config import Config
 from kazoo_rec.documents import files
+from kazoo_rec.documents.schema import worded
 from kazoo_rec.errors import DocumentError
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
@@ -89,7 +90,7 @@ class Supervisor:
             if at_start and not store.documents.since(0):
                 raise
             for fault in faulty.faults:
-                log.error("documents not taken in: those of before stay in force", **fault)
+                log.error("documents not taken in: those of before stay in force", fault=worded(fault))
         finally:
             store.close()
 

@@ -101,7 +101,8 @@ def _update(columns, states):
 class Recordings:
     """What is known of every recording; `read(fn)` runs a query, `look_up(statement, values)` one by a key,
     `submit(fn)` a write (all as `Store` gives them). Settings and deliveries that are written may have URLs with
-    passwords, what is read has them sealed (`store/secrets.py`)."""
+    passwords, what is read has them sealed (`store/secrets.py`): on the thread that writes, as the key's file is looked
+    at for it."""
 
     def __init__(self, read, look_up, submit, clock_ms, secrets):
         self._read, self._look_up, self._submit, self._clock_ms = read, look_up, submit, clock_ms
@@ -110,10 +111,10 @@ class Recordings:
     def insert(self, row: dict) -> AsyncResult:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
         now_ms = self._clock_ms()
-        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row,
-                  "settings": self._secrets.seal(row["settings"]), "updated_ms": now_ms}
+        values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
         statement = _insert(tuple(values))
-        return self._submit(lambda connection: statement.execute(connection, values))
+        return self._submit(lambda connection: statement.execute(
+            connection, {**values, "settings": self._secrets.seal(row["settings"])}))
 
     def adopt(self, row: dict) -> AsyncResult:
         """As `insert`, unless there is one of that id; the result is 1 or 0."""
@@ -161,12 +162,12 @@ class Recordings:
     def tell(self, recording_id: str, columns: dict, delivery: dict, states=()) -> AsyncResult:
         """As `update` (of one that is in one of `states`, where they are given), and in the same transaction the
         delivery that tells of it, unless the recording has one of its kind."""
-        change, delivery = self._change(recording_id, columns, states), self._secrets.seal(delivery)
+        change = self._change(recording_id, columns, states)
 
         def write(connection):
             changed = change(connection)
             if changed and not connection.execute(_OF_KIND, delivery).first():
-                connection.execute(deliveries.insert(), delivery)
+                connection.execute(deliveries.insert(), self._secrets.seal(delivery))
             return changed
 
         return self._submit(write)
@@ -176,7 +177,7 @@ class Recordings:
         def write(connection):
             if connection.execute(_OF_KIND, delivery).first():
                 return 0
-            return connection.execute(deliveries.insert(), delivery).rowcount
+            return connection.execute(deliveries.insert(), self._secrets.seal(delivery)).rowcount
 
         return self._submit(write)
 
@@ -190,12 +191,12 @@ class Recordings:
 
         Only a recording that is `stopped` is finished, so that doing it twice (a kill, then again) adds nothing.
         """
-        change, rows = self._change(recording_id, columns, ("stopped",)), self._secrets.seal(rows)
+        change = self._change(recording_id, columns, ("stopped",))
 
         def write(connection):
             changed = change(connection)
             if changed and rows:
-                connection.execute(deliveries.insert(), rows)
+                connection.execute(deliveries.insert(), self._secrets.seal(rows))
             return changed
 
         return self._submit(write)

@@ -1,9 +1,11 @@
 """The key of a database: made with it, known by its id, and what is stored in clear or by another key sealed by it."""
 
+import sqlite3
 from contextlib import closing, suppress
 from functools import partial
 
 import orjson
+import structlog
 from sqlalchemy import insert, select, update
 
 from kazoo_rec.errors import StoreError
@@ -16,19 +18,30 @@ ROWS_AT_ONCE = 1_000
 #: Tables and columns that have URLs, and whether they are JSON.
 _PLACES = (("documents", "body", True), ("recordings", "settings", True), ("deliveries", "url", False))
 
+#: The database's user_version while pages that nothing uses may still have something in clear.
+_TO_VACUUM = 1
+
 _KEY_ID = select(sealing.c.key_id)
+
+log = structlog.get_logger()
 
 
 def prepare(engine, database: str):
     """Makes the key of a database that has none yet, and seals what is in it. Blocks. May be killed and done again.
+    Where the disk has no room for a copy, what nothing uses any more stays in the file until a later start.
 
     Raises StoreError where a database that was sealed has lost its key.
     """
     with engine.connect() as connection:
         known = connection.execute(_KEY_ID).scalar()
-    if known is not None:
+    if known is None:
+        _seal_all(engine, database)
+    else:
         opened(engine, database)
-        return
+    _vacuum(engine, database)
+
+
+def _seal_all(engine, database):
     try:
         secrets = Secrets(database)
     except StoreError as refused:
@@ -41,11 +54,23 @@ def prepare(engine, database: str):
         while last is not None:
             with engine.begin() as connection:
                 last, _ = _seal(connection, secrets, place, last)
-    with closing(engine.raw_connection()) as connection:
-        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):  # pages that nothing uses have it in clear
-            connection.cursor().execute(statement)
     with engine.begin() as connection:
         connection.execute(insert(sealing).values(id=1, key_id=secrets.key_id))
+        connection.exec_driver_sql(f"PRAGMA user_version = {_TO_VACUUM}")
+
+
+def _vacuum(engine, database):
+    """Pages that nothing uses have in clear what was sealed."""
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA user_version").scalar() != _TO_VACUUM:
+            return
+    try:
+        with closing(engine.raw_connection()) as connection:
+            for statement in ("VACUUM", "PRAGMA user_version = 0", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                connection.cursor().execute(statement)
+    except sqlite3.Error as refused:
+        log.warning("passwords of URLs are still in clear in unused parts of the database's file", database=database,
+                    reason=str(refused), hint="it wants room for a copy of itself, and is tried at the next start")
 
 
 def opened(engine, database: str) -> Secrets:

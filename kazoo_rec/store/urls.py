@@ -11,7 +11,8 @@ URLS = frozenset(("url", "status_callback"))
 
 #: Before `@`, of the authority of a URL (RFC 3986, 3.2); a backslash ends it for some parsers.
 _URL = re.compile(r"(?P<scheme>https?)://(?P<userinfo>[^/?#\\]+)@(?P<address>[^/?#@\\]*)(?P<rest>.*)", re.I | re.S)
-_IN_TEXT = re.compile(r"//[^/\s]*@")
+#: To the last `@`: an unencoded password may have a slash.
+_IN_TEXT = re.compile(r"//\S*@")
 
 
 def masked(value):

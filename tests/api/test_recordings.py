@@ -13,6 +13,7 @@ from gevent.event import Event
 from kazoo_rec.api import sound
 from kazoo_rec.api.app import make_app
 from kazoo_rec.api.listing import LARGEST_PAGE, key_for
+from kazoo_rec.media.encode import PLAYED
 from kazoo_rec.threads import Threads
 from tests.api.conftest import ACME, Client
 from tests.media.sounds import HEARD, SAID, tones
@@ -188,6 +189,19 @@ class TestSound:
         headers = {"Range": "bytes=10-", "If-Range": said.format(etag)}
         assert root("GET", one, params=params, headers=headers).status_code == 200
 
+    def test_where_the_disk_is_nearly_full_nothing_is_made_and_what_is_there_is_played(
+            self, root, one, store, tmp_path, clock):
+        nearly_full = Client(make_app(store, "fs1", tmp_path / "recordings", lambda function, args: function(*args),
+                                      clock, clock.ms, alarm_below=1.0), root.token)
+        there = set((tmp_path / "recordings").rglob("*"))
+        assert nearly_full("GET", one, params={"accept": "audio/mpeg"}).status_code == 503
+        assert nearly_full("GET", one, params={"accept": "audio/wav"}).status_code == 200
+        assert set((tmp_path / "recordings").rglob("*")) == there
+        made = root("GET", one, params={"accept": "audio/mpeg"})
+        assert nearly_full("GET", one, params={"accept": "audio/mpeg"}).content == made.content
+        new, = set((tmp_path / "recordings").rglob("*")) - there
+        assert PLAYED in new.name and PLAYED not in made.headers["Content-Disposition"]
+
     def test_two_first_plays_at_once_make_one_file(self, root, one, monkeypatch):
         made, encoded = [], sound.encode.to_mp3
 
@@ -226,6 +240,22 @@ class TestSound:
         assert [play.get(timeout=20).status_code for play in plays] == [200] * 3
         reading.kill()
         encoding.kill()
+
+    def test_only_so_many_of_an_account_wait_for_what_is_being_made(
+            self, root, one, store, clock, tmp_path):
+        go_on = Event()
+
+        def encode(make, args):
+            go_on.wait(10)
+            return make(*args)
+
+        app = make_app(store, "fs1", tmp_path / "recordings", lambda function, args: function(*args), clock, clock.ms,
+                       encode=encode)
+        plays = [gevent.spawn(Client(app, root.token), "GET", one, params={"accept": "audio/mpeg"}) for _ in range(8)]
+        refused = gevent.wait(plays, timeout=10, count=3)
+        assert {(play.value.status_code, play.value.headers["Retry-After"]) for play in refused} == {(503, "5")}
+        go_on.set()
+        assert sorted(play.get(timeout=20).status_code for play in plays) == [200] * 5 + [503] * 3
 
     def test_head_tells_and_does_not_send(self, root, one):
         params = {"accept": "audio/wav", "inline": "true"}

@@ -126,6 +126,40 @@ class TestGuessing:
         gevent.joinall(asked, timeout=30)
         assert sorted(one.value.status_code for one in asked) == [401] * 10 + [429] * 20
 
+    def test_who_says_another_account_each_time_is_held_up(self, client, clock, monkeypatch):
+        hashed = []
+        monkeypatch.setattr(tokens, "credentials_key", lambda *said: hashed.append(said) or "none")
+
+        def answers(count):
+            return [client()("PUT", "/v2/user_auth", {"credentials": "0" * 32, "account_name": f"{len(hashed)} {n}"})
+                    .status_code for n in range(count)]
+
+        assert answers(90) == [401] * 80 + [429] * 10 and len(hashed) == 80
+        clock.now_s += 6.0
+        assert answers(10) == [401] * 8 + [429] * 2
+
+    def test_random_keys_make_nobody_be_forgotten(self, client, ann, monkeypatch):
+        monkeypatch.setattr("kazoo_rec.api.throttle.GUESSERS", 20)
+        wrong = {"credentials": "0" * 32, "account_name": "Acme"}
+        for _ in range(10):
+            client()("PUT", "/v2/user_auth", wrong)
+        for number in range(30):
+            client()("PUT", "/v2/api_auth", {"api_key": f"{number:043}"})
+        assert client()("PUT", "/v2/user_auth", wrong).status_code == 429
+
+    def test_many_of_one_address_that_mistype_keep_nobody_out(self, client, ann, logged_in):
+        for number in range(79):
+            client()("PUT", "/v2/user_auth", {"credentials": "0" * 32, "account_name": f"x{number}"})
+        assert all(logged_in() for _ in range(12))
+
+    def test_a_failed_log_in_is_logged_without_what_was_said(self, client, ann, acme, capsys):
+        client()("PUT", "/v2/user_auth", {"credentials": "0" * 32, "account_name": "my-secret"})
+        client()("PUT", "/v2/user_auth", {"credentials": "1" * 32, "account_name": "Acme"})
+        client()("PUT", "/v2/api_auth", {"api_key": "s" * 43})
+        told = capsys.readouterr().out
+        assert told.count("a log-in failed") == 3 and acme in told
+        assert not [said for said in ("my-secret", "0" * 32, "1" * 32, "s" * 43) if said in told]
+
     def test_good_log_ins_are_not_counted(self, logged_in, ann):
         assert all(logged_in() for _ in range(12))
 

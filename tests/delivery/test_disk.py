@@ -14,6 +14,7 @@ from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
+from kazoo_rec.media.encode import PLAYED
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests.store.test_store import row, upload
@@ -108,6 +109,21 @@ def test_below_the_first_mark_what_was_delivered_goes_the_oldest_first_until_the
     assert site.store.recordings.get("r9")["state"] == "recorded"
     assert [event for event, _ in said] == ["audio of delivered recordings was removed to make room"]
     assert site.meter.registry.get_sample_value("kazoo_rec_audio_removed_total") == 2
+
+
+def test_what_was_made_for_who_plays_it_goes_before_any_master(site):
+    for number in range(3):
+        site.recorded(f"r{number}", stopped_ms=number, deliveries=())
+        site.recorded(f"s{number}", stopped_ms=number)
+        (site.directory / f"acme/20261121/r{number}.mono{PLAYED}.wav").write_bytes(b"12345")
+    (site.directory / f"acme/20261121/r0.mono{PLAYED}.mp3.part").write_bytes(b"is being made")
+    kept = {f"{name}{number}.{suffix}" for name in "rs" for number in range(3) for suffix in ("wav", "mp3")}
+    site.free_bytes = 95
+    site.look()
+    assert site.files() == kept | {f"r0.mono{PLAYED}.mp3.part"} and site.disk.wanted_bytes == 0
+    site.passes(30_000)
+    site.look()
+    assert site.names() == {"r0", "r1", "r2", "s2"}, "what is wanted still is made of the others"
 
 
 def test_what_is_not_free_at_once_is_not_made_good_by_more(site):

@@ -120,7 +120,7 @@ def test_what_was_made_to_be_played_goes_with_the_files_after_the_delivery(site)
     site.settings = {"remove_after_delivery": True}
     with Customer() as customer:
         site.due(customer.url)
-        played = site.file().with_suffix(".mono.mp3")
+        played = site.file().with_suffix(f".mono{encode.PLAYED}.mp3")
         played.touch()
         site.step()
     assert not played.exists()

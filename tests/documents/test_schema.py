@@ -128,6 +128,8 @@ def test_a_setting_outside_its_values_is_a_fault(wrong):
         "https://[::1/",
         "https://bücher.example/",
         "https://files.example/\u202e",
+        "https://ann:12/34@files.example/x",
+        "https://files.example/?to=ops@files.example",
         "https://files.example/" + "a" * 2048,
         5,
     ],
@@ -137,7 +139,7 @@ def test_a_url_that_nothing_can_be_sent_to_is_a_fault(url):
     assert message(url=url).startswith("must be an http or https URL with a host")
 
 
-@pytest.mark.parametrize("url", ["http://a", "HTTPS://user:pw@a.example/x?y=%20#z", "http://[::1]:8080/", "http://10.0.0.1/"])
+@pytest.mark.parametrize("url", ["http://a", "HTTPS://user:p@w%2F@a.example/x%40y?y=%20#z", "http://[::1]:8080/", "http://10.0.0.1/"])
 def test_a_url_may_have_credentials_a_port_and_a_query(url):
     assert faults("user", settings(url=url)) == []
 

@@ -119,6 +119,16 @@ def test_documents_are_taken_in_and_a_faulty_file_changes_nothing(config, docume
         assert database.execute("SELECT id, body FROM documents").fetchall() == [("acme", '{"realm": "acme.example"}')]
 
 
+def test_the_log_of_faulty_documents_has_no_word_of_what_they_say(config, documents, capsys):
+    supervisor = Supervisor(config, argv_of("/dev/null"), roles=())
+    supervisor.start()
+    documents.write_text("call_recording: {any: {any: {url: 'ann:hunter2'}}}\n")
+    supervisor.take_documents()
+    supervisor.stop()
+    told = capsys.readouterr().out
+    assert "call_recording.any.any.url: must be an http or https URL" in told and "hunter2" not in told
+
+
 def test_faulty_documents_and_none_of_before_are_an_error_at_the_start(config, documents):
     documents.write_text("realm: [")
     supervisor = Supervisor(config, argv_of("/dev/null"), roles=())

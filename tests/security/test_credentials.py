@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import resource
 import sqlite3
 import stat
 import subprocess
@@ -211,6 +212,32 @@ def test_what_older_versions_wrote_in_clear_is_sealed_and_not_left_in_the_file(t
     store.close()
 
 
+def test_a_disk_without_room_for_a_copy_keeps_nothing_from_starting_and_the_next_start_tries_again(tmp_path, capsys):
+    url, file = f"sqlite:///{tmp_path}/kazoo_rec.db", tmp_path / "kazoo_rec.db"
+    migrate(url)
+    store = Store(url)
+    store.documents.take_files([account({"realm": "acme.example"}), {
+        **account({"note": "x" * 2_000_000}), "kind": "user", "id": "u"}]).get()
+    store.close()
+    command.downgrade(migrations._config(url), "0006")
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE documents SET body = ? WHERE kind = 'account'", (json.dumps(said()),))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        migrate(url)
+        Store(url).close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "in clear" in capsys.readouterr().out and b"hunter2" in on_disk(tmp_path)
+    (tmp_path / "kazoo_rec.db.key").rename(tmp_path / "key")
+    with pytest.raises(StoreError, match="key"):
+        migrate(url)
+    (tmp_path / "key").rename(tmp_path / "kazoo_rec.db.key")
+    migrate(url)
+    assert b"hunter2" not in on_disk(tmp_path)
+
+
 def delivery():
     return {"recording_id": RECORDING_ID, "node": "fs1", "account_id": "acme", "kind": "upload", "url": URL,
             "host": target.host(URL), "method": "put", "state": "due", "attempts": 0, "next_attempt_ms": 0,
@@ -402,7 +429,10 @@ def test_a_key_that_is_not_there_is_told_to_tenants_without_its_place(secrets, t
 
 
 @pytest.mark.parametrize("fault", [f"ftp://ann:{PASSWORD}@files.example/", f"https://ann:{PASSWORD}@files.example:x/",
-                                   [URL], {"x": URL}, f"https://ann:{PASSWORD}@files.example/ blank"])
+                                   [URL], {"x": URL}, f"https://ann:{PASSWORD}@files.example/ blank",
+                                   "https://ann:ab/cd-hunter2@files.example/x",  # base64 has slashes
+                                   "https://ann:12/34-hunter2@files.example/x",  # `ann` with a port, it seems
+                                   "https://ann:12?hunter2@files.example/x", "https://ann:12#hunter2@files.example/x"])
 def test_a_fault_in_a_url_is_told_without_its_password(ask, tmp_path, fault):
     refused = ask("PUT", "/v2/accounts", {"name": "Acme", "realm": "acme.example", **said(fault)})
     assert refused.status_code == 400 and "hunter2" not in refused.text

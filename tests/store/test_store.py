@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from threading import get_ident
 
 import gevent
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import bindparam, event, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from kazoo_rec.errors import StoreError
-from kazoo_rec.store import Store, migrations
+from kazoo_rec.store import Store, migrations, secrets
 from kazoo_rec.store.migrations import head, migrate, revision
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.sqlite import reading
@@ -643,3 +644,19 @@ def test_a_look_up_has_what_sqlalchemy_finds(store):
     [listed] = store.recordings.list()
     [paged] = store.recordings.page(listed["account_id"], [], None, 10)
     assert store.recordings.get("r-1") == listed == paged and paged["partial"] is True
+
+
+def test_who_writes_does_not_look_at_the_file_of_the_key(store, monkeypatch):
+    """It may be on a disk that stalls."""
+    this, looks, identity = get_ident(), [], secrets._identity  # of the thread: nothing is patched here
+    monkeypatch.setattr(secrets, "_identity", lambda file: looks.append(get_ident()) or identity(file))
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.tell("r1", {"label": "x"}, upload("r1", kind="webhook.in-progress")).get()
+    store.recordings.finish("r1", {"state": "recorded"}, [upload("r1")]).get()
+    assert looks and this not in looks
+
+
+def test_a_delivery_that_only_tells_has_its_password_sealed(store):
+    store.recordings.insert(row("r1", state="stopped")).get()
+    store.recordings.notify(upload("r1", kind="webhook.absent", url="https://ann:hunter2@files.example/")).get()
+    assert "hunter2" not in store.deliveries.of("r1")[0]["url"]
