@@ -59,11 +59,12 @@ class Recovery:
       observe: write nothing.
       rooms: `calls.rooms.Rooms` of this switch.
       webhook: as of `calls.recorder.Recorder`.
+      took_all_in: is told when the calls that were in progress at the connection are known.
     """
 
     def __init__(self, node, tracker, recorder, registrations, rows, files, clock, now_at, observe=False,
-                 rooms=None, webhook=lambda row, state: None):
-        self._observe, self._rooms, self._webhook = observe, rooms, webhook
+                 rooms=None, webhook=lambda row, state: None, took_all_in=lambda: None):
+        self._observe, self._rooms, self._webhook, self._took_all_in = observe, rooms, webhook, took_all_in
         self._node, self._tracker, self._recorder, self._rows = node, tracker, recorder, rows
         self._registrations, self._files, self._clock, self._now_at = registrations, files, clock, now_at
         self._lost_at, self._known_before, self._left_before = None, set(), set()
@@ -121,6 +122,8 @@ class Recovery:
         self._known_before = known
         if doubtful:
             self._take_in_late(send, ask)
+            if self._still(hearing):
+                self._took_all_in()
         gevent.sleep(NEWS_WITHIN_S)
         self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
         if self._still(hearing):

@@ -239,7 +239,7 @@ class _Watch:
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
                                rooms=self.rooms)
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, clock,
-                                  monotonic_ms, observe, self.rooms, told)
+                                  monotonic_ms, observe, self.rooms, told, self._took_all_in)
         self.control = Control(self.tracker, recorder, self._pool.ask, files, clock.now_ms, monotonic_ms,
                                lambda uuid: self._recovery.knows(uuid))
         self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
@@ -315,10 +315,13 @@ class _Watch:
         if self._lost_at is not None:
             self._meter.outages.observe((monotonic_ms() - self._lost_at) / 1000)
             self._lost_at = None
-        if self._outages is not None:
-            self._outages.end(self.name, epoch_ms())
         self._doubtful.set()
         log.info("switch connected", switch=self.name, core=core_uuid, legs=len(self.tracker))
+
+    def _took_all_in(self):
+        """The outage is over. What had ended since the connection, and was not taken in, was in it."""
+        if self._outages is not None:
+            self._outages.end(self.name, epoch_ms())
 
     def _down(self, reason):
         if self._stopping:

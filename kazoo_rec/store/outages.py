@@ -1,4 +1,5 @@
-"""When a switch was not heard: what began and ended meanwhile left no trace on it, and only its CDRs tell of that."""
+"""When a switch was not heard, until its calls were known again: what began and ended meanwhile left no trace on it,
+and only its CDRs tell of that."""
 
 from gevent.event import AsyncResult
 from sqlalchemy import and_, bindparam, insert, literal, or_, select, update
@@ -30,7 +31,7 @@ class Outages:
         return self._submit(lambda connection: connection.execute(_BEGIN, values).rowcount)
 
     def end(self, node: str, until_ms: int) -> AsyncResult:
-        """The switch is heard again."""
+        """The switch is heard again, and its calls are known."""
         return self._submit(lambda connection: connection.execute(
             _END, {"its_node": node, "ended_ms": until_ms}).rowcount)
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -95,7 +96,7 @@ class _Books:
     def __init__(self, receiver, recordings, ledger, outages, reconciled, may_lose):
         self._receiver, self._recordings, self._reconciled = receiver, recordings, reconciled
         self._outages = [(begun, ended + TAKEN_IN_MS) for begun, ended in outages]
-        self._noticed = [(one["since_ms"], one["until_ms"]) for one in ledger.outages()]
+        self._noticed = [(one["since_ms"], one["until_ms"] or inf) for one in ledger.outages()]
         self._received, self._uploads, self.of_leg = received(receiver / "journal"), {}, {}
         self._rows, self._may_lose = ledger.recordings(), may_lose
         for row in self._rows:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 from gevent.event import Event
@@ -237,13 +238,20 @@ class Site:
                                                            *columns.values())),
             within_s, f"no row with {columns}")[0]
 
-    def wait_quiet(self, within_s: float = 60, queued: bool = False):
-        """No leg, nothing unfinished, nothing due; with `queued` something may be due for ever."""
-        def is_quiet():
-            return not self.switch.ask("legs") and self._quietly(
-                lambda: not self.ledger.open() and (queued or not self.ledger.due()))
+    def wait_quiet(self, within_s: float = 60):
+        """No leg, nothing unfinished, nothing due: within this time of the last that was done."""
+        least, end = inf, time.monotonic() + within_s
 
-        self.until(is_quiet, within_s, "the site does not come to rest")
+        def is_at_rest():
+            nonlocal least, end
+            left = self._quietly(lambda: self.switch.ask("legs") + self.ledger.open() + self.ledger.due())
+            if left is not None and left < least:
+                least, end = left, time.monotonic() + within_s
+            return left == 0 or time.monotonic() > end
+
+        self.until(is_at_rest, inf, "the site does not come to rest")
+        if least:
+            raise TimeoutError(f"{least} are not done; seed {self.seed}; the log is {self.log}")
 
     @staticmethod
     def _quietly(ask):
