@@ -228,6 +228,8 @@ class Site:
     def wait_gone(self, name: str):
         """Until a doomed process has killed itself, and by nothing else."""
         ended = self.processes[name].wait(BEGUN_WITHIN_S)
+        if name != "delivery":
+            self.note_outage()
         assert ended == -signal.SIGKILL, f"{name} ended with {ended}; the log is {self.log}"
 
     def wait_row(self, within_s: float = 20, **columns) -> dict:
