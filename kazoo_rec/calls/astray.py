@@ -1,11 +1,17 @@
-"""Recordings that a transfer took along to another leg while nobody listened.
+"""Recordings that the switch has on a leg and that are not, or not known to be, of it.
+
+Some a transfer took along to another leg while nobody listened.
 
 Somebody's `recording_follow_transfer=true` makes the switch do that, and MEDIA_BUG_START tells
 (`Endings.bug_started`): unless the engine was down, or its connection. Then the switch goes on writing what others say
 into the file of who has gone. It lists the file at the leg that has it now, and that leg knows, by the second, when it
 was transferred: what is in the file from then on is not of the recording.
+
+Of others there is no row: their engine died before it was written, and the leg is planned for anew. They end, that
+there are no two of one talk; what there is of them `delivery.orphans` finds.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 import structlog
@@ -19,6 +25,9 @@ TAKEN_ALONG = "a transfer that was not heard of took it along: up to a second be
 
 #: In the row where it is not known what of the file is of the recording.
 NOT_TOLD_APART = "a transfer that was not heard of took it along: what others said then cannot be told apart"
+
+#: The variable that arms a recording of ours, as a dump has it.
+_ARMED = re.compile(r"variable_execute_on_answer_([0-9]{6}-[0-9a-f]{32})")
 
 log = structlog.get_logger()
 
@@ -42,10 +51,15 @@ class Astray:
         for path in listed:
             if (recording_id := id_of(path)) and recording_id not in own:
                 self._found[recording_id] = path, dump
+        for name in dump.headers:
+            if (ours := _ARMED.fullmatch(name)) and dump.get(name) and ours[1] not in own:
+                self._found.setdefault(ours[1], (None, dump))
 
     def end(self, lost_ms: int | None, now_at: int):
         """Ends them where their own leg left them; `lost_ms` is until when we did hear of transfers."""
         for recording_id, (path, dump) in self._found.items():
+            if recording_id in self._recorder and path is None:
+                continue
             if recording_id in self._recorder:
                 def when(started_ms, dump=dump):
                     moved_ms = transferred_ms(dump, max(started_ms or 0, lost_ms or 0))
@@ -53,7 +67,10 @@ class Astray:
                 self._recorder.endings.carried(path, dump.uuid, when, now_at)
                 continue
             row = self._rows.get(recording_id)
-            if row and row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
+            if row is None:
+                log.warning("a recording of which no row tells is ended", recording_id=recording_id, call_id=dump.uuid)
+                self._recorder.disown(dump.uuid, recording_id, path)
+            elif path and row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
                 self._close(row, path, dump)
 
     def _close(self, row, path, dump):

@@ -72,6 +72,10 @@ class Orders:
             self._stopping.add((recording, path))
             self._spawn(self._stop, recording, path)
 
+    def disown(self, uuid, recording_id, path):
+        """Ends one that is nobody's: what is recorded to `path` on the leg; None: what is armed there."""
+        self._spawn(self._disown, uuid, recording_id, path)
+
     def silence(self, recording, path):
         """What runs though it should be silent."""
         for kind in recording.silenced:
@@ -170,6 +174,14 @@ class Orders:
             self._tell(recording, Perishable(stop, lambda: path in recording.running))
         finally:
             self._stopping.discard((recording, path))
+
+    def _disown(self, uuid, recording_id, path):
+        try:
+            self._send(commands.stop(uuid, self._files.on_switch(path)) if path
+                       else commands.disarm(uuid, [recording_id]), COMMAND_WITHIN_S)
+        except SwitchError as refused:
+            log.warning("a recording of which no row tells was not ended", call_id=uuid, recording_id=recording_id,
+                        reason=str(refused))
 
     def _tell(self, recording, command) -> bool:
         """Whether the switch heard it."""

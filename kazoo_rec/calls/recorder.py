@@ -402,6 +402,10 @@ class Recorder:
         self._vigil.began(recording, now_at)
         self._beeper.expect(recording, now_at)
 
+    def disown(self, uuid, recording_id, path):
+        """What the switch records to `path` on the leg, or (None) has armed, and no row tells of."""
+        self._orders.disown(uuid, recording_id, path)
+
     def doubt(self, leg):
         """News of `leg` may have been missed."""
         self._announcer.doubt(leg)

@@ -10,7 +10,6 @@ from kazoo_rec.calls.inquiry import LEGS_AT_ONCE, Inquiry
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.calls.room import ROOM
 from kazoo_rec.store.recordings import OPEN_STATES
-from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
 from kazoo_rec.switch.rows import Rows
 
@@ -258,7 +257,8 @@ class Recovery:
                 continue
             state, reason, at_ms = "stopped", "its end was not heard", self._clock.now_ms()
             if not paths and not row["started_ms"]:
-                state = "failed" if missed(row["spans"]) and not self._has_another(row) else "discarded"
+                # Whether it was answered nobody has heard either: better an alarm too many than a talk that is missing.
+                state = "discarded" if self._has_another(row) else "failed"
                 reason = "its end was not heard, and nothing was recorded"
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)

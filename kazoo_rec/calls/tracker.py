@@ -203,7 +203,9 @@ class Tracker:
         for leg, _ in legs:
             if leg.missed:
                 self._ask_alone(leg, now_at)
-            leg.missed = None
+        for met in {one for leg, uuid in legs for one in (leg, self._legs.get(uuid)) if one is not None}:
+            if not met.called or self._partner(met):  # else nobody is asked before it meets its caller
+                met.missed = None
 
     def let_go(self, uuid: str, now_at):
         """What waited for this leg is heard now, and of each leg that it called, what waited for that."""
@@ -322,6 +324,8 @@ class Tracker:
         self._settle(near, self._destination(near, far), now_at)
         self._ask(near, far, now_at)
         self._following.met(near, far, event, now_at)
+        if event is not None:
+            near.missed = far.missed = None
 
     def _held(self, event, _now_at):
         leg = self._legs.get(event.uuid)

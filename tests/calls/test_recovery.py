@@ -384,6 +384,21 @@ def test_a_leg_that_does_not_answer_is_left_out_asked_again_and_costs_the_others
     assert site.scene.tracker.uuids() == {"a", "b", "c"} and site.recovery.knows("b")
 
 
+def test_of_a_called_leg_that_is_known_before_its_caller_what_was_missed_is_told(site):
+    def stuck():
+        raise CommandTimeout("no answer")
+
+    site.meanwhile["a"] = stuck
+    assert site.talk(ago_ms=4000).recovery.sweep(site.answer, True) is False
+    site.scene.after(2000)
+    assert site.recovery.sweep(site.answer, False) is True
+    site.started()
+    for uuid in "ab":
+        (gap,) = site.rows()[uuid]["spans"]
+        assert (gap["kind"], gap["to_ms"] - gap["from_ms"]) == ("gap", 6000) and site.rows()[uuid]["partial"]
+    assert not site.scene.tracker.leg("a").missed and not site.scene.tracker.leg("b").missed
+
+
 def test_a_switch_that_tells_of_no_leg_is_not_asked_on_and_on_and_about_others_the_next_time(site):
     answer, asked = site.answer, []
 
@@ -617,6 +632,18 @@ def test_a_row_that_delivery_has_made_of_a_file_is_closed_where_the_switch_does_
         "stopped", "its end was not heard")
 
 
+def test_what_an_engine_armed_or_began_that_died_before_its_row_was_written_has_no_double(site):
+    armed, running = (f"202611-{digit * 32}" for digit in "de")
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
+             **{f"execute_on_answer_{armed}": "record_session"})
+    site.leg("c", ago_ms=1000, sip_authorized="true", sip_auth_username="1002", sip_auth_realm="acme.example")
+    site.running = {"c": [f"{ROOT}/acme/20261121/{running}.wav"]}
+    site.sweep()
+    assert len(site.scene.switch.of(f"execute_on_answer_{armed}")) == 1
+    assert site.scene.switch.of(f"uuid_record c stop {ROOT}/acme/20261121/{running}.wav")
+    assert set(site.rows()) == {"c"} and running not in site.scene.rows.by_id
+
+
 def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
     one = site.scene
     one.phone_calls("a", "1000").rings("b", "a", "1001")
@@ -627,8 +654,8 @@ def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
                         SwitchClock(lambda: one.epoch_ms, lambda: one.now), lambda: one.now,
                         webhook=lambda row, state: f"{row['id']} {state}")
     recovery.sweep(site.answer, True)
-    assert {row["state"] for row in one.rows.by_id.values()} == {"discarded"}
-    assert one.rows.told == [(id, f"{id} discarded") for id in ids] and ids
+    assert {row["state"] for row in one.rows.by_id.values()} == {"failed"}, "nobody knows whether it was answered"
+    assert one.rows.told == [(id, f"{id} failed") for id in ids] and ids
 
 
 def after_a_kill(site, has_files=False):
