@@ -36,6 +36,8 @@ class Endings:
         #: Paths of which an end ends nothing, as what is written there is not of a recording any more; and whose end
         #: it would come with, if that is known.
         self._let_go: dict[str, Leg | None] = {}
+        #: Recordings of legs that were not heard to answer as long as they were heard, for recovery to close.
+        self.forgotten: set[str] = set()
 
     # -- what the switch says
 
@@ -196,6 +198,7 @@ class Endings:
                 self._lose(recording, why, heard_ms)
             else:
                 self._ledger.forget(recording)
+                self.forgotten.add(recording.id)
 
     def _lose(self, recording, why, heard_ms, now_at=None):
         """`now_at` is needed where its leg may go on."""

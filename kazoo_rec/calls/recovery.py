@@ -10,6 +10,7 @@ from kazoo_rec.calls.inquiry import LEGS_AT_ONCE, Inquiry
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.calls.room import ROOM
 from kazoo_rec.store.recordings import OPEN_STATES
+from kazoo_rec.store.spans import missed
 from kazoo_rec.switch import commands, replies
 from kazoo_rec.switch.rows import Rows
 
@@ -257,9 +258,12 @@ class Recovery:
                 continue
             state, reason, at_ms = "stopped", "its end was not heard", self._clock.now_ms()
             if not paths and not row["started_ms"]:
-                # Whether it was answered nobody has heard either: better an alarm too many than a talk that is missing.
-                state = "discarded" if self._has_another(row) else "failed"
+                # Whether one of an engine before was answered nobody knows: better an alarm too many than a talk that
+                # is missing. This engine's own was armed, and would have left a file.
+                own = row["id"] in self._recorder.endings.forgotten and not missed(row["spans"])
+                state = "discarded" if own or self._has_another(row) else "failed"
                 reason = "its end was not heard, and nothing was recorded"
+            self._recorder.endings.forgotten.discard(row["id"])
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
             columns = {"state": state, "state_reason": reason, "master": (paths or [row["master"]])[0],
