@@ -229,10 +229,10 @@ class _Books:
         found = [f"{row['id']}: a recording of {row['call_id']}, which never answered" for row in self._rows
                  if row["call_id"] not in legs and row["state"] not in ("discarded", "failed")]
         found += [f"{key}: the server has it, and no row" for key in self._received if key not in ids]
-        by_sound = {}
+        by_sound = {}  # of one leg: other calls have the same tones some time, and may last as long
         for row in self._rows:
             if row["sha256"] and row["duration_ms"] > TELLING_S * 1000:
-                by_sound.setdefault(row["sha256"], []).append(row["id"])
+                by_sound.setdefault((row["call_id"], row["sha256"]), []).append(row["id"])
         found += [f"the same bytes under {twice}" for twice in by_sound.values() if len(twice) > 1]
         found += [f"{path.relative_to(self._recordings)}: a file without a row"
                   for path in self._recordings.glob("*/*/*.*") if path.name.partition(".")[0] not in ids]
