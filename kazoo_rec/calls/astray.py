@@ -39,10 +39,11 @@ class Astray:
       recorder: `calls.recorder.Recorder`.
       rows: the store's `recordings`.
       webhook: as of `calls.recorder.Recorder`.
+      files: `calls.files.Files`: what is armed to be recorded elsewhere is another engine's.
     """
 
-    def __init__(self, recorder, rows, webhook):
-        self._recorder, self._rows, self._webhook = recorder, rows, webhook
+    def __init__(self, recorder, rows, webhook, files):
+        self._recorder, self._rows, self._webhook, self._files = recorder, rows, webhook, files
         self._found: dict[str, tuple[str, Event]] = {}
 
     def look(self, dump: Event, listed: Iterable[str], rows: Iterable[Mapping]):
@@ -52,7 +53,8 @@ class Astray:
             if (recording_id := id_of(path)) and recording_id not in own:
                 self._found[recording_id] = path, dump
         for name in dump.headers:
-            if (ours := _ARMED.fullmatch(name)) and dump.get(name) and ours[1] not in own:
+            ours = _ARMED.fullmatch(name)
+            if ours and ours[1] not in own and self._files.on_switch("") in dump.get(name):
                 self._found.setdefault(ours[1], (None, dump))
 
     def end(self, lost_ms: int | None, now_at: int):

@@ -173,7 +173,8 @@ class Recovery:
         uuids = [row["uuid"] for call in calls for row in call]
         if not uuids:
             return
-        before, astray, unlisted = self._rows_of(uuids), Astray(self._recorder, self._rows, self._webhook), []
+        before, unlisted = self._rows_of(uuids), []
+        astray = Astray(self._recorder, self._rows, self._webhook, self._files)
         # What begins from now on, the answers may not have yet.
         ran = {one for leg in self._tracker.legs() for one in leg.recordings if one.running}
         asked, starting = ask.legs(uuids), []

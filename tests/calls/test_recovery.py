@@ -633,13 +633,15 @@ def test_a_row_that_delivery_has_made_of_a_file_is_closed_where_the_switch_does_
 
 
 def test_what_an_engine_armed_or_began_that_died_before_its_row_was_written_has_no_double(site):
-    armed, running = (f"202611-{digit * 32}" for digit in "de")
+    armed, running, elsewhere = (f"202611-{digit * 32}" for digit in "def")
     site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example",
-             **{f"execute_on_answer_{armed}": "record_session"})
+             **{f"execute_on_answer_{armed}": f"record_session {ROOT}/acme/20261121/{armed}.wav",
+                f"execute_on_answer_{elsewhere}": f"record_session /elsewhere/acme/20261121/{elsewhere}.wav"})
     site.leg("c", ago_ms=1000, sip_authorized="true", sip_auth_username="1002", sip_auth_realm="acme.example")
     site.running = {"c": [f"{ROOT}/acme/20261121/{running}.wav"]}
     site.sweep()
     assert len(site.scene.switch.of(f"execute_on_answer_{armed}")) == 1
+    assert not site.scene.switch.of(elsewhere), "it is another engine's"
     assert site.scene.switch.of(f"uuid_record c stop {ROOT}/acme/20261121/{running}.wav")
     assert set(site.rows()) == {"c"} and running not in site.scene.rows.by_id
 
