@@ -10,7 +10,8 @@ as it is one of five accounts.
 
 `python bench/fairness.py backlog` has 100,000 recordings of ten accounts wait for a server that answers at once when
 delivery starts: ms of processor for each upload, beside those with a backlog of 2,000; uploads a second, seconds from
-its start to the first, memory, and by how much an account's came out of order of age.
+its start to the first, memory, and by how much an account's came out of order of age. Then all 100,000 are delivered,
+by three processes that are killed one after the other.
 """
 
 import hashlib
@@ -34,7 +35,8 @@ WELL, FILES, FILE_BYTES, ANSWER_S = 4, 150, 50_000, 0.2  #: accounts, recordings
 OLDER_MS = 600_000
 DEAD_BACKLOG = 1_000  #: of each dead server
 BACKLOG = 100_000
-MOST_S = 300
+DRAINED = (0.3, 0.6, 1.0)  #: of it, when one process after the other is killed
+MOST_S, DRAINED_MOST_S = 300, 900
 NODE = "fs1"
 #: What is beside them: (name, servers that refuse, that take up no connection, recordings of the flood to each server).
 BESIDE = (("nothing", 0, 0, 0), ("refusing", 1, 0, 0), ("unconnected", 0, 1, 0), ("twenty unconnected", 0, 20, 0),
@@ -180,25 +182,30 @@ class Server:
             return json.loads(b"".join(iter(lambda: client.recv(1_000_000), b"")))
 
 
-def run(directory: Path, filled: Path, server: Server, count: int) -> dict:
-    """Delivers what a copy of `filled` says until `count` recordings came to the server."""
+def copy(directory: Path, filled: Path) -> Path:
     database = directory / "kazoo_rec.db"
     for old in directory.glob("kazoo_rec.db*"):
         old.unlink()
     for part in ("", ".key"):
         shutil.copyfile(f"{filled}{part}", f"{database}{part}")
     os.sync()  # what is still to be written of it would hold up the rows
+    return database
+
+
+def run(database: Path, server: Server, count: int, most_s: float = MOST_S, known=()) -> dict:
+    """Delivers what the database says until `count` recordings more than `known` came to the server, then kills who
+    did."""
     before, since_s = len(server.came()), time.monotonic()
     with subprocess.Popen([sys.executable, __file__, "deliver", database], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as worker:
         try:
             since_first = None
-            while len(came := server.came()[before:]) < count:
+            while len(came := [one for one in server.came()[before:] if one[0] not in known]) < count:
                 if came and since_first is None:
                     since_first = len(came), cpu_s(worker.pid)
-                if time.monotonic() - since_s > MOST_S:
-                    sys.exit(f"{len(came)} of {count} came within {MOST_S} s")
-                time.sleep(0.5)
+                if time.monotonic() - since_s > most_s:
+                    sys.exit(f"{len(came)} of {count} came within {most_s} s")
+                time.sleep(0.5 + len(came) / 20_000)
             sent, spent_s = len(came) - since_first[0], cpu_s(worker.pid) - since_first[1]
             peak_kb = int(Path(f"/proc/{worker.pid}/status").read_text().partition("VmHWM:")[2].split()[0])
         finally:
@@ -245,7 +252,7 @@ def fairness() -> int:
                 dead = [refusing() for _ in range(refuse)] + unconnected(stack, silent)
                 beside = [(f"dead{port}", port, DEAD_BACKLOG, OLDER_MS) for port in dead]
                 beside += [("flood", port, flood, OLDER_MS) for port in other.ports if flood]
-                alone, both = (run(directory, fill(directory, backlogs), server, count)["rate"]
+                alone, both = (run(copy(directory, fill(directory, backlogs)), server, count)["rate"]
                                for backlogs in (mine, mine + beside))
                 found[name].append(both / alone)
                 print(f"  {number}: {name}: {found[name][-1]:.2f} of {alone:.0f}/s", flush=True)
@@ -266,15 +273,17 @@ def backlog() -> int:
                   for name, count in (("small", sent), ("large", BACKLOG))}
         for number in range(1, ROUNDS + 1):
             for name, of in rounds.items():
-                of.append(run(directory, filled[name], server, sent))
+                of.append(run(copy(directory, filled[name]), server, sent))
                 print("  {number}: {name}: {cpu_ms:.2f} ms, {rate:.0f}/s, first after {first_s:.2f} s, {peak_mb:.0f} MB"
                       .format(number=number, name=name, **of[-1]), flush=True)
-    by_account = {}
-    for recording_id in rounds["large"][0]["ids"]:
-        by_account.setdefault(recording_id.split("-")[1].partition(".")[0], []).append(recording_id)
-    # Uploads run beside each other, so that a few of them may overtake each other.
-    late = max(abs(place - number) for ids in by_account.values()
-               for place, number in enumerate(int(one.rpartition("-")[2]) for one in ids))
+        database, parts, drained, before = copy(directory, filled["large"]), [], set(), len(server.came())
+        for share in DRAINED:
+            parts.append(run(database, server, round(share * BACKLOG) - len(drained), DRAINED_MOST_S, drained))
+            drained = {recording_id for recording_id, _ in server.came()[before:]}
+            print("  drained: {count}, {rate:.0f}/s, first after {first_s:.2f} s, {peak_mb:.0f} MB".format(
+                count=len(parts[-1]["ids"]), **parts[-1]), flush=True)
+        again = len(server.came()) - before - len(drained)
+    late = out_of_order(rounds["large"][0]["ids"])
     small, large = ({what: statistics.median(one[what] for one in rounds[name]) for what in
                      ("cpu_ms", "rate", "first_s", "peak_mb")} for name in ("small", "large"))
     ratio = small["cpu_ms"] / large["cpu_ms"]
@@ -282,8 +291,20 @@ def backlog() -> int:
                       "ratio": round(ratio, 2), "goal": GOAL, "ok": ratio >= GOAL,
                       **{f"{what}{of}": round(one[what], 2) for of, one in (("", large), ("_small", small))
                          for what in ("rate", "first_s", "peak_mb")},
-                      "out_of_order_by": late, "turns": sorted(map(len, by_account.values()))}))
+                      "out_of_order_by": late, "drained": len(drained), "said_again": again,
+                      "drained_out_of_order_by": max(out_of_order(part["ids"]) for part in parts),
+                      "drained_peak_mb": round(max(part["peak_mb"] for part in parts))}))
     return 0 if ratio >= GOAL else 1
+
+
+def out_of_order(ids: list[str]) -> int:
+    """By how many places one of an account came before or after its turn: uploads run beside each other, so that a few
+    may overtake each other."""
+    by_account = {}
+    for recording_id in ids:
+        by_account.setdefault(recording_id.split("-")[1].partition(".")[0], []).append(int(recording_id[-6:]))
+    return max(abs(place - number) for numbers in by_account.values()
+               for place, number in enumerate(numbers, start=min(numbers)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     bench/soak.py [--minutes 30] [--calls 20] [--seed N]
 
-In the first half everything is killed, the roles too; in the second the roles live through all else, and their resident
+In the first two fifths everything is killed, the roles too; then the roles live through all else, and their resident
 memory is measured. Ends by itself: exit 1 where a recording is broken, where a role ended that nobody had killed or had
 an error that it did not expect, where fewer calls began than should have, or memory rises by 1 MB in ten minutes.
 """
@@ -38,8 +38,12 @@ BETWEEN_S = (3.0, 15.0)
 #: Seconds that a fault lasts which does not end by itself.
 LASTS_S = (1.0, 10.0)
 
-#: Seconds after the last kill of a role until its memory counts, and the fewest in which a slope can be told.
-SETTLES_S, SLOPE_AFTER_S = 120, 600
+#: Seconds after the last kill of a role until its memory counts: all that it does now and then, each five minutes at
+#: least, was done once. And the fewest in which a slope can be told.
+SETTLES_S, SLOPE_AFTER_S = 330, 600
+
+#: Of the time, so much has kills of roles.
+DEADLY_SHARE = 0.4
 
 MOST_SLOPE_MB = 1.0
 
@@ -199,7 +203,7 @@ def soak(minutes: float, calls_s: float, seed: int) -> bool:
         watching = gevent.spawn(watch, site, samples)
         while (passed_s := time.monotonic() - begun) < minutes * 60:
             gevent.sleep(min(site.chance.uniform(*BETWEEN_S), minutes * 60 - passed_s))
-            name = site.chance.choice(HARMLESS if passed_s > minutes * 30 else DEADLY + HARMLESS)
+            name = site.chance.choice(HARMLESS if passed_s > DEADLY_SHARE * minutes * 60 else DEADLY + HARMLESS)
             print(f"{passed_s:6.0f} s  {name}", flush=True)
             faults.strike(name)
             struck[name] += 1

@@ -73,6 +73,8 @@ def test_two_names_of_one_directory(tmp_path):
     (LEAST.replace("database", "databse"), "database: is missing"),
     (LEAST.replace("/freeswitch/kazoo_rec", "/my recordings"), "recordings_dir: must be an absolute path"),
     (LEAST.replace("${ESL_PASSWORD}", "${NOT_SET}"), "${NOT_SET} is not in the environment"),
+    (LEAST + "delivery: {account_quota_gb: 10GB}\n", 'delivery.account_quota_gb: must be a number above 0'),
+    (LEAST + "delivery: {account_quota_gb: 0}\n", "delivery.account_quota_gb: must be a number above 0"),
     (LEAST + "delivery: {uploads: many}\n", "delivery.uploads: must be an integer from 1 to 256"),
     (LEAST + "delivery: {allow_networks: [10.0.0.0/8, intranet]}\n",
      "delivery.allow_networks.1: must be a network such as 10.0.0.0/8"),

@@ -45,15 +45,15 @@ class Site:
         self.receiver.start()
         self.roles, self.store = [], None
 
-    def start(self, **settings):
-        """Records whatever `settings` enable, of the account acme."""
+    def start(self, config=None, **settings):
+        """Records whatever `settings` enable, of the account acme; `config` as of `run`."""
         account = {"realm": "acme.example", "country": "US", "numbers": ["+15550001001"], "call_recording": settings}
         for name, document in (("account", account), ("devices/a", {"sip": {"username": "1000"}}),
                                ("devices/b", {"sip": {"username": "1001"}})):
             file = self.place / "documents" / "acme" / f"{name}.json"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(document))
-        return self.run()
+        return self.run(**config or {})
 
     def run(self, **more):
         """With the documents that there are; `more` is of the configuration."""
@@ -462,3 +462,30 @@ def test_a_call_is_in_the_numbers_and_all_is_ready_until_the_switch_is_gone(site
     assert api.simulate_get("/readyz").json["not_ready"] == []
     site.simulator.stop()
     until(lambda: api.simulate_get("/readyz").json["not_ready"] == ["switch fs1"])
+
+
+def test_while_the_disk_is_nearly_full_nothing_more_is_recorded_of_an_account_over_its_quota(site, monkeypatch):
+    for name, value in (("engine.SAID_EVERY_MS", 50), ("vitals.SAID_EVERY_MS", 50), ("delivery.QUOTAS_EVERY_S", 0.05),
+                        ("delivery.DISK_EVERY_S", 0.05)):
+        monkeypatch.setattr(f"kazoo_rec.roles.{name}", value)
+    with create_server(("127.0.0.1", 0)) as free:
+        nobody = free.getsockname()[1]
+    monkeypatch.setattr("kazoo_rec.roles.delivery.GB", 1_000_000)  # of audio a kilobyte is over it
+    site.start({"disk": {"alarm_below": "99%", "remove_delivered_below": "99%"}, "delivery": {
+        "allow_networks": ["127.0.0.0/8"], "account_quota_gb": 0.001}}, account=every(
+            site, url=f"http://127.0.0.1:{nobody}/"))
+    states = []
+    with gevent.Timeout(60):
+        while "failed" not in states:
+            row, = site.play(phone(ALICE, hangs_up=0.8), phone(BOB, answers=0.2))
+            states.append(row["state"])
+    assert states[0] == "recorded" and row["state_reason"].startswith("not recorded: the account is over its quota")
+    assert not list(site.place.rglob(f"{row['id']}*"))
+    site.roles.pop().stop()
+    with gevent.Timeout(60):
+        while row["state"] == "failed":
+            call = site.simulator.play(Script(phone(ALICE, hangs_up=0.8), (phone(BOB, answers=0.2),)))
+            assert call.wait(20)
+            legs = {leg.uuid for leg in call.legs}
+            row, = [row for row in site.store.recordings.list() if row["call_id"] in legs]
+    assert row["state"] in ("recording", "stopped"), "nobody says any more that it is refused"

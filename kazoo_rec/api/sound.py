@@ -12,8 +12,7 @@ from gevent.lock import BoundedSemaphore
 
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
 from kazoo_rec.errors import MediaError, StoreError
-from kazoo_rec.media import encode, sealed, wav
-from kazoo_rec.media.encode import PLAYED
+from kazoo_rec.media import encode, names, sealed, wav
 from kazoo_rec.media.peaks import peaks
 from kazoo_rec.store.recordings import OPEN_STATES
 
@@ -60,7 +59,7 @@ class Sound:
         response.set_header("X-Request-ID", request.context.request_id)
         response.cache_control = ["private", "no-cache"]
         how = "inline" if request.get_param("inline") == "true" else "attachment"
-        response.set_header("Content-Disposition", f'{how}; filename="{path.name.replace(PLAYED, "")}"')
+        response.set_header("Content-Disposition", f'{how}; filename="{path.name.replace(names.PLAYED, "")}"')
         etag = f'"{row["sha256"][:32]}-{form}-{channels}-{track}"'
         response.set_header("ETag", etag)
         if {"*", etag.strip('"')} & set(request.if_none_match or ()):  # without W/: the comparison is weak
@@ -176,7 +175,7 @@ def _kind(request) -> str:
 def _target(master, key, row, form, channels, track):
     known = wav.probe(master, key)
     kind = track if track != "both" else "dual" if encode.channels_of(known, channels, track) == 2 else "mono"
-    return known, master.with_name(f"{row['id']}.{kind}{PLAYED}.{form}")
+    return known, master.with_name(names.played(row["id"], kind, form))
 
 
 def _playable(row):

@@ -7,8 +7,8 @@ Somebody's `recording_follow_transfer=true` makes the switch do that, and MEDIA_
 into the file of who has gone. It lists the file at the leg that has it now, and that leg knows, by the second, when it
 was transferred: what is in the file from then on is not of the recording.
 
-Of others there is no row: their engine died before it was written, and the leg is planned for anew. They end, that
-there are no two of one talk; what there is of them `delivery.orphans` finds.
+Of others there is no row: their engine died before it was written, and the leg is planned for anew. They end at once,
+that there are no two of one talk; what there is of them `delivery.orphans` finds.
 """
 
 import re
@@ -57,8 +57,16 @@ class Astray:
             if ours and ours[1] not in own and self._files.on_switch("") in dump.get(name):
                 self._found.setdefault(ours[1], (None, dump))
 
+    def end_unknown(self):
+        """Ends those of which there is no row."""
+        for recording_id, (path, dump) in list(self._found.items()):
+            if recording_id not in self._recorder and self._rows.get(recording_id) is None:
+                log.warning("a recording of which no row tells is ended", recording_id=recording_id, call_id=dump.uuid)
+                self._recorder.disown(dump.uuid, recording_id, path)
+                del self._found[recording_id]
+
     def end(self, lost_ms: int | None, now_at: int):
-        """Ends them where their own leg left them; `lost_ms` is until when we did hear of transfers."""
+        """Ends the others where their own leg left them; `lost_ms` is until when we did hear of transfers."""
         for recording_id, (path, dump) in self._found.items():
             if recording_id in self._recorder and path is None:
                 continue
@@ -69,10 +77,7 @@ class Astray:
                 self._recorder.endings.carried(path, dump.uuid, when, now_at)
                 continue
             row = self._rows.get(recording_id)
-            if row is None:
-                log.warning("a recording of which no row tells is ended", recording_id=recording_id, call_id=dump.uuid)
-                self._recorder.disown(dump.uuid, recording_id, path)
-            elif path and row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
+            if row and path and row["state"] in OPEN_STATES and row["call_id"] != dump.uuid:
                 self._close(row, path, dump)
 
     def _close(self, row, path, dump):

@@ -28,15 +28,17 @@ class Endings:
       files: `calls.files.Files`.
       epoch_ms: the switch's clock.
       observe: write no row.
+      begun: `begun(recording, started_ms, now_at)` is told of one whose end is the first that is heard of it.
     """
 
-    def __init__(self, ledger, orders, succession, announcer, files, epoch_ms, observe):
+    def __init__(self, ledger, orders, succession, announcer, files, epoch_ms, observe, begun):
         self._ledger, self._orders, self._succession, self._announcer = ledger, orders, succession, announcer
-        self._files, self._epoch_ms, self._observe = files, epoch_ms, observe
+        self._files, self._epoch_ms, self._begun, self._observe = files, epoch_ms, begun, observe
         #: Paths of which an end ends nothing, as what is written there is not of a recording any more; and whose end
         #: it would come with, if that is known.
         self._let_go: dict[str, Leg | None] = {}
-        #: Recordings of legs that were not heard to answer as long as they were heard, for recovery to close.
+        #: Recordings that would have left a file had their legs been answered, of which nothing was heard: for recovery
+        #: to close.
         self.forgotten: set[str] = set()
 
     # -- what the switch says
@@ -70,6 +72,8 @@ class Endings:
             return
         for second in recording.running[1:]:
             self._orders.remove(recording, second)
+        if recording.started_ms is None and not (recording.dropped or recording.is_message):
+            self._begun_unheard(recording, path, now_at)
         stopped_ms -= _clock_set_ms(recording, stopped_ms, now_at)
         recording.running = [path]
         recording.close_spans(stopped_ms)
@@ -80,6 +84,13 @@ class Endings:
             self._taken_down(recording, event, stopped_ms)
         else:
             self._closed(recording, event, stopped_ms, cause, now_at)
+
+    def _begun_unheard(self, recording, path, now_at):
+        """By its arming it began at the answer, by a command, as in a room, when that was answered."""
+        armed = path == recording.armed_path and not isinstance(recording.leg, Room)
+        began_ms = recording.leg.answered_ms if armed else recording.obeyed_ms or recording.asked_ms
+        if began_ms is not None:
+            self._begun(recording, began_ms, now_at)
 
     def _closed(self, recording, event, stopped_ms, cause, now_at):
         recording.cut_short = event.get("Answer-State") == "hangup"
@@ -198,7 +209,8 @@ class Endings:
                 self._lose(recording, why, heard_ms)
             else:
                 self._ledger.forget(recording)
-                self.forgotten.add(recording.id)
+                if leg.answered_ms is None and recording.armed_in_time:
+                    self.forgotten.add(recording.id)
 
     def _lose(self, recording, why, heard_ms, now_at=None):
         """`now_at` is needed where its leg may go on."""

@@ -42,7 +42,8 @@ class Orders:
       send: `send(command, timeout_s) -> reply`, raising CommandFailed for -ERR.
       files: `calls.files.Files`.
       spawn: runs a function in a greenlet.
-      outcome: is told `found(recording, path)`, `failed(recording, reason, cause)` and `unheard(recording)`.
+      outcome: is told `armed(recordings)`, `obeyed(recording)`, `found(recording, path)`,
+        `failed(recording, reason, cause)` and `unheard(recording)`.
     """
 
     def __init__(self, send, files, spawn, outcome):
@@ -105,7 +106,8 @@ class Orders:
         armings = [commands.Arming(one.id, self._files.on_switch(one.armed_path), one.limit_s, one.variables())
                    for one in ready]
         try:
-            self._tell(ready[0], Perishable(commands.arm(leg.uuid, armings), lambda: leg.answered_ms is None))
+            if self._tell(ready[0], Perishable(commands.arm(leg.uuid, armings), lambda: leg.answered_ms is None)):
+                self._outcome.armed(ready)
         except CommandRefused as refused:
             self._impossible(ready, refused)
 
@@ -118,6 +120,7 @@ class Orders:
         try:
             start = commands.start(leg.uuid, path, recording.limit_s, recording.variables())
             self._send(Perishable(start, lambda: _is_to_start(recording)), COMMAND_WITHIN_S)
+            self._outcome.obeyed(recording)
         except CommandOvertaken:
             return
         except CommandRefused as refused:
@@ -148,7 +151,7 @@ class Orders:
         try:
             ask = Perishable(commands.buglist(recording.leg.uuid), wanted)
             listed = replies.recorded(self._send(ask, COMMAND_WITHIN_S))
-        except CommandOvertaken:
+        except (CommandOvertaken, CommandFailed):  # it fails for a leg that is gone, whose end will be heard or found
             return
         except SwitchError as unheard:
             _unheard(recording, unheard)
@@ -163,7 +166,7 @@ class Orders:
         """Of one whose silence has ended meanwhile the end is said again: the two may have changed places."""
         begin, end = SILENCES[kind]
         leg, path = recording.leg, self._files.on_switch(path)
-        if not self._tell(recording, begin(leg.uuid, path)):
+        if self._tell(recording, begin(leg.uuid, path)) is None:
             self._outcome.unheard(recording)
         elif kind not in recording.silenced and not recording.ended.is_set():
             self._tell(recording, end(leg.uuid, path))
@@ -183,20 +186,21 @@ class Orders:
             log.warning("a recording of which no row tells was not ended", call_id=uuid, recording_id=recording_id,
                         reason=str(refused))
 
-    def _tell(self, recording, command) -> bool:
-        """Whether the switch heard it."""
+    def _tell(self, recording, command) -> bool | None:
+        """Whether the switch obeyed; None: it did not hear."""
         try:
             self._send(command, COMMAND_WITHIN_S)
-        except CommandOvertaken:
             return True
+        except CommandOvertaken:
+            return False
         except CommandFailed as refused:
             if recording.leg.alive:
                 log.warning("the switch refused", call_id=recording.leg.uuid, recording_id=recording.id,
                             reply=refused.reply)
+            return False
         except (CommandTimeout, NotConnected) as unheard:
             _unheard(recording, unheard)
-            return False
-        return True
+            return None
 
     def _remove(self, recording, path):
         recording.row.wait()

@@ -31,8 +31,14 @@ from kazoo_rec.store.spans import missed
 #: How long an armed recording may take to say RECORD_START; 22 ms is the longest seen.
 START_WITHIN_MS = 250
 
+#: An arming is taken this long after its leg's CHANNEL_CREATE at most, unless the engine is behind.
+ARMED_WITHIN_MS = 1000
+
 #: How long a stop may go without RECORD_STOP before it is sent again; sending it twice is harmless.
 STOP_WITHIN_MS = 1000
+
+#: Why nothing is recorded of an account that the disk has no room for.
+OVER_QUOTA = "not recorded: the account is over its quota, and the disk is nearly full"
 
 #: Milliseconds before a mask or pause is said again, and between looks whether what waits for its end began unheard.
 SILENCE_AGAIN_MS = 1000
@@ -56,20 +62,24 @@ class Recorder:
       webhook: `webhook(row, state)` is the delivery that tells somebody of a row's new state, or None; `row` has the
         columns that do not change.
       on_no_recording: what an account wants done where a leg of its is not recorded, by its id (`calls.vigil`).
+      refuses: whether nothing more is to be recorded of an account, by its id.
     """
 
     ORDERS = Orders
 
     def __init__(self, node, send, rows, files, epoch_ms, spawn=gevent.spawn, observe=False, meter=None,
-                 listen=lambda names: None, webhook=lambda row, state: None, on_no_recording=lambda account_id: ALARM):
+                 listen=lambda names: None, webhook=lambda row, state: None, on_no_recording=lambda account_id: ALARM,
+                 refuses=lambda account_id: False):
         self._files, self._epoch_ms, self._observe, self._now_at = files, epoch_ms, observe, 0
+        self._refuses = refuses
         self._meter = meter or Meter()
         self._ledger = Ledger(node, rows, webhook, self._meter, lambda recording: self._vigil.ended(recording))
         self._orders = self.ORDERS(send, files, spawn, self)
         self._announcer, self._beeper = Announcer(send, listen, spawn, self), Beeper(send, spawn)
         self._vigil = Vigil(send, files, spawn, self, on_no_recording, self._meter, epoch_ms, self._ledger.notify)
         self.succession = Succession(self, epoch_ms)
-        self.endings = Endings(self._ledger, self._orders, self.succession, self._announcer, files, epoch_ms, observe)
+        self.endings = Endings(self._ledger, self._orders, self.succession, self._announcer, files, epoch_ms, observe,
+                               self.begun)
         self.resumption = Resumption(self, self._ledger, self._orders, files, epoch_ms, observe)
 
     def __len__(self):
@@ -257,11 +267,21 @@ class Recorder:
 
     # -- what came of orders
 
+    def armed(self, recordings):
+        """The switch took their arming; where what made them wanted was heard late, after an answer for all we know."""
+        for recording in recordings:
+            heard_ms = recording.wanted_ms
+            recording.armed_in_time = heard_ms is None or self._epoch_ms() - heard_ms <= ARMED_WITHIN_MS
+
+    def obeyed(self, recording):
+        """The switch took a start by command."""
+        recording.obeyed_ms = self._epoch_ms()
+
     def found(self, recording, path):
         """The switch lists the file, though RECORD_START was not heard: its arming began it at the answer, or a command
-        since the last look, at most two periods ago."""
+        when that was answered; unless it was, since the last look, at most two periods ago."""
         if recording.state == "armed" and self._runs(recording, path, self._now_at):
-            by_command_ms = max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
+            by_command_ms = recording.obeyed_ms or max(recording.asked_ms or 0, self._epoch_ms() - 2 * START_WITHIN_MS)
             self.begun(recording, recording.leg.answered_ms if path == recording.armed_path else by_command_ms,
                        self._now_at)
 
@@ -326,6 +346,9 @@ class Recorder:
         self._ledger.open(recording, self._epoch_ms())
         if leg.call.declines(recording.account_id) and not recording.is_message:
             self._ledger.end(recording, "discarded", DECLINED, cause=CALLED_OFF)
+            return False
+        if self._refuses(recording.account_id) and not recording.is_message:
+            self._ledger.end(recording, "failed", OVER_QUOTA)
             return False
         self.expect(recording)
         return True

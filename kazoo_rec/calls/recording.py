@@ -79,10 +79,11 @@ class Recording:
 
     `destination` is the network for which the rule said yes; `settled` once no other leg can change it. `running` holds
     the paths that the switch has said it records to: one, unless arming and fallback both took. `asked_ms` is when a
-    start by command was ordered, `wanted_ms` when what made it wanted happened, `begun_at` when its beginning was
-    heard. `busy` while a start, or the question whether it needs one, is on its way: two starts at once would make two
-    that run. `missed` is (since when, why) its leg's
-    talk was not recorded before it. `awaits_bridge` while it may be that its leg answered and another takes the call.
+    start by command was ordered, `obeyed_ms` when the switch answered it, `wanted_ms` when what made it wanted
+    happened, `begun_at` when its beginning was heard. `busy` while a start, or the question whether it needs one, is on
+    its way: two starts at once would make two that run. `armed_in_time` once the switch has taken its arming, before
+    its leg can have answered. `missed` is (since when, why) its leg's talk was not recorded before it. `awaits_bridge`
+    while it may be that its leg answered and another takes the call.
     `silenced` is {"mask" or "pause": the span that is open for it}; what has not begun waits for its end. `called_off`
     is one that somebody stopped before it began, so that no rule asks again. `cut_short` is one that its leg's end, or
     what took it along, has ended; `silent_at_end` is what it was silenced by then: (kind, by). One that goes on for
@@ -111,6 +112,7 @@ class Recording:
     stop_at: int | None = None
     silence_at: int | None = None
     asked_ms: int | None = None
+    obeyed_ms: int | None = None
     begun_at: int | None = None
     started_ms: int | None = None
     hold_from_ms: int | None = None
@@ -119,6 +121,7 @@ class Recording:
     missed: tuple[int, str] | None = None
     row: object = None
     busy: bool = False
+    armed_in_time: bool = False
     awaits_bridge: bool = False
     silenced: dict = field(default_factory=dict)
     called_off: bool = False

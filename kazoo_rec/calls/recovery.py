@@ -41,6 +41,9 @@ COLUMNS = ("uuid", "direction", "call_uuid", "initial_context", "initial_dest")
 #: wait, and a switch that is overloaded begins nothing for long.
 ROOM_S, ROOM_LOOKS = 0.01, 10
 
+#: Why what came before a leg was taken in is missing.
+NOT_CONNECTED = "the engine was not connected"
+
 log = structlog.get_logger()
 
 
@@ -125,8 +128,8 @@ class Recovery:
             if self._still(hearing):
                 self._took_all_in()
         gevent.sleep(NEWS_WITHIN_S)
-        self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
-        if self._still(hearing):
+        if self._still(hearing):  # else another process may have answered, which has none of them
+            self._tracker.keep_only(self._tracker.uuids() - gone, "the switch does not have it", heard_ms)
             self._lost_at = None
         self._close_rows(ask)
         if fault is not None:
@@ -210,7 +213,7 @@ class Recovery:
                 dump = self._tracker.ended(row["uuid"])
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
-            leg = self._tracker.take(dump, row, now_at, "the engine was not connected")
+            leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
             astray.look(dump, listed, before.get(leg.uuid, ()))
             if known:
                 unlisted += self._recorder.resumption.unlisted(leg, listed)
@@ -219,7 +222,9 @@ class Recovery:
                     armed = bool(dump.variable(f"execute_on_answer_{past['id']}"))
                     self._recorder.resumption.resume(leg, past, armed, listed, now_at)
             taken.append((leg, Progress.of(dump).bridged_to))
-        self._tracker.meet(taken, self._now_at())
+        self._tracker.meet(taken, self._now_at(), NOT_CONNECTED)
+        if not self._observe:
+            astray.end_unknown()
         for row, _, _ in answers:
             self._tracker.let_go(row["uuid"], self._now_at())
         return [leg for leg, _ in taken]
@@ -268,8 +273,9 @@ class Recovery:
             log.info("a recording is closed by what there is of it", recording_id=row["id"],
                      call_id=row["call_id"], state=state, reason=reason)
             columns = {"state": state, "state_reason": reason, "master": (paths or [row["master"]])[0],
-                       "stopped_ms": at_ms, "spans": [*row["spans"], {
-                           "kind": "unheard", "from_ms": row["started_ms"] or at_ms, "to_ms": at_ms}]}
+                       "stopped_ms": at_ms}
+            span = {"kind": "unheard", "from_ms": row["started_ms"] or at_ms, "to_ms": at_ms}
+            columns["spans"] = [*row["spans"], span]
             if told := self._webhook(row, state):
                 self._rows.tell(row["id"], columns, told, OPEN_STATES)
             else:

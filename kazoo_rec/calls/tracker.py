@@ -187,8 +187,9 @@ class Tracker:
             self._recorder.unheld(leg, event.time_us // 1000)
         return leg
 
-    def meet(self, legs: list[tuple[Leg, str]], now_at):
-        """Asks policy of legs that were taken, each with the uuid of the one that it is bridged to."""
+    def meet(self, legs: list[tuple[Leg, str]], now_at, why):
+        """Asks policy of legs that were taken, each with the uuid of the one that it is bridged to; `why` as of
+        `take`."""
         for leg, _ in legs:
             if leg.plumbing or not leg.alive:
                 continue
@@ -197,6 +198,8 @@ class Tracker:
             other = self._legs.get(uuid)
             if other is None or not leg.alive or not other.alive:
                 continue
+            if other.answered_ms and other.missed is None and not other.recordings:
+                other.missed = other.answered_ms, why  # it was heard to answer, and nobody knew whose call it was
             called = leg.originator == other.uuid or (leg.called and not other.called)
             near, far = (other, leg) if called else (leg, other)
             self._met(near, far, max(near.bridged_ms or 0, far.bridged_ms or 0), now_at)

@@ -12,13 +12,13 @@ import structlog
 from gevent.event import AsyncResult
 from sqlalchemy.exc import SQLAlchemyError
 
-from kazoo_rec.delivery.finish import all_of, remove
+from kazoo_rec.delivery.finish import remove
 from kazoo_rec.delivery.http import explain
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
-from kazoo_rec.media.encode import PLAYED
+from kazoo_rec.media.names import PLAYED, all_of
 
 #: Once it has begun, this share of the disk more is made free than was asked for: not a file for each that comes.
 MORE_SHARE = 0.01

@@ -19,7 +19,7 @@ from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import MediaError, TargetError
-from kazoo_rec.media import encode, sealed, wav
+from kazoo_rec.media import encode, names, sealed, wav
 from kazoo_rec.store.spans import is_cut, is_declined, is_moved, missed, silent, unheard
 
 #: A recording is short when more than this, in ms, and more than this share of what was expected are missing.
@@ -89,12 +89,6 @@ def remove(*paths: Path):
             path.unlink()
 
 
-def all_of(recording_id: str, master: Path) -> list[Path]:
-    """Every file that there is of a recording: what was armed, and what was made of it, then the master: as long as
-    that is there, `Orphans` finds the others."""
-    return [*sorted({*master.parent.glob(f"{recording_id}.*")} - {master}), master]
-
-
 def _is_unclosed(row, recordings_dir):
     """Whether the switch has not closed the file, and nobody has said so yet."""
     if any(is_so(row["spans"]) for is_so in (is_cut, is_declined, is_moved)):
@@ -139,7 +133,8 @@ def _examined(row, master, recordings_dir, key, mark):
             found = replace(wav.repair(master), key=key)
     spans, duration_ms, least_s = row["spans"], found.duration_ms, settings["record_min_sec"] or 0
     short = _short(duration_ms, row["expected_ms"])
-    lacks = [missed(spans), silent(spans),
+    late = row["started_ms"] is None and master.name.endswith(names.FALLBACK)  # begun by command, after the answer
+    lacks = [missed(spans), silent(spans), "it was begun late, by how much was not heard" if late else None,
              f"the switch did not close its file: {duration_ms} ms are there" if is_cut(spans) else None,
              f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
              "the switch could not write all of it: was the disk full?"
@@ -189,16 +184,12 @@ def _short(duration_ms, expected_ms):
 
 def _deliverable(recording_id, master, settings):
     """The master itself where it is what was asked for, else a file beside it."""
-    channels, track = settings["channels"], settings["track"]
-    if settings["format"] == "mp3":
-        file = master.path.with_name(f"{recording_id}.mp3")
-        encode.to_mp3(master, file, channels, track)
-        return file
+    form, channels, track = settings["format"], settings["channels"], settings["track"]
     count = encode.channels_of(master, channels, track)
-    if count == master.channels and master.intact:
+    if form == "wav" and count == master.channels and master.intact:
         return master.path
-    file = master.path.with_name(f"{recording_id}.{'dual' if count == 2 else 'mono'}.wav")
-    encode.to_wav(master, file, channels, track)
+    file = master.path.with_name(names.delivered(recording_id, form, count))
+    (encode.to_mp3 if form == "mp3" else encode.to_wav)(master, file, channels, track)
     return file
 
 

@@ -12,15 +12,18 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import structlog
 
-from kazoo_rec.delivery.finish import all_of, remove
+from kazoo_rec.delivery.finish import remove
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
+from kazoo_rec.media.names import PART, all_of
+from kazoo_rec.media.sealed import remove_abandoned
 
 #: Seconds between looks at every directory that has changed, and between those at files that have no row yet.
 ALL_EVERY_S, FOUND_EVERY_S = 300.0, 5.0
@@ -31,10 +34,14 @@ AT_REST_S = 600.0
 #: Words of its engine after which an engine has nothing in memory of a file: one that it had begun to write, one after.
 WORDS = 3
 
+#: Files that are looked up at once.
+AT_ONCE = 500
+
 #: What the file says of itself (`calls.recording.Recording`), each an id or nothing.
 _COMMENT = re.compile("kazoo_rec" + 8 * "/([A-Za-z0-9_.@:-]*)")
 _ACCOUNT, _DAY = re.compile(r"[A-Za-z0-9_-]{1,64}"), re.compile(r"[0-9]{8}")
 _FILE = re.compile(r"([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
+_SECOND_PART = re.compile(rf"[0-9]{{6}}-[0-9a-f]{{32}}\..*\.[0-9a-f]{{32}}{re.escape(PART)}")
 
 _NOT_KNOWN = dict.fromkeys(("source", "from_uri", "to_uri", "caller_id_name", "caller_id_number", "callee_id_name",
                             "callee_id_number"), "")
@@ -85,14 +92,18 @@ class Orphans:
             self._all_at_s = now_s + ALL_EVERY_S
             for account in self._run(_accounts, (self._directory,)):
                 for day, changed_ns in self._of_disk(account, _days, (self._directory, account)) or ():
-                    if self._looked.get(day) != changed_ns:
-                        files = self._of_disk(day, _files, (self._directory, day))
-                        if files is not None:
-                            self._note_unknown(files)
-                            self._remove_left(files)
-                            self._looked[day] = changed_ns
+                    if self._looked.get(day) != changed_ns and self._look_into(day):
+                        self._looked[day] = changed_ns
         if self._found:
             self._settle(now_s)
+
+    def _look_into(self, day):
+        """Whether all of it could be read. A day may have a million files, and memory once had is not given back."""
+        listing = _files(self._directory, day)
+        while files := self._of_disk(day, _some, (listing, day)):
+            self._note_unknown(files)
+            self._remove_left(files)
+        return files is not None
 
     def _of_disk(self, path, function, args):
         """What a function finds at a path, None where the disk refuses."""
@@ -194,9 +205,18 @@ def _directories(path, name):
 
 
 def _files(directory, day):
-    """(path, id of its recording) of every master."""
-    matches = map(_FILE.fullmatch, os.listdir(directory / day))
-    return [(f"{day}/{match[0]}", match[1]) for match in matches if match]
+    """(path, id of its recording) of every master. What a killed process was making beside another goes."""
+    with os.scandir(directory / day) as entries:
+        for entry in entries:
+            if match := _FILE.fullmatch(entry.name):
+                yield f"{day}/{match[0]}", match[1]
+            elif _SECOND_PART.fullmatch(entry.name):
+                remove_abandoned(entry.path)
+
+
+def _some(listing, day):
+    """The next AT_ONCE files of a day."""
+    return list(islice(listing, AT_ONCE))
 
 
 def _remove_all(recording_id, master):

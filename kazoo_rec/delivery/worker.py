@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from kazoo_rec.delivery import http, target, webhook
 from kazoo_rec.delivery.clock import monotonic_ms
-from kazoo_rec.delivery.finish import all_of, finish, remove
+from kazoo_rec.delivery.finish import finish, remove
 from kazoo_rec.delivery.jobs import Jobs
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
@@ -23,6 +23,7 @@ from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces
 from kazoo_rec.delivery.servers import Servers
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
+from kazoo_rec.media.names import all_of
 from kazoo_rec.store.spans import is_declined
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.

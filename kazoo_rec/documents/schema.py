@@ -40,6 +40,7 @@ TYPES = {
     "string": "a string",
     "boolean": "true or false",
     "integer": "an integer",
+    "number": "a number",
 }
 
 formats = FormatChecker(formats=())
@@ -192,6 +193,8 @@ def _expected(schema: Mapping) -> str:
         text += f" of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
     elif "minLength" in schema:
         text += f" of at least {schema['minLength']} character(s)"
+    if "exclusiveMinimum" in schema:
+        text += f" above {schema['exclusiveMinimum']}"
     if "minimum" in schema:
         text += f" from {schema['minimum']}"
     if "maximum" in schema:

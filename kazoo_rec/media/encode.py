@@ -23,9 +23,6 @@ NARROW_KBPS, WIDE_KBPS = 32, 64
 #: LAME's, of 0 (best) to 9: 10 minutes take 0.28 s, and 2 is no better for a telephone's bandwidth.
 QUALITY = 5
 
-#: In the name of a file that was made of a master for who plays it: it may go at any time.
-PLAYED = ".played"
-
 _SIDES = {"inbound": 0, "outbound": 1}
 
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from kazoo_rec.errors import MediaError
+from kazoo_rec.media.names import PART
 
 #: What a sealed file begins with; no file of sound does.
 MAGIC = b"kazoo_rec sealed"
@@ -105,7 +106,7 @@ def published(target: Path, key: bytes | None = None):
 def _part(target):
     """The beginning of `target`, empty and ours: who makes the same file meanwhile, this process or another, has one of
     another name."""
-    path = target.with_name(f"{target.name}.part")
+    path = target.with_name(target.name + PART)
     while True:
         file = open(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE), "r+b")  # noqa: SIM115 - `published` closes it
         try:
@@ -116,8 +117,15 @@ def _part(target):
         except FileNotFoundError:
             pass  # it was complete in between, and has its name now
         except BlockingIOError:
-            path = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+            path = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PART}")
         file.close()
+
+
+def remove_abandoned(part: str):
+    """Removes what was to become a file, unless somebody writes it."""
+    with suppress(OSError), open(part, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(part)
 
 
 def _cipher(key, salt):

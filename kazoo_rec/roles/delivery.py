@@ -26,6 +26,7 @@ from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import ConfigError, StoreError
 from kazoo_rec.policy.settings import DEFAULTS
+from kazoo_rec.roles.memory import GIVE_BACK_EVERY_S, give_back
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.recordings import OPEN_STATES
@@ -57,7 +58,7 @@ class Delivery:
         self._config = config
         self._store = self._lock = None
         self._workers: dict[str, tuple[Worker, Threads]] = {}
-        self._quotas: list[Quotas] = []
+        self._quotas: dict[str, Quotas] = {}
         self._vitals, self._looking, self._registry = None, Threads(1), CollectorRegistry()
         self._disk_free = Gauge("kazoo_rec_disk_free_bytes", "Free where recordings are kept.", registry=self._registry)
         self._disk_alarm = Gauge("kazoo_rec_disk_alarm", "1 while less than disk.alarm_below is free, or nothing more "
@@ -87,7 +88,8 @@ class Delivery:
             worker.start()
             self._workers[switch.name] = worker, threads
             quota_gb = settings.account_quota_gb
-            self._quotas.append(Quotas(self._store.recordings, switch.name, quota_gb and quota_gb * GB, worker.meter))
+            self._quotas[switch.name] = Quotas(self._store.recordings, switch.name, quota_gb and quota_gb * GB,
+                                               worker.meter)
             self._clearings.append(
                 Clearing(self._store, switch.name, directory, self._disk, threads.apply, epoch_ms, monotonic_ms,
                          worker.meter, mark))
@@ -96,7 +98,7 @@ class Delivery:
                           DEFAULTS, time.monotonic, mark)
         self._watching = [gevent.spawn(run) for run in (
             lambda: self._watch_disk(mark), self._make_room, self._remove_delivered,
-            self._watch_quotas, lambda: self._look_for(orphans))]
+            self._watch_quotas, lambda: self._look_for(orphans), self._give_back)]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
         self._vitals.start()
 
@@ -124,6 +126,8 @@ class Delivery:
             backlog[switch] = self._backlog(switch, worker)
             metrics += families(worker.meter.registry, switch=switch)
         return {"disk": {"free_bytes": disk.free_bytes, "least_bytes": disk.least_bytes, "refuses": refuses},
+                "refused": {switch: sorted(quotas.over) if disk.alarmed else []
+                            for switch, quotas in self._quotas.items()},
                 "backlog": backlog, "metrics": metrics}
 
     def _watch_disk(self, mark):
@@ -171,10 +175,15 @@ class Delivery:
                 clearing.remove_delivered()
             gevent.sleep(DELIVERED_EVERY_S)
 
+    def _give_back(self):
+        while True:
+            gevent.sleep(GIVE_BACK_EVERY_S)
+            self._looking.apply(give_back)
+
     def _watch_quotas(self):
         while True:
             try:
-                for quotas in self._quotas:
+                for quotas in self._quotas.values():
                     quotas.look()
             except SQLAlchemyError as refused:  # the next look may find the database well
                 log.warning("quotas cannot be looked at", reason=str(refused))

@@ -15,6 +15,7 @@ from kazoo_rec.callflow.server import Server as CallflowServer
 from kazoo_rec.calls import tracker as tracking
 from kazoo_rec.calls.clock import SwitchClock
 from kazoo_rec.calls.control import Control
+from kazoo_rec.calls.ending import CLOCK_SET_MS
 from kazoo_rec.calls.files import Files
 from kazoo_rec.calls.identity import Identifier
 from kazoo_rec.calls.meter import Meter
@@ -30,9 +31,11 @@ from kazoo_rec.control.server import Server
 from kazoo_rec.delivery import webhook
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import NotConnected, SwitchError
+from kazoo_rec.roles.memory import GIVE_BACK_EVERY_S, give_back
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.engines import SEEN_EVERY_MS
+from kazoo_rec.store.vitals import GONE_AFTER_MS, SAID_EVERY_MS
 from kazoo_rec.switch.connection import QUEUE_BYTES, Connection
 from kazoo_rec.switch.link import Link
 from kazoo_rec.switch.pool import Pool
@@ -48,8 +51,8 @@ POOL_WITHIN_S = 0.1
 #: Seconds before a database that could not be read is asked again.
 DATABASE_RETRY_S = 5.0
 
-#: Seconds between looks for a moment without calls, in which Python's garbage is collected.
-COLLECT_EVERY_S = 60.0
+#: Events that are so late, in ms, wait behind others: the switch's queue of them may be what is full.
+LATE_MS = 1000
 
 #: Python's collector looks at what is young as ever (its own first two thresholds), and never by itself at everything,
 #: which would hold up 5,000 calls for 0.3 s. Of an ended call nothing is left to it: legs and recordings let go.
@@ -83,6 +86,7 @@ class Engine:
         self._watches: list[_Watch] = []
         self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
+        self._refused: dict[str, frozenset] = {}  # accounts of which nothing more is to be recorded, by switch
 
     def start(self):
         """Raises StoreError where the database is another version's."""
@@ -91,7 +95,8 @@ class Engine:
         if self._observe:
             log.warning("observing: nothing will be recorded")
         self._note_absence()
-        self._watches = [_Watch(self._config, switch, self._store, self._threads, lambda: self.directory, self._observe)
+        self._watches = [_Watch(self._config, switch, self._store, self._threads, lambda: self.directory,
+                                partial(self._refuses, switch.name), self._observe)
                          for switch in self._config.switches]
         for watch in self._watches:
             watch.start()
@@ -100,7 +105,8 @@ class Engine:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTOR)
-        self._greenlets = [gevent.spawn(run) for run in (self._tick, self._follow_documents, self._collect)]
+        self._greenlets = [gevent.spawn(run) for run in (
+            self._tick, self._follow_documents, self._follow_quotas, self._collect)]
         if not self._observe:
             self._vitals = Vitals(self._store, self._config.node, "engine", self._tell)
             self._vitals.start()
@@ -176,9 +182,10 @@ class Engine:
 
     def _collect(self):
         while True:
-            gevent.sleep(COLLECT_EVERY_S)
+            gevent.sleep(GIVE_BACK_EVERY_S)
             if not any(len(watch.tracker) for watch in self._watches):
                 gc.collect()
+            self._reading.apply(give_back)
 
     def _follow_documents(self):
         while True:
@@ -190,6 +197,22 @@ class Engine:
                 reason = str(refused) if isinstance(refused, SQLAlchemyError) else place(refused)
                 log.error("the documents cannot be read: those of before stay in force", reason=reason)
                 gevent.sleep(DATABASE_RETRY_S)
+
+    def _refuses(self, switch, account_id):
+        return account_id in self._refused.get(switch, ())
+
+    def _follow_quotas(self):
+        """As delivery says; where it does not, nothing is refused."""
+        while True:
+            try:
+                self._refused = next((
+                    {switch: frozenset(accounts) for switch, accounts in row["state"].get("refused", {}).items()}
+                    for row in self._store.vitals.all() if (row["node"], row["role"]) == (self._config.node, "delivery")
+                    and epoch_ms() - row["said_ms"] < GONE_AFTER_MS), {})
+            except Exception as refused:  # noqa: BLE001  whatever it is: what is not known refuses nobody
+                self._refused = {}
+                log.debug("quotas cannot be read", reason=place(refused))
+            gevent.sleep(SAID_EVERY_MS / 1000)
 
     def _say_what_is_obeyed(self):
         now = monotonic_ms(), self.directory.seq
@@ -214,7 +237,7 @@ class Engine:
 class _Watch:
     """One switch of the engine's: its connections, its legs, its recordings."""
 
-    def __init__(self, config: Config, switch: Switch, store, threads, directory, observe):
+    def __init__(self, config: Config, switch: Switch, store, threads, directory, refuses, observe):
         self.name = switch.name
         self._outages = None if observe else store.outages
         connect = partial(Connection, switch.host, switch.port, switch.password)
@@ -223,6 +246,7 @@ class _Watch:
         files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
         registrations = Registrations()
         self._meter, clock = Meter(), SwitchClock(epoch_ms, monotonic_ms)
+        self._clock, self._last = clock, (clock.now_ms(), monotonic_ms())  # what the last event said, and when
 
         def told(row, state):
             return webhook.row(row, state, epoch_ms(), config.delivery.retry_for_s)
@@ -231,7 +255,7 @@ class _Watch:
         recorder, room_recorder = (
             kind(switch.name, send, rows, files, clock.now_ms, meter=self._meter, observe=observe,
                  listen=lambda names: self._link.listen(names), webhook=told,
-                 on_no_recording=lambda account_id: directory().on_no_recording(account_id))
+                 on_no_recording=lambda account_id: directory().on_no_recording(account_id), refuses=refuses)
             for kind in (Recorder, RoomRecorder))
         self._recorder = recorder
         self.rooms = Rooms(switch.name, lambda uuid: self.tracker.leg(uuid), recorder, room_recorder, send, rows, files,
@@ -308,10 +332,13 @@ class _Watch:
 
     def _heard(self, event):
         self._meter.events.inc()
-        self.tracker.feed(event, monotonic_ms())
+        now_at = monotonic_ms()
+        self._last = event.time_us // 1000, now_at
+        self.tracker.feed(event, now_at)
 
     def _up(self, core_uuid):
         self._recovery.connected(self._link.ask)
+        self._last = self._clock.now_ms(), monotonic_ms()
         if self._lost_at is not None:
             self._meter.outages.observe((monotonic_ms() - self._lost_at) / 1000)
             self._lost_at = None
@@ -326,11 +353,17 @@ class _Watch:
     def _down(self, reason):
         if self._stopping:
             return
-        self._lost_at = round(self._link.heard_at_s * 1000)
+        self._lost_at = self._heard_until()
         self._recovery.lost(self._lost_at)
         if self._outages is not None:
             self._outages.begin(self.name, epoch_ms() - (monotonic_ms() - self._lost_at), str(reason))
         log.error("switch lost", switch=self.name, reason=str(reason), legs=len(self.tracker))
+
+    def _heard_until(self):
+        """By our own clock. Where events came late there were more of them, which the switch has dropped by now."""
+        heard_at, (said_ms, handled_at) = round(self._link.heard_at_s * 1000), self._last
+        late_ms = self._clock.at(handled_at) - said_ms
+        return min(heard_at, handled_at - late_ms) if LATE_MS <= late_ms < CLOCK_SET_MS else heard_at
 
     def _core_changed(self, _old, _new):
         self._recovery.restarted()

@@ -1,10 +1,10 @@
 """By what documents are found that could clash, and accounts at a log-in: `document_keys`, kept with every change."""
 
-import json
 
 from sqlalchemy import and_, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from kazoo_rec.store.sqlite import among
 from kazoo_rec.store.tables import document_keys, documents
 
 #: Digits of a number's end that are compared: all national forms of it have them.
@@ -47,7 +47,7 @@ def rivals(connection, row: dict) -> list[dict]:
     numbers: dict[str, list] = {row["account_id"]: []}
     others = {}
     for what, keys in wanted.items():
-        of_key = and_(_KEYS.what == what, _KEYS.key.in_(_among(keys)))
+        of_key = and_(_KEYS.what == what, _KEYS.key.in_(among(keys)))
         if what in _WITHIN_ACCOUNT:
             of_key &= _KEYS.account_id == row["account_id"]
         else:
@@ -77,16 +77,11 @@ def _accounts(connection, numbers):
     known = documents.c
     realm, country = (func.json_extract(known.body, f"$.{name}") for name in ("realm", "country"))
     for account_id, *values in connection.execute(select(known.id, realm, country).where(
-            known.kind == "account", known.account_id.in_(_among(numbers)), known.id == known.account_id,
+            known.kind == "account", known.account_id.in_(among(numbers)), known.id == known.account_id,
             known.deleted.is_(False))):
         said = {name: value for name, value in zip(("realm", "country"), values, strict=True) if value is not None}
         yield {"kind": "account", "account_id": account_id, "id": account_id,
                "body": {**said, "numbers": numbers[account_id]}}
-
-
-def _among(values):
-    """One parameter, however many values there are."""
-    return select(func.json_each(json.dumps(list(values))).table_valued("value").c.value)
 
 
 def _said(row):

@@ -4,7 +4,7 @@ and sometimes what a file began with."""
 #: What a reason has in it, and the word for it; the first that fits. A row may have more than one reason.
 _CLASSES = (
     ("declined", "declined"), ("no media", "no_media"), ("never announced", "not_announced"),
-    ("never started", "never_started"), ("cannot be part of a command", "unfit_leg"),
+    ("over its quota", "over_quota"), ("never started", "never_started"), ("cannot be part of a command", "unfit_leg"),
     ("could not open the file", "no_file"), ("file missing", "no_file"), ("file empty", "no_file"),
     ("not a WAV", "unreadable"), ("more audio than", "unreadable"), ("became shorter", "unreadable"),
     ("switch was restarted", "switch_restarted"), ("engine was not connected", "engine_away"),

@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from kazoo_rec.store.sqlite import among
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, directories, links, recordings
 
@@ -147,7 +148,8 @@ class Recordings:
     def _those_of(self, ids, *conditions):
         found: set[str] = set()
         for first in range(0, len(ids), IDS_AT_ONCE):
-            query = select(recordings.c.id).where(recordings.c.id.in_(ids[first:first + IDS_AT_ONCE]), *conditions)
+            query = select(recordings.c.id).where(
+                recordings.c.id.in_(among(ids[first:first + IDS_AT_ONCE])), *conditions)
             found |= self._read(lambda connection, query=query: set(connection.execute(query).scalars()))
         return found
 
@@ -232,7 +234,7 @@ class Recordings:
     def of_legs(self, call_ids: list[str]) -> list[dict]:
         """Every recording of these legs, at most IDS_AT_ONCE of them, whatever became of it. A query with the node as
         well would read all that the node has."""
-        return self._many(select(recordings).where(recordings.c.call_id.in_(call_ids)))
+        return self._many(select(recordings).where(recordings.c.call_id.in_(among(call_ids))))
 
     def page(self, account_id: str, conditions: list, before: tuple[int, str] | None, limit: int) -> list[dict]:
         """Recordings of an account, the newest first, from behind (created_ms, id); a page deep in the list costs what

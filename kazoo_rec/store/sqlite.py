@@ -1,6 +1,9 @@
 """SQLite engines: one that reads, one that writes, each used by one thread alone."""
 
-from sqlalchemy import create_engine, event
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.pool import StaticPool
 
 #: A last resort: between our own processes the flock of `writer.py` queues them.
@@ -21,6 +24,12 @@ def writing(url: str):
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
+
+
+def among(values: Iterable):
+    """For IN: one parameter, however many values there are. SQLite keeps 128 statements prepared, and lists of other
+    lengths are other statements, of 50 kB each."""
+    return select(func.json_each(json.dumps(list(values))).table_valued("value").c.value)
 
 
 def _prepare(connection, _record):

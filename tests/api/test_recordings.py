@@ -13,7 +13,7 @@ from gevent.event import Event
 from kazoo_rec.api import sound
 from kazoo_rec.api.app import make_app
 from kazoo_rec.api.listing import LARGEST_PAGE, key_for
-from kazoo_rec.media.encode import PLAYED
+from kazoo_rec.media.names import PLAYED
 from kazoo_rec.threads import Threads
 from tests.api.conftest import ACME, Client
 from tests.media.sounds import HEARD, SAID, tones

@@ -129,6 +129,40 @@ def test_of_a_start_that_came_late_the_row_says_how_much_is_missing():
     assert (gap["from_ms"], gap["to_ms"]) == (row["answered_ms"], row["started_ms"])
 
 
+def test_of_a_late_start_of_which_only_the_end_was_heard_the_row_says_how_much_is_missing():
+    one = scene()
+    one.phone_calls("a", "1000")
+    with one.slow_switch():
+        one.answer_unarmed("a").after(480)
+    one.now += 200
+    one.record_stop("a", one.row()["id"], fallback_of(one), **{"Answer-State": "hangup"})
+    one.event("CHANNEL_HANGUP_COMPLETE", "a").event("CHANNEL_DESTROY", "a")
+    row = one.row()
+    assert (row["state"], row["partial"]) == ("stopped", True)
+    assert row["state_reason"] == "0.5 s before it were missed: the switch began late"
+    assert (row["started_ms"] - row["answered_ms"], row["expected_ms"]) == (480, 200)
+
+
+def test_what_is_looked_for_late_began_when_the_switch_took_the_command():
+    one = scene()
+    one.phone_calls("a", "1000").answer_unarmed("a")
+    one.switch.runs = lambda uuid: [fallback_of(one)]
+    with one.slow_switch():
+        one.after(3000)
+    row = one.row()
+    assert row["state"] == "recording" and row["started_ms"] == row["answered_ms"]
+
+
+def test_a_leg_that_is_gone_is_not_told_of_for_each_look_for_its_recording(capsys):
+    one = scene()
+    one.phone_calls("a", "1000").answer("a", start=False)
+    capsys.readouterr()
+    one.switch.replies["uuid_buglist"] = CommandFailed("FreeSWITCH refused a command", "-ERR no reply")
+    for _ in range(4):
+        one.after(250)
+    assert one.switch.of("uuid_buglist") and "did not hear" not in capsys.readouterr().out
+
+
 def test_if_both_start_the_later_is_stopped_by_its_path_and_removed():
     one = scene()
     one.phone_calls("a", "1000")

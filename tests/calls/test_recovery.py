@@ -143,6 +143,19 @@ def test_one_that_is_found_running_though_its_start_was_not_heard_began_when_it_
         assert row["state"] == "recording" and row["spans"][0]["to_ms"] - row["spans"][0]["from_ms"] == 12_400
 
 
+def test_of_a_called_leg_that_was_heard_to_answer_before_its_caller_was_known_it_is_told_what_was_missed(site):
+    site.scene.event("CHANNEL_CREATE", "b", **{
+        "Call-Direction": "outbound", "Channel-Name": "sofia/internal/x", "variable_originator": "a",
+        "variable_dialed_user": "1001", "variable_dialed_domain": "acme.example"})
+    site.scene.event("CHANNEL_ANSWER", "b", **{"Channel-Read-Codec-Name": "PCMU"}).after(4000)
+    assert not site.rows()
+    site.talk(ago_ms=4000).sweep()
+    site.started()
+    rows = site.rows()
+    assert (rows["b"]["rule"], rows["b"]["state_reason"]) == (
+        "callee.inbound", "4.0 s before it were missed: the engine was not connected")
+
+
 def test_a_leg_that_is_gone_and_listed_for_ever_is_forgotten_by_the_look_after_next(site):
     site.talk().sweep()
     site.running = site.started()
@@ -151,6 +164,23 @@ def test_a_leg_that_is_gone_and_listed_for_ever_is_forgotten_by_the_look_after_n
     site.sweep(doubtful=False).sweep(doubtful=False)
     assert not site.scene.tracker.uuids()
     assert {row["state"] for row in site.rows().values()} == {"stopped"}
+
+
+def test_what_a_switch_says_that_was_started_during_the_look_ends_no_leg(site):
+    site.talk().sweep()
+    site.started()
+    site.legs, answer = {}, site.answer
+
+    def dies(command, timeout_s, into=None):
+        if " uuid_exists " in command:
+            site.recovery.lost(site.scene.now)
+        return answer(command, timeout_s, into)
+
+    site.recovery.sweep(dies, False)
+    assert site.scene.tracker.uuids() == {"a", "b"}
+    site.recovery.connected(answer)
+    site.recovery.restarted()
+    assert {row["spans"][-1]["why"] for row in site.rows().values()} == {"the switch was restarted"}
 
 
 def test_a_second_look_changes_nothing(site):
@@ -660,6 +690,26 @@ def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
     assert one.rows.told == [(id, f"{id} failed") for id in ids] and ids
 
 
+@pytest.mark.parametrize(("there", "heard_after_ms", "state"), [
+    (True, 0, "discarded"), (True, 3000, "failed"), (False, 0, "failed")])
+def test_a_leg_that_ends_unheard_as_it_rings_was_not_recorded_if_armed_in_time(monkeypatch, there, heard_after_ms,
+                                                                               state):
+    site = Site(monkeypatch, [("account", "acme", "acme", {
+        "realm": "acme.example", "call_recording": {"account": {"any": {"any": {"enabled": True}}}}})])
+    site.recovery._files = Files(ROOT, ROOT, lambda function, args: False)
+    if there:
+        site.leg("a")
+    made_ms = site.scene.epoch_ms
+    site.scene.now += heard_after_ms
+    site.scene.event("CHANNEL_CREATE", "a", **{
+        "Call-Direction": "inbound", "Channel-Name": "sofia/internal/x", "variable_sip_authorized": "true",
+        "variable_sip_auth_username": "1000", "variable_sip_auth_realm": "acme.example",
+        "Event-Date-Timestamp": str(made_ms * 1000)})
+    site.legs = {}
+    site.sweep()
+    assert [row["state"] for row in site.scene.rows.by_id.values()] == [state]
+
+
 def after_a_kill(site, has_files=False):
     """Another engine, with the rows of the one before."""
     after = Site.__new__(Site)
@@ -800,6 +850,7 @@ def test_of_a_call_that_ended_while_we_were_away_as_much_is_expected_as_was_hear
     site.recovery.lost(site.scene.now - noticed_after_ms)
     site.legs.clear()
     site.scene.after(60_000)
+    site.recovery.connected(site.answer)
     site.sweep()
     for row in site.rows().values():
         assert (row["state"], row["expected_ms"], row["stopped_ms"] - row["started_ms"]) == ("stopped", 4000, 4000)

@@ -378,6 +378,17 @@ def test_a_room_is_no_leg_that_is_missing(hall):
     assert not hall.switch.of("sched_del")
 
 
+def test_a_recording_of_a_room_of_which_only_the_end_is_told_began_when_it_was_ordered(hall):
+    hall.quiet = True
+    with pytest.raises(CommandTimeout):
+        hall.comes("alice").after(60_000).record("room")
+    hall.now += 200
+    (row,) = hall.rows_of(ROOM_ID)
+    hall.obey("stop", f"{ROOT}/{row['master']}")
+    (row,) = hall.rows_of(ROOM_ID)
+    assert (row["state"], row["expected_ms"], row.get("partial", False)) == ("stopped", 200, False)
+
+
 def test_a_room_whose_recording_a_moderator_ends_is_not_recorded_again(hall):
     hall.comes("alice").record("room")
     (row,) = hall.rows_of(ROOM_ID)

@@ -14,7 +14,7 @@ from kazoo_rec.delivery.disk import Clearing, Disk
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DiskSettings
 from kazoo_rec.errors import StoreError
-from kazoo_rec.media.encode import PLAYED
+from kazoo_rec.media.names import PLAYED
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests.store.test_store import row, upload

@@ -154,6 +154,14 @@ def test_of_a_long_call_one_percent_may_be_missing(finished):
     assert finished(seconds=60.0, expected_ms=60_700)[0]["partial"] is True
 
 
+@pytest.mark.parametrize(("ending", "started_ms", "late"), [
+    (".f.wav", None, True), (".f.wav", 1000, False), (".wav", None, False)])
+def test_one_begun_by_command_whose_beginning_nobody_heard_is_partial(finished, ending, started_ms, late):
+    row, _, _ = finished(master=f"acme/20261121/{RECORDING_ID}{ending}", started_ms=started_ms, expected_ms=None)
+    assert (row["state"], row["partial"]) == ("recorded", late)
+    assert row["state_reason"] == ("it was begun late, by how much was not heard" if late else None)
+
+
 def test_what_the_engine_called_partial_stays_so(finished):
     assert finished(partial=True)[0]["partial"] is True
 

@@ -1,6 +1,7 @@
 """Files without a row: whose they are, and what becomes of them."""
 
 import errno
+import fcntl
 import os
 from types import SimpleNamespace
 
@@ -246,6 +247,18 @@ def test_what_is_no_wav_is_reported_too(site):
     assert (site.row()["state"], site.row()["duration_ms"]) == ("failed", 0)
 
 
+def test_what_a_killed_process_was_making_beside_another_goes_and_what_is_being_made_stays(site):
+    site.store.recordings.insert(row(ID)).get()
+    day = site.file().parent
+    abandoned, written = (day / f"{ID}.mp3.{32 * digit}.part" for digit in "ab")
+    abandoned.touch(), (day / f"{ID}.mp3.part").touch(), (day / f"notes.{32 * 'a'}.part").touch()
+    with open(written, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        site.look()
+    assert not abandoned.exists() and written.exists()
+    assert sorted(path.suffix for path in day.iterdir()) == [".part", ".part", ".part", ".wav"]
+
+
 def test_only_days_that_have_changed_are_looked_into_again(site):
     for day in ("acme/20261120", "acme/20261121", "other/20261121"):
         site.file(f"{ANOTHER}.wav", day=day)
@@ -256,7 +269,20 @@ def test_only_days_that_have_changed_are_looked_into_again(site):
     os.utime(site.directory / "acme/20261121", ns=(1, 1))
     site.runs.clear()
     site.look()
-    assert [last for name, last in site.runs if name == "_files"] == ["acme/20261121"]
+    assert {last for name, last in site.runs if name == "_some"} == {"acme/20261121"}
+
+
+def test_a_day_of_any_size_is_looked_into_some_files_at_a_time(site, monkeypatch):
+    monkeypatch.setattr(orphans, "AT_ONCE", 5)
+    for number in range(10):
+        (site.file().parent / f"202611-{number:032x}.wav").touch()
+    asked, unknown = [], site.store.recordings.unknown
+    monkeypatch.setattr(site.store.recordings, "unknown", lambda ids: asked.append(len(ids)) or unknown(ids))
+    site.look(4)
+    site.now_s += AT_REST_S
+    site.look()
+    assert asked[:3] == [5, 5, 1]
+    assert site.store.recordings.count_by_state() == {"failed": 11}
 
 
 def test_what_freeswitch_writes_into_a_file_is_read_and_stays_after_a_repair(site):

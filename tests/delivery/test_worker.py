@@ -10,7 +10,7 @@ from kazoo_rec.delivery import worker as worker_module
 from kazoo_rec.delivery.finish import finish
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.delivery.worker import Worker
-from kazoo_rec.media import encode
+from kazoo_rec.media import encode, names
 from tests.media.sounds import write_talk
 
 from .fakes import RECORDING_ID, Clock, Customer, Store, refusing_url, rude_server, stopped_row
@@ -120,7 +120,7 @@ def test_what_was_made_to_be_played_goes_with_the_files_after_the_delivery(site)
     site.settings = {"remove_after_delivery": True}
     with Customer() as customer:
         site.due(customer.url)
-        played = site.file().with_suffix(f".mono{encode.PLAYED}.mp3")
+        played = site.file().with_suffix(f".mono{names.PLAYED}.mp3")
         played.touch()
         site.step()
     assert not played.exists()
@@ -150,7 +150,7 @@ def test_what_is_to_be_deleted_leaves_no_file_and_says_so(site):
     site.step()
     others = site.directory / "acme" / "20261121" / "202611-ffffffffffffffffffffffffffffffff.wav"
     others.touch()
-    for name in (f"{RECORDING_ID}.f.wav", f"{RECORDING_ID}.dual.mp3"):
+    for name in (f"{RECORDING_ID}.f.wav", f"{RECORDING_ID}.dual.wav"):
         site.file().with_name(name).touch()
     site.store.rows[RECORDING_ID]["delete_requested_ms"] = 1
     site.store.refusals = [OSError("the database is locked")]

@@ -149,6 +149,15 @@ class Site:
         supervisor = self.processes.get("supervisor")
         return supervisor.children() if supervisor is not None and supervisor.alive else {}
 
+    def freeze(self, role: str):
+        """It does nothing until `thaw`, and its connections stay."""
+        if role == "engine":
+            self.note_outage()
+        os.kill(self.pid(role), signal.SIGSTOP)
+
+    def thaw(self, role: str):
+        os.kill(self.pid(role), signal.SIGCONT)
+
     def restart(self, name: str, fate: dict | None = None):
         """After `kill`; a supervised role is the supervisor's to start again."""
         if name == "all":

@@ -105,10 +105,10 @@ class Door:
         return len(self._switch.legs)
 
     def unrecorded(self, before_ms: int) -> int:
-        """How many legs that are to be recorded were answered before then (ms since the epoch), and are not recorded
-        though they go on."""
+        """How many legs that are to be recorded began before then (ms since the epoch), and go on unrecorded though
+        they were answered."""
         return sum(leg.answered and not leg.cause and not leg.recordings and leg.phone.domain == RECORDED
-                   and leg.profile.times["Channel-Answered"] < before_ms * 1000 for leg in self._switch.legs.values())
+                   and leg.profile.times["Channel-Created"] < before_ms * 1000 for leg in self._switch.legs.values())
 
     def recorded(self) -> dict[str, list[str]]:
         """What is being recorded: paths by the uuid of their leg."""
@@ -166,6 +166,10 @@ class Door:
     def commands(self, contains: str) -> int:
         """How many commands had that in them."""
         return sum(contains in command for command in self._switch.commands)
+
+    def listening(self) -> int:
+        """How many connections are told of new legs."""
+        return len(self._switch.sockets.wanting("CHANNEL_CREATE", None, None))
 
     def introductions(self) -> int:
         """How often an engine has come and asked who is registered."""

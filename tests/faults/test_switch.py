@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.site import Site
 from tests.faults.wire import WiredSite
 
 
@@ -101,3 +102,20 @@ def test_a_connection_that_is_dead_and_does_not_say_so_is_given_up_and_made_anew
     (outage,) = outages(site)
     assert outage["until_ms"] - outage["since_ms"] > 30_000 and "silent" in outage["why"]
     table.add("connection half-open", site.account())
+
+
+def test_an_engine_that_is_dropped_for_being_slow_says_what_it_did_not_hear(tmp_path, table):
+    with Site(tmp_path) as site:
+        site.switch.ask("strike", sentences=["event queues hold 20"])
+        site.traffic(calls_s=40, talk_s=(2.0, 15.0))
+        site.until(lambda: site.switch.ask("legs") > 60, 20, "no calls")
+        site.freeze("engine")
+        site.until(lambda: not site.switch.ask("listening"), 60, "the switch keeps an engine that takes no events")
+        site.switch.ask("strike", sentences=["event queues hold 100000"])
+        site.thaw("engine")
+        site.wait_taken_in()
+        site.switch.ask("hush")
+        site.wait_quiet()
+        (outage,) = outages(site)
+        assert outage["until_ms"] is not None
+        table.add("dropped for being slow", site.account())
