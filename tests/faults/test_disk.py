@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from kazoo_rec.delivery.mark import LOCK
 from tests.faults.site import Site
 
 #: Bytes: 12 s of both legs of a call.
@@ -21,11 +22,15 @@ def marks():
 @pytest.fixture
 def site(tmp_path, marks):
     with Site(tmp_path, config={"disk": marks}) as started:
+        lock = started.recordings / LOCK
+        started.until(lambda: lock.exists() and lock.read_text(), 20, "the recordings directory has no mark")
+        mark = lock.read_text()
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=2770", "tmpfs",
                                   started.recordings], capture_output=True, text=True)
         if mounted.returncode:
             pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
         try:
+            lock.write_text(mark)
             yield started
         finally:
             started.close()
