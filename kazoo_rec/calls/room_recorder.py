@@ -37,6 +37,7 @@ class _RoomOrders(Orders):
         path = self._files.on_switch(recording.armed_path)
         try:
             self._send(commands.room_start(recording.leg.name, path), COMMAND_WITHIN_S)
+            self._outcome.obeyed(recording)
         except CommandFailed as refused:
             if not any(words in refused.reply for words in HARMLESS):
                 self._outcome.failed(recording, "the switch refused", refused.reply)
@@ -56,7 +57,7 @@ class _RoomOrders(Orders):
         if since_s is None:
             self._start(recording)
         else:
-            self._outcome.found(recording, recording.armed_path, began_ms(since_s))
+            self._outcome.found(recording, recording.armed_path, began_ms(since_s, recording.obeyed_ms))
 
 
 class RoomRecorder(Recorder):
@@ -102,9 +103,11 @@ class RoomRecorder(Recorder):
         self._ledger.watched.add(recording)
 
 
-def began_ms(since_s: int) -> int:
-    """The switch cuts to seconds: the end of that second, so that no audio is expected that cannot be there."""
-    return since_s * 1000 + 999
+def began_ms(since_s: int, obeyed_ms: int | None = None) -> int:
+    """The switch cuts to seconds: the end of that second, so that no audio is expected that cannot be there; or when,
+    in that second, it took the order."""
+    last_ms = since_s * 1000 + 999
+    return last_ms if obeyed_ms is None else min(max(since_s * 1000, obeyed_ms), last_ms)
 
 
 def bare(path: str) -> str:

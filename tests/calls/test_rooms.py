@@ -481,6 +481,18 @@ def test_a_room_whose_profile_tells_nothing_of_recordings_is_recorded_all_the_sa
     assert row["state"] == "stopped" and row["truncated_by_limit"]
 
 
+@pytest.mark.parametrize(("within_ms", "late_s", "partial"), [(0, 0, False), (900, 0, False), (0, 1, True)])
+def test_a_room_that_is_found_to_be_recorded_is_partial_where_the_switch_began_in_a_later_second_than_it_was_told(
+        hall, within_ms, late_s, partial):
+    hall.quiet, hall.now = True, hall.now + within_ms - hall.epoch_ms % 1000
+    hall.record()
+    hall.comes("alice")
+    hall.recorded = {path: began_s + late_s for path, began_s in hall.recorded.items()}
+    hall.after(250)
+    (row,) = hall.rows.by_id.values()
+    assert row["state"] == "recording" and row.get("partial", False) == partial
+
+
 def test_an_end_that_is_heard_after_that_of_its_room_is_heard(hall):
     hall.comes("alice").record()
     (row,) = hall.rows.by_id.values()
