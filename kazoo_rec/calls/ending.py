@@ -5,7 +5,7 @@ tells what its phone had sent. A transfer that takes a recording along to anothe
 goes on writing: no command by path reaches it there (switch_ivr_async.c keeps the path of the first leg).
 """
 
-from kazoo_rec.calls.leg import Leg, received_ms
+from kazoo_rec.calls.leg import Leg, answered_ms, received_ms
 from kazoo_rec.calls.recording import id_of
 from kazoo_rec.calls.room import Room
 from kazoo_rec.store.spans import missed, unheard
@@ -63,7 +63,7 @@ class Endings:
             return
         if recording is None:
             if recording_id and path and not self._observe:
-                self._ledger.ended_unknown(recording_id, stopped_ms, cause, path)
+                self._ledger.ended_unknown(recording_id, stopped_ms, cause, path, answered_ms(event))
             return
         if path in recording.running[1:]:
             recording.running.remove(path)
@@ -118,9 +118,8 @@ class Endings:
         """CHANNEL_HANGUP_COMPLETE of `leg`: it tells what its phone has sent, and that it was answered, should the
         event of that have been lost."""
         leg.received_ms = received_ms(event)
-        answered_us = event.get("Caller-Channel-Answered-Time")
-        if leg.answered_ms is None and answered_us.isdecimal() and int(answered_us):
-            leg.answered_ms, leg.answer_unheard = int(answered_us) // 1000, True
+        if leg.answered_ms is None and (told_ms := answered_ms(event)):
+            leg.answered_ms, leg.answer_unheard = told_ms, True
         for recording in self._ledger.live(leg):
             if recording.closing is not None:
                 self._close(recording)

@@ -85,8 +85,9 @@ class Ledger:
     def began_unknown(self, recording_id: str, started_ms: int, path: str):
         self._rows.update_open(recording_id, state="recording", started_ms=started_ms, master=path)
 
-    def ended_unknown(self, recording_id: str, stopped_ms: int, cause: str | None, path: str):
-        closed = self._rows.update_open(recording_id, state="stopped", stopped_ms=stopped_ms, cause=cause, master=path)
+    def ended_unknown(self, recording_id: str, stopped_ms: int, cause: str | None, path: str, answered_ms: int | None):
+        closed = self._rows.update_open(recording_id, state="stopped", stopped_ms=stopped_ms, cause=cause, master=path,
+                                        **({"answered_ms": answered_ms} if answered_ms else {}))
         closed.rawlink(lambda result: _unknown(result, recording_id, path))
 
     def _told_of(self, recording, state):

@@ -148,6 +148,12 @@ def has_media(event) -> bool:
     return bool(event.get("Channel-Read-Codec-Name"))
 
 
+def answered_ms(event) -> int | None:
+    """When its channel was answered, ms since the epoch by the switch's clock; None: it was not."""
+    said_us = event.get("Caller-Channel-Answered-Time")
+    return int(said_us) // 1000 or None if said_us.isdecimal() else None
+
+
 def received_ms(event) -> int | None:
     """How much media a leg's phone has sent, as its CHANNEL_HANGUP_COMPLETE tells (switch_core_media.c, set_stats).
     None where it does not tell, or where the phone left silence out (RFC 3389) and said so."""

@@ -133,8 +133,7 @@ def _examined(row, master, recordings_dir, key, mark):
             found = replace(wav.repair(master), key=key)
     spans, duration_ms, least_s = row["spans"], found.duration_ms, settings["record_min_sec"] or 0
     short = _short(duration_ms, row["expected_ms"])
-    late = row["started_ms"] is None and master.name.endswith(names.FALLBACK)  # begun by command, after the answer
-    lacks = [missed(spans), silent(spans), "it was begun late, by how much was not heard" if late else None,
+    lacks = [missed(spans), silent(spans), _late(row, master, duration_ms),
              f"the switch did not close its file: {duration_ms} ms are there" if is_cut(spans) else None,
              f"partial: {duration_ms} ms of {row['expected_ms']} ms" if short else None,
              "the switch could not write all of it: was the disk full?"
@@ -180,6 +179,16 @@ def _audio_expected(row):
 
 def _short(duration_ms, expected_ms):
     return expected_ms is not None and expected_ms - duration_ms > max(SHORT_MS, SHORT_SHARE * expected_ms)
+
+
+def _late(row, master, duration_ms):
+    """How late it began, where its engine had it begun by command, after the answer, and did not live to hear of it."""
+    if row["started_ms"] is not None or not master.name.endswith(names.FALLBACK):
+        return None
+    if row["answered_ms"] is None or row["stopped_ms"] is None or unheard(row["spans"]):
+        return "it began late, by how much was not heard"
+    late_ms = row["stopped_ms"] - duration_ms - row["answered_ms"]
+    return f"it began late: up to {late_ms / 1000:.1f} s before it were missed" if late_ms > SHORT_MS else None
 
 
 def _deliverable(recording_id, master, settings):

@@ -531,3 +531,12 @@ def test_what_an_engine_hears_late_began_late_and_says_so():
 def test_what_is_wanted_later_than_the_answer_and_heard_in_time_is_whole():
     row = late_scene(40).row()
     assert row["state"] == "recording" and not row.get("partial") and not row["spans"]
+
+
+@pytest.mark.parametrize("answered_ms", [1_795_221_000_000, None])
+def test_of_one_from_before_a_restart_of_which_only_the_end_is_heard_the_row_has_when_its_leg_was_answered(answered_ms):
+    one, recording_id = scene(), "202611-" + "a" * 32
+    row = one.rows.by_id[recording_id] = {"id": recording_id, "state": "armed"}
+    one.record_stop("a", recording_id, f"{ROOT}/acme/20261121/{recording_id}.f.wav",
+                    **{"Caller-Channel-Answered-Time": f"{answered_ms}000" if answered_ms else "0"})
+    assert row["state"] == "stopped" and row.get("answered_ms") == answered_ms

@@ -154,12 +154,17 @@ def test_of_a_long_call_one_percent_may_be_missing(finished):
     assert finished(seconds=60.0, expected_ms=60_700)[0]["partial"] is True
 
 
-@pytest.mark.parametrize(("ending", "started_ms", "late"), [
-    (".f.wav", None, True), (".f.wav", 1000, False), (".wav", None, False)])
-def test_one_begun_by_command_whose_beginning_nobody_heard_is_partial(finished, ending, started_ms, late):
-    row, _, _ = finished(master=f"acme/20261121/{RECORDING_ID}{ending}", started_ms=started_ms, expected_ms=None)
-    assert (row["state"], row["partial"]) == ("recorded", late)
-    assert row["state_reason"] == ("it was begun late, by how much was not heard" if late else None)
+@pytest.mark.parametrize(("ending", "columns", "lacks"), [
+    (".f.wav", {}, "it began late, by how much was not heard"),
+    (".f.wav", {"answered_ms": 5000, "stopped_ms": 8700}, "it began late: up to 1.7 s before it were missed"),
+    (".f.wav", {"answered_ms": 5000, "stopped_ms": 8700, "spans": [{"kind": "unheard", "from_ms": 1, "to_ms": 1}]},
+     "its end was not heard; it began late, by how much was not heard"),
+    (".f.wav", {"answered_ms": 5000, "stopped_ms": 7100}, None), (".f.wav", {"started_ms": 1000}, None),
+    (".wav", {}, None)])
+def test_one_begun_by_command_whose_beginning_nobody_heard_is_partial(finished, ending, columns, lacks):
+    columns = {"started_ms": None, "answered_ms": None, "expected_ms": None, **columns}
+    row, _, _ = finished(master=f"acme/20261121/{RECORDING_ID}{ending}", **columns)
+    assert (row["state"], row["partial"], row["state_reason"]) == ("recorded", bool(lacks), lacks)
 
 
 def test_what_the_engine_called_partial_stays_so(finished):

@@ -1,11 +1,13 @@
 """The invariant: each leg that policy wanted recorded is one of delivered, queued, reported; else it is broken.
 
 What is reported has to be true: a leg may miss audio only while no engine heard the switch, or the switch was dead; its
-rows say how much, to a second (more, where its end was not heard); and of what failed there is no audio.
+rows say how much, to a second (or that this is not known, where its beginning or end was not heard); and of what failed
+there is no audio.
 """
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -137,8 +139,10 @@ class _Books:
             raise _Broken(f"{missing_ms} ms of {talk.spoken_ms} are missing, and no row says so")
         if told and not any(row["state"] == "failed" for row in rows):
             told_ms = sum(map(_told_missing_ms, rows))
-            unheard = any(span["kind"] == "unheard" for row in rows for span in json.loads(row["spans"]))
-            if missing_ms - told_ms > TOLD_MS or (told_ms - missing_ms > TOLD_MS and not unheard):
+            ends_unheard = any(span["kind"] == "unheard" for row in rows for span in json.loads(row["spans"]))
+            begun_unheard = any("by how much was not heard" in (row["state_reason"] or "") for row in rows)
+            if (missing_ms - told_ms > TOLD_MS and not begun_unheard) or (
+                    told_ms - missing_ms > TOLD_MS and not ends_unheard):
                 raise _Broken(f"{missing_ms} ms of {talk.spoken_ms} are missing, {told_ms} are told")
         away_ms = sum(max(0, min(until, ended) - max(since, begun)) for since, until in talk.spoken
                       for begun, ended in self._outages)
@@ -253,6 +257,8 @@ def loudest(samples, rate: int) -> set[int]:
 def _told_missing_ms(row) -> int:
     """Before it began, and less than there should be."""
     gaps_ms = sum(span["to_ms"] - span["from_ms"] for span in json.loads(row["spans"]) if span["kind"] == "gap")
+    if late := re.search(r"it began late: up to ([\d.]+) s", row["state_reason"] or ""):
+        gaps_ms += float(late[1]) * 1000
     return gaps_ms + max(0, (row["expected_ms"] or 0) - (row["duration_ms"] or 0))
 
 
