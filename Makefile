@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup lint test demo faults bench clean
+.PHONY: setup lint test test-parts test-whole test-faults demo faults bench clean
 
 setup: .venv/.ready
 
@@ -21,8 +21,20 @@ setup: .venv/.ready
 lint: setup
 	$(BIN)/ruff check .
 
+# Three at once: most of it waits for calls to pass, not for the processor.
 test: setup
-	$(BIN)/pytest
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-parts test-whole test-faults
+
+WHOLE = $(wildcard tests/test_*.py) tests/roles tests/security
+
+test-parts:
+	$(BIN)/pytest $(addprefix --ignore=,$(WHOLE) tests/faults)
+
+test-whole:
+	$(BIN)/pytest $(WHOLE)
+
+test-faults:
+	$(BIN)/pytest tests/faults
 
 demo: setup
 	$(BIN)/kazoo-rec demo
