@@ -137,7 +137,7 @@ def test_an_armed_row_without_a_call_is_closed(site, settle):
     ("delivery, during encoding", "os:replace", "before", ".mp3"),
     pytest.param("delivery, before the row is finished", FINISH, "before", "", marks=LONG),
     pytest.param("delivery, after the row is finished", FINISH, "done", "", marks=LONG),
-    pytest.param("upload, before connect", f"{CONNECTION}.connect", "before", "", marks=LONG),
+    pytest.param("upload, before connect", "kazoo_rec.delivery.networks:Networks.connect", "before", "", marks=LONG),
     pytest.param("upload, after the head", f"{CONNECTION}.endheaders", "after", "", marks=LONG),
     ("upload, after the 2xx", f"{CONNECTION}.getresponse", "after", ""),
     ("upload, before the commit", UPDATE, "before", ""),
