@@ -73,8 +73,8 @@ def sipp(directory, scenario, port, *more):
 
 
 @pytest.fixture
-def traffic(tmp_path, switch):
-    """`traffic(seconds)` begins to call; ended with the test."""
+def traffic(tmp_path, bob):
+    """`traffic(seconds)` begins to call; ended with the test. sipp takes calls as Bob meanwhile."""
     (tmp_path / "tone.ulaw").write_bytes(np.random.default_rng(1).integers(0, 256, 80_000, np.uint8).tobytes())
     for name in ("callee", "caller", "register"):
         text = (SCENARIOS / f"{name}.xml").read_text()
@@ -95,6 +95,7 @@ def traffic(tmp_path, switch):
     for child in children:
         child.terminate()
         child.wait()
+    bob.register()
 
 
 def processes(supervisor):

@@ -132,7 +132,7 @@ def test_theirs_follows_a_transfer_and_ours_ends_with_its_leg(lab, switch, their
     assert_whole(ours, call.talk_ms, says=[930], hears=[610])
     assert heard(theirs.file())[0] == approx(called.talk_ms, abs=2 * LENGTH_MS)
     # Nothing of what Bob and Carol said is kept in our name but what was asked for.
-    until(lambda: not (lab.recordings_dir / ours.row["master"]).exists())
+    assert heard(lab.recordings_dir / ours.row["master"])[0] == approx(call.talk_ms, abs=LENGTH_MS)
     assert not [row for row in lab.rows() if row["call_id"] == ours.row["call_id"] and row["id"] != ours.row["id"]]
     assert ours.row["expected_ms"] == approx(call.talk_ms, abs=LENGTH_MS)
 
