@@ -34,7 +34,7 @@ def rotate(config_file):
         raise ConfigError(f"the key is said by {ENVIRONMENT}", hint="put a new one and a blank before it, restart "
                           "kazoo-rec, then run `kazoo-rec keys reseal`")
     with closing(Store(load(config_file).database)) as store:
-        make_key(key_file(store.path))
+        make_key(key_file(store.beside))
         _reseal(store)
     click.echo("Older keys are still needed for what was being written meanwhile: restart kazoo-rec, then run "
                "`kazoo-rec keys reseal`, which says which may go.")

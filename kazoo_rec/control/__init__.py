@@ -4,6 +4,6 @@ Only the user that the roles run as may open the socket: it has mode 0600 before
 """
 
 
-def socket_path(database: str, engine: str) -> str:
+def socket_path(beside: str, engine: str) -> str:
     """Where the engine of that name listens."""
-    return f"{database}.{engine}.control"
+    return f"{beside}.{engine}.control"

@@ -48,7 +48,7 @@ class Engines:
         return None
 
     def _ask(self, name, method, query, body=None):
-        connection = _Connection(socket_path(self._store.path, name))
+        connection = _Connection(socket_path(self._store.beside, name))
         try:
             connection.request(method, f"/legs?{urlencode(query)}", None if body is None else orjson.dumps(body))
             answer = connection.getresponse()

@@ -146,7 +146,7 @@ class Engine:
         """Takes orders. Without a socket for them it records all the same."""
         if self._observe:
             return
-        path = socket_path(self._store.path, self._config.node)
+        path = socket_path(self._store.beside, self._config.node)
         self._control = Server(path, [watch.control for watch in self._watches])
         try:
             self._control.start()

@@ -1,4 +1,4 @@
-"""The store: documents, recordings and deliveries in one database, SQLite by default.
+"""The store: documents, recordings and deliveries in one database, SQLite for one host, PostgreSQL for many.
 
 Look-ups, lists and writes each run on a thread of their own: no greenlet waits for a disk, no reader for a writer's
 turn, and no look-up for a list.
@@ -6,10 +6,9 @@ turn, and no look-up for a list.
 
 import time
 
-from sqlalchemy.engine import make_url
-
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store.access import Access
+from kazoo_rec.store.database import Database
 from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
 from kazoo_rec.store.engines import Engines
@@ -19,7 +18,6 @@ from kazoo_rec.store.outages import Outages
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
 from kazoo_rec.store.sealing import opened, reseal
-from kazoo_rec.store.sqlite import reading, writing
 from kazoo_rec.store.vitals import Vitals
 from kazoo_rec.store.writer import Writer
 from kazoo_rec.threads import Threads
@@ -34,26 +32,26 @@ class Store:
     """An open database.
 
     Parameters:
-      url: SQLAlchemy's, such as `sqlite:////var/lib/kazoo_rec/kazoo_rec.db`.
+      database: a `Database`, or the URL of one of SQLite, such as `sqlite:////var/lib/kazoo_rec/kazoo_rec.db`.
       clock_ms: what is written into `created_ms` and `updated_ms`.
 
-    `path` is its file, `secrets` opens the URLs that its rows have.
+    `beside` begins the names of its files on this host, `secrets` opens the URLs that its rows have.
 
     Raises StoreError where the schema is not this version's (only `kazoo-rec run` and `docs import` migrate), or the
     key not the database's.
     """
 
-    def __init__(self, url: str, clock_ms=epoch_ms):
-        found = revision(url)
+    def __init__(self, database: str | Database, clock_ms=epoch_ms):
+        url, self.beside = database = Database.of(database)
+        backend, found = database.backend, revision(database)
         if found != head():
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
                              "`kazoo-rec run` brings it up to date when it starts")
-        self.path = make_url(url).database
-        self._looking, self._reading = reading(url), reading(url)
-        self.secrets = secrets = opened(self._reading, self.path)
+        self._looking, self._reading = backend.reading(url), backend.reading(url)
+        self.secrets = secrets = opened(self._reading, self.beside)
         self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
-        self._writing = writing(url)
-        self._writer = Writer(self._writing, f"{self.path}.lock", self._writes)
+        self._writing = backend.writing(url)
+        self._writer = Writer(backend, self._writing, backend.Turns(self.beside), self._writes)
         submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
         self.documents = Documents(self._read, submit, clock_ms, secrets)
         self.access = Access(self._read, look_up, submit, clock_ms)

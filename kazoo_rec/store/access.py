@@ -1,8 +1,7 @@
 """Who may use the API: tokens, the credentials of users, and the log of what was done. No secret is kept in clear."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, insert, or_, select, update
 
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import audit, credentials, documents, links, tokens
@@ -12,9 +11,9 @@ _DOCUMENT, _KEY = documents.alias(), tokens.alias()
 
 def _is_there(kind, account_id, document_id, *more):
     """That there is such a document, and not `enabled` false."""
-    enabled = func.coalesce(func.json_extract(_DOCUMENT.c.body, "$.enabled"), 1)
+    enabled = func.coalesce(cast(_DOCUMENT.c.body["enabled"].as_string(), Text), "true")
     return exists().where(_DOCUMENT.c.kind == kind, _DOCUMENT.c.account_id == account_id, _DOCUMENT.c.id == document_id,
-                          _DOCUMENT.c.deleted.is_(False), enabled != 0, enabled != "false", *more)
+                          _DOCUMENT.c.deleted.is_(False), enabled != "0", enabled != "false", *more)
 
 
 #: That a token is not revoked, and all is there still that it was made from.
@@ -22,7 +21,7 @@ _STANDS = and_(
     tokens.c.revoked_ms.is_(None),
     or_(tokens.c.account_id.is_(None), _is_there("account", tokens.c.account_id, tokens.c.account_id)),
     or_(tokens.c.user_id.is_(None), _is_there("user", tokens.c.account_id, tokens.c.user_id, or_(
-        tokens.c.role != "admin", func.json_extract(_DOCUMENT.c.body, "$.priv_level") == "admin"))),
+        tokens.c.role != "admin", _DOCUMENT.c.body["priv_level"].as_string() == "admin"))),
     or_(tokens.c.parent.is_(None), exists().where(_KEY.c.id == tokens.c.parent, _KEY.c.revoked_ms.is_(None)),
         exists().where(credentials.c.account_id == tokens.c.account_id, credentials.c.user_id == tokens.c.user_id,
                        credentials.c.hash == tokens.c.parent)))

@@ -37,6 +37,7 @@ class Documents:
 
         def write(connection):
             nonlocal seq, plan
+            _lock(connection)
             if _seq(connection) != seq:
                 seq, *plan = _planned(connection, found, check)
             changed, removed = plan
@@ -126,6 +127,11 @@ def _planned(connection, found, check):
             [row for key, row in known.items() if row["source"] is not None and key not in wanted])
 
 
+def _lock(connection):
+    """PostgreSQL lets others write meanwhile; SQLite has no others."""
+    connection.execute(select(change.c.seq).with_for_update())
+
+
 def _seq(connection):
     return connection.execute(select(change.c.seq)).scalar_one()
 
@@ -148,6 +154,8 @@ def _one(kind, account_id, document_id):
 
 
 def _expect(connection, row, seq):
+    """`seq` is the document's still, and nobody changes one until this is written."""
+    _lock(connection)
     known = connection.execute(_one(row["kind"], row["account_id"], row["id"])).mappings().first()
     if (known and known["seq"]) != seq:
         raise DocumentChanged(row["id"])

@@ -1,10 +1,9 @@
 """By what documents are found that could clash, and accounts at a log-in: `document_keys`, kept with every change."""
 
 
-from sqlalchemy import and_, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import and_, delete, insert, select
 
-from kazoo_rec.store.sqlite import among
+from kazoo_rec.store.among import among
 from kazoo_rec.store.tables import document_keys, documents
 
 #: Digits of a number's end that are compared: all national forms of it have them.
@@ -75,7 +74,7 @@ def rivals(connection, row: dict) -> list[dict]:
 
 def _accounts(connection, numbers):
     known = documents.c
-    realm, country = (func.json_extract(known.body, f"$.{name}") for name in ("realm", "country"))
+    realm, country = (known.body[name].as_string() for name in ("realm", "country"))
     for account_id, *values in connection.execute(select(known.id, realm, country).where(
             known.kind == "account", known.account_id.in_(among(numbers)), known.id == known.account_id,
             known.deleted.is_(False))):

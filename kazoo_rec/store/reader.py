@@ -44,7 +44,15 @@ class Reader:
             try:
                 if self._database is None:
                     self._database = self._engine.connect()  # whose errors are SQLAlchemy's
-                found.append((statement.rows(self._database.connection.dbapi_connection, values), None))
+                found.append((statement.rows(self._database, values), None))
             except Exception as error:  # noqa: BLE001 - travels to whoever asked
                 found.append((None, error))
+                self._forget()
         return found
+
+    def _forget(self):
+        """The next look-up connects anew: a server may have gone."""
+        if self._database is not None:
+            database, self._database = self._database, None
+            database.invalidate()
+            database.close()

@@ -21,8 +21,9 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects.sqlite import insert
 
-from kazoo_rec.store.sqlite import among
+from kazoo_rec.store.among import among
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, directories, links, recordings
 
@@ -89,7 +90,7 @@ def _insert(columns):
 
 @cache
 def _adopt(columns):
-    return Statement(recordings.insert().prefix_with("OR IGNORE"), columns)
+    return Statement(insert(recordings).on_conflict_do_nothing(), columns)
 
 
 @cache
@@ -132,7 +133,7 @@ class Recordings:
     def set_mark(self, node: str, mark: str) -> AsyncResult:
         """Gives a node's recordings directory the mark that it keeps."""
         return self._submit(lambda connection: connection.execute(
-            directories.insert().prefix_with("OR IGNORE"), {"node": node, "mark": mark}).rowcount)
+            insert(directories).on_conflict_do_nothing(), {"node": node, "mark": mark}).rowcount)
 
     def unknown(self, ids: list[str]) -> set[str]:
         """Those of `ids` of which there is no recording."""
@@ -244,7 +245,13 @@ class Recordings:
             query = query.where(tuple_(recordings.c.created_ms, recordings.c.id) < tuple_(*before))
         newest = query.order_by(recordings.c.created_ms.desc(), recordings.c.id.desc()).limit(limit)
         all_of_it = select(_ALL).select_from(newest.subquery())
-        rows = self._read(lambda connection: _rows(connection.execute(all_of_it).scalar_one()))
+
+        def read(connection):
+            if connection.dialect.name != "sqlite":
+                return [dict(row) for row in connection.execute(newest).mappings()]
+            return _rows(connection.execute(all_of_it).scalar_one())
+
+        rows = self._read(read)
         rows.sort(key=itemgetter("created_ms", "id"), reverse=True)  # SQLite does not promise its order to an aggregate
         return rows
 

@@ -41,9 +41,9 @@ _SEALED = re.compile(r"sealed:([0-9a-f]{8})\.([A-Za-z0-9_-]+)")
 class Secrets:
     """The keys of a database; those of the environment are as they were at the start."""
 
-    def __init__(self, database: str, environ: Mapping = os.environ):
+    def __init__(self, beside: str, environ: Mapping = os.environ):
         """Raises StoreError where there is none, or it is none."""
-        self._said, self._file = environ.get(ENVIRONMENT), key_file(database)
+        self._said, self._file = environ.get(ENVIRONMENT), key_file(beside)
         self._keys: dict[str, bytes] = {}
         self._seen = None
         self.read()
@@ -183,8 +183,8 @@ def forged(value) -> str | None:
     return found[0] if found else None
 
 
-def key_file(database: str) -> Path:
-    return Path(f"{database}.key")
+def key_file(beside: str) -> Path:
+    return Path(f"{beside}.key")
 
 
 def make_key(file: Path):

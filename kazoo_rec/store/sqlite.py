@@ -1,13 +1,34 @@
-"""SQLite engines: one that reads, one that writes, each used by one thread alone."""
+"""SQLite: one engine that reads, one that writes, each used by one thread alone."""
 
-import json
-from collections.abc import Iterable
+import fcntl
+import os
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
 
-from sqlalchemy import create_engine, event, func, select
+import structlog
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
-#: A last resort: between our own processes the flock of `writer.py` queues them.
+from kazoo_rec.errors import StoreError
+
+#: A last resort: between our own processes the flock of `Turns` queues them.
 BUSY_TIMEOUT_MS = 5_000
+
+#: What ails the database and not the write: the same write is good later (SQLite's primary result codes).
+FAULTS_OF_THE_DATABASE = frozenset((
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_NOTADB))
+
+#: The database's user_version while pages that nothing uses may still have something in clear.
+_TO_VACUUM = 1
+
+#: What a database is that nothing can be read of.
+NOT_OURS = "this is no database of kazoo_rec"
+
+log = structlog.get_logger()
 
 
 def reading(url: str):
@@ -26,12 +47,6 @@ def writing(url: str):
     return engine
 
 
-def among(values: Iterable):
-    """For IN: one parameter, however many values there are. SQLite keeps 128 statements prepared, and lists of other
-    lengths are other statements, of 50 kB each."""
-    return select(func.json_each(json.dumps(list(values))).table_valued("value").c.value)
-
-
 def _prepare(connection, _record):
     # sqlite3 would begin DEFERRED transactions of its own; "begin" above does it instead.
     connection.isolation_level = None
@@ -39,3 +54,78 @@ def _prepare(connection, _record):
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+class Turns:
+    """Whose turn it is to write: a context. SQLite has one writer at a time, and its waiters sleep up to 100 ms, so
+    three busy processes starve each other. A `flock` beside the database queues them in the kernel instead. A second
+    one is the turn to take it: a busy process that lets go cannot take it again before one that waited."""
+
+    def __init__(self, beside: str):
+        # Nobody else's to lock either: who holds it holds up every write.
+        self._lock = os.open(f"{beside}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._turn = os.open(f"{beside}.lock.turn", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def __enter__(self):
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def __exit__(self, *_):
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def close(self):
+        os.close(self._turn)
+        os.close(self._lock)
+
+
+def is_fault(error) -> bool:
+    """Whether what SQLAlchemy raised is the database's trouble, and none of the write's. A connection that is lost has
+    no code of SQLite's, nor has a value that sqlite3 cannot bind."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is None:
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return code & 0xFF in FAULTS_OF_THE_DATABASE
+
+
+def is_there(url: str, path: str) -> bool:
+    return bool(path) and os.path.exists(path)
+
+
+@contextmanager
+def migrating(url: str, path: str):
+    """One process at a time changes the tables of the database, which is made (0600) where there is none. Raises
+    StoreError where its directory is not there."""
+    directory = Path(path).parent
+    if not directory.is_dir():
+        raise StoreError("the database's directory is not there", str(directory), "make it, owned by this user")
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for file in (path, f"{path}.lock.turn"):
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        yield
+    finally:
+        os.close(lock)
+
+
+def was_sealed(connection):
+    """What was in clear until now may still be in pages that nothing uses: `clean` looks after them."""
+    connection.exec_driver_sql(f"PRAGMA user_version = {_TO_VACUUM}")
+
+
+def clean(engine):
+    """Where the disk has no room for a copy, what nothing uses stays in the file until a later start."""
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA user_version").scalar() != _TO_VACUUM:
+            return
+    try:
+        with closing(engine.raw_connection()) as connection:
+            for statement in ("VACUUM", "PRAGMA user_version = 0", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                connection.cursor().execute(statement)
+    except sqlite3.Error as refused:
+        log.warning("passwords of URLs are still in clear in unused parts of the database's file",
+                    database=engine.url.database, reason=str(refused),
+                    hint="it wants room for a copy of itself, and is tried at the next start")

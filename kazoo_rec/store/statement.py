@@ -1,14 +1,15 @@
 """A statement that is executed with every request: made into SQL once, and executed without SQLAlchemy, which takes
 ten times as long as SQLite itself."""
 
-import sqlite3
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import JSON, Boolean
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
-_READERS = {JSON: orjson.loads, Boolean: bool}
+#: Of SQLite, which has neither; psycopg reads both itself.
+_READERS = {"sqlite": {JSON: orjson.loads, Boolean: bool}}
 
 
 def _written(value):
@@ -16,33 +17,61 @@ def _written(value):
     return orjson.dumps(value).decode()
 
 
+def _processed(kind, value, dialect):
+    """As the database's own module takes it: where in a JSON text, for one."""
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    return process(value) if process else value
+
+
+class _Sql(NamedTuple):
+    text: str
+    fixed: dict  #: values that do not change
+    json: list[str]  #: names of those that are JSON
+    readers: list  #: (column, what reads it or None)
+
+
 class Statement:
     """Of SQLAlchemy's; what changes in it is a `bindparam`, and it has no IN. Of an insert `columns` are those that
     are given."""
 
     def __init__(self, statement, columns=None):
-        compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=columns)
-        self._sql, self._fixed = str(compiled), {
-            name: value for name, value in compiled.params.items() if value is not None}
-        self._json = [name for name, bound in compiled.binds.items() if isinstance(bound.type, JSON)]
-        self._readers = [(column.name, _READERS.get(type(column.type)))
-                         for column in getattr(statement, "selected_columns", ())]
+        self._statement, self._columns = statement, columns
+        self._made: dict[str, _Sql] = {}
 
-    def rows(self, database, values: dict) -> list[dict]:
-        """What a select finds, as SQLAlchemy's mappings have it; `database` is a connection of sqlite3's. Raises
-        SQLAlchemy's OperationalError."""
+    def rows(self, connection, values: dict) -> list[dict]:
+        """What a select finds, as SQLAlchemy's mappings have it; `connection` is SQLAlchemy's. Raises its
+        OperationalError."""
+        sql, dialect = self._sql(connection), connection.dialect
         try:
-            found = database.execute(self._sql, {**self._fixed, **values}).fetchall()
-        except sqlite3.Error as refused:
-            raise OperationalError(self._sql, None, refused) from refused
+            found = connection.connection.dbapi_connection.execute(sql.text, {**sql.fixed, **values}).fetchall()
+        except dialect.dbapi.Error as refused:
+            raise OperationalError(sql.text, None, refused) from refused
         return [{name: value if read is None or value is None else read(value)
-                 for (name, read), value in zip(self._readers, row, strict=True)}
+                 for (name, read), value in zip(sql.readers, row, strict=True)}
                 for row in found]
 
     def execute(self, connection, values: dict) -> int:
         """How many rows an insert, update or delete changed; `connection` is SQLAlchemy's, whose errors the writer
         tells apart."""
-        values = {**self._fixed, **values}
-        for name in self._json:
+        sql = self._sql(connection)
+        values = {**sql.fixed, **values}
+        for name in sql.json:
             values[name] = _written(values[name])
-        return connection.exec_driver_sql(self._sql, values).rowcount
+        return connection.exec_driver_sql(sql.text, values).rowcount
+
+    def _sql(self, connection):
+        dialect = connection.dialect
+        found = self._made.get(dialect.name)
+        return found or self._made.setdefault(dialect.name, self._compiled(dialect))
+
+    def _compiled(self, dialect):
+        readers = _READERS.get(dialect.name, {})
+        if dialect.name == "sqlite":
+            dialect = sqlite.dialect(paramstyle="named")
+        compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+        fixed = {name: _processed(bound.type, bound.value, dialect)
+                 for name, bound in compiled.binds.items() if not bound.required and bound.value is not None}
+        return _Sql(str(compiled), fixed,
+                    [name for name, bound in compiled.binds.items() if isinstance(bound.type, JSON)],
+                    [(column.name, readers.get(type(column.type)))
+                     for column in getattr(self._statement, "selected_columns", ())])

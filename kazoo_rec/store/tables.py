@@ -20,6 +20,14 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+#: Of rows that are numbered; SQLite numbers no other.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _where(condition):
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 change = Table(
     "change", metadata,
     Column("id", Integer, primary_key=True),
@@ -97,19 +105,19 @@ recordings = Table(
     Index("recordings_of_leg", "call_id"),
     # The condition is that of `Recordings.to_delete`, or SQLite does not use it.
     Index("recordings_to_delete", "node", "delete_requested_ms",
-          sqlite_where=text("delete_requested_ms IS NOT NULL AND state != 'deleted'")),
+          **_where("delete_requested_ms IS NOT NULL AND state != 'deleted'")),
     # The condition is that of `Recordings.on_disk`.
     Index("recordings_on_disk", "node", "stopped_ms", "id",
-          sqlite_where=text("state = 'recorded' AND audio_removed_ms IS NULL")),
+          **_where("state = 'recorded' AND audio_removed_ms IS NULL")),
     Index("recordings_by_interaction", "interaction_id"),
     # The condition is that of `Recordings.stopped`: what each account has waiting, apart from what is done.
     Index("recordings_stopped", "node", "state", "account_id", "stopped_ms",
-          sqlite_where=text("state = 'stopped'")),
+          **_where("state = 'stopped'")),
 )
 
 deliveries = Table(
     "deliveries", metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False, index=True),
     Column("node", Text, nullable=False),
     Column("account_id", Text, nullable=False),
@@ -129,8 +137,8 @@ deliveries = Table(
     Column("delivered_ms", BigInteger),
     # The condition is that of `Deliveries.due`.
     Index("deliveries_due", "node", "state", "account_id", "host", "next_attempt_ms",
-          sqlite_where=text("state = 'due'")),
-    Index("deliveries_given_up", "node", "state", "recording_id", sqlite_where=text("state = 'failed'")),
+          **_where("state = 'due'")),
+    Index("deliveries_given_up", "node", "state", "recording_id", **_where("state = 'failed'")),
 )
 
 #: Servers that took nothing of an account's when they were last asked, and are not asked again before `rests_until_ms`.
@@ -190,7 +198,7 @@ directories = Table(
 #: From when until when a switch (`node`) was not heard; `until_ms` None: it still is not.
 outages = Table(
     "outages", metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("node", Text, nullable=False),
     Column("since_ms", BigInteger, nullable=False),
     Column("until_ms", BigInteger),
@@ -245,7 +253,7 @@ credentials = Table(
 #: Only added to; the database refuses to change or delete a row. `sent` is the presentation that was played.
 audit = Table(
     "audit", metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
     Column("account_id", Text),
     Column("who", Text, nullable=False),

@@ -1,19 +1,12 @@
-"""Group commit: every write of this process goes through one queue, and what waits together is committed together.
+"""Group commit: every write of this process goes through one queue, and what waits when it is its turn is committed
+together."""
 
-SQLite has one writer at a time, and its waiters sleep up to 100 ms, so three busy processes starve each other. A
-`flock` beside the database queues them in the kernel instead: it is taken first, then what waits by now is collected.
-A second one is the turn to take it: a busy process that lets go cannot take it again before one that waited.
-"""
-
-import fcntl
-import os
-import sqlite3
 from collections import deque
 
 import gevent
 import structlog
 from gevent.event import AsyncResult
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from kazoo_rec.errors import StoreError
 
@@ -27,12 +20,6 @@ RETRY_FIRST_S, RETRY_LAST_S = 0.1, 5.0
 #: file (`delivery/orphans.py`).
 MOST_WAITING = 100_000
 
-#: What ails the database and not the write: the same write is good later (SQLite's primary result codes).
-FAULTS_OF_THE_DATABASE = frozenset((
-    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_NOTADB))
-
 log = structlog.get_logger()
 
 
@@ -40,16 +27,14 @@ class Writer:
     """Runs writes on the store's thread, many in one transaction, in the order in which they were submitted.
 
     Parameters:
-      engine: an SQLAlchemy engine whose transactions begin IMMEDIATE.
-      lock_path: the file to `flock`, the same for every process that writes this database.
+      backend: `store.sqlite` or `store.postgres`.
+      engine: its `writing`.
+      turns: its `Turns`.
       pool: a `gevent.threadpool.ThreadPool` of one thread.
     """
 
-    def __init__(self, engine, lock_path, pool):
-        self._engine, self._pool = engine, pool
-        # Nobody else's to lock either: who holds it holds up every write.
-        self._lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-        self._turn = os.open(f"{lock_path}.turn", os.O_RDWR | os.O_CREAT, 0o600)
+    def __init__(self, backend, engine, turns, pool):
+        self._backend, self._engine, self._turns, self._pool = backend, engine, turns, pool
         self._hub, self._waiting = gevent.get_hub(), deque()
         self._draining = None
 
@@ -75,11 +60,10 @@ class Writer:
         return len(self._waiting)
 
     def close(self):
-        """Waits for what is queued, then lets go of the lock file."""
+        """Waits for what is queued, then lets go of the turns."""
         while self._draining is not None:
             self._draining.join()
-        os.close(self._turn)
-        os.close(self._lock)
+        self._turns.close()
 
     def _drain(self):
         try:
@@ -89,7 +73,8 @@ class Writer:
                     self._pool.apply(self._commit_all)
                 except Exception as refused:  # noqa: BLE001 - whatever ails the database, what waits is kept
                     log.error("database refuses writes", reason=str(refused), waiting=len(self._waiting),
-                              retry_s=retry_s, hint="free space, rights and other processes of the database file")
+                              retry_s=retry_s,
+                              hint="its server, or free space, rights and other processes of the database file")
                     gevent.sleep(retry_s)
                     retry_s = min(retry_s * 2, RETRY_LAST_S)
                     continue
@@ -103,24 +88,30 @@ class Writer:
             self._hub.loop.run_callback_threadsafe(_tell, self._commit_waiting())
 
     def _commit_waiting(self):
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
-        try:
+        with self._turns:
             batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
             try:
                 outcomes = self._commit(batch, _together)
             except Exception as error:  # one write is at fault: the others go on, it gets its own error
-                if _of_the_database(error):
+                if self._is_fault(error):
                     raise
-                outcomes = self._commit(batch, _apart)
+                outcomes = self._commit(batch, self._apart)
             for _ in batch:
                 self._waiting.popleft()
             return outcomes
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _apart(self, connection, write):
+        try:
+            with connection.begin_nested():
+                return write(connection), None
+        except Exception as error:  # travels to whoever submitted the write
+            if self._is_fault(error):
+                raise
+            return None, error
+
+    def _is_fault(self, error):
+        """Whether it is none of the write's."""
+        return isinstance(error, DBAPIError) and self._backend.is_fault(error)
 
     def _commit(self, batch, run):
         with self._engine.begin() as connection:
@@ -138,23 +129,3 @@ def _tell(outcomes):
 def _together(connection, write):
     return write(connection), None
 
-
-def _apart(connection, write):
-    try:
-        with connection.begin_nested():
-            return write(connection), None
-    except Exception as error:  # travels to whoever submitted the write
-        if _of_the_database(error):
-            raise
-        return None, error
-
-
-def _of_the_database(error):
-    """Whether an error is none of the write's. A connection that is lost has no code of SQLite's, nor has a value that
-    sqlite3 cannot bind."""
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is None:
-        return error.connection_invalidated or isinstance(error, OperationalError)
-    return code & 0xFF in FAULTS_OF_THE_DATABASE

@@ -206,7 +206,7 @@ def test_whose_turn_it_is_is_found_without_a_walk_past_what_waits(store, ask, in
         database = threads.apply(engine.raw_connection).dbapi_connection
         database.set_trace_callback(asked.append)
     ask(store)
-    with sqlite3.connect(store.path) as database:
+    with sqlite3.connect(store.beside) as database:
         plans = [[step[-1] for step in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
                  for sql in asked if index.partition("_")[0] in sql]
     assert plans
@@ -288,7 +288,7 @@ def test_a_lock_that_cannot_be_taken_loses_nothing(store, monkeypatch):
             raise faults.pop()
         return flock(*args)
 
-    monkeypatch.setattr("kazoo_rec.store.writer.fcntl.flock", sometimes)
+    monkeypatch.setattr("kazoo_rec.store.sqlite.fcntl.flock", sometimes)
     monkeypatch.setattr("kazoo_rec.store.writer.RETRY_FIRST_S", 0.001)
     assert store.recordings.insert(row("r1")).get(timeout=5) == 1
 
@@ -609,7 +609,7 @@ def test_what_is_to_be_removed_is_found_without_a_walk_past_all_that_was(store):
         asked.append(str(cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()))
 
     store.recordings.to_delete("fs1", 10)
-    with sqlite3.connect(store.path) as database:
+    with sqlite3.connect(store.beside) as database:
         index = database.execute("SELECT sql FROM sqlite_master WHERE name = 'recordings_to_delete'").fetchone()[0]
     assert "recordings_to_delete" in asked[0] and "state != 'deleted'" in index
 

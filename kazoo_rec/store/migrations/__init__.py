@@ -1,7 +1,5 @@
 """Versions of the schema, by Alembic. Each is a module of `versions/`."""
 
-import fcntl
-import os
 from pathlib import Path
 
 from alembic import command
@@ -9,64 +7,58 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.database import Database
 from kazoo_rec.store.sealing import prepare
-from kazoo_rec.store.sqlite import writing
 
 
 def head() -> str:
     """The version that this code needs."""
-    return ScriptDirectory.from_config(_config("")).get_current_head()
+    return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
-def revision(url: str) -> str | None:
-    """The version that the database has, None where it has none or is not there."""
-    path = make_url(url).database
-    if not path or not os.path.exists(path):
+def revision(database: str | Database) -> str | None:
+    """The version that the database has, None where it has none or is not there. Raises StoreError where it is none of
+    ours, or its server does not answer."""
+    database = Database.of(database)
+    if not database.backend.is_there(*database):
         return None
-    engine = create_engine(url)
+    engine = create_engine(database.url)
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except DatabaseError as wrong:
-        raise StoreError("this is no database of kazoo_rec", f"{path}: {wrong.orig}") from wrong
+        raise StoreError(database.backend.NOT_OURS, f"{database.shown}: {wrong.orig}") from wrong
     finally:
         engine.dispose()
 
 
-def migrate(url: str):
-    """Brings a database up to this version, making it (0600) and its key where there is none; one process at a time.
-    Blocks.
+def migrate(database: str | Database):
+    """Brings a database up to this version, making its key where there is none; one process at a time. SQLite's is made
+    (0600) where there is none. Blocks.
 
-    Raises StoreError where its directory is not there, where its key is lost, and where the database is damaged, locked
-    or takes nothing more.
+    Raises StoreError where its directory or server is not there, where its key is lost, and where the database is
+    damaged, locked or takes nothing more.
     """
-    path = Path(make_url(url).database)
-    if not path.parent.is_dir():
-        raise StoreError("the database's directory is not there", str(path.parent), "make it, owned by this user")
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    database = Database.of(database)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for file in (path, f"{path}.lock.turn"):
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-        command.upgrade(_config(url), "head")
-        engine = writing(url)
-        try:
-            prepare(engine, str(path))
-        finally:
-            engine.dispose()
+        with database.backend.migrating(*database):
+            command.upgrade(_config(database), "head")
+            engine = database.backend.writing(database.url)
+            try:
+                prepare(database.backend, engine, database.beside)
+            finally:
+                engine.dispose()
     except DatabaseError as wrong:
-        raise StoreError("the database cannot be brought up to date", f"{path}: {wrong.orig}", "a damaged one is put "
-                         "back from a copy; else look at its space, its rights and who else has it locked") from wrong
-    finally:
-        os.close(lock)
+        raise StoreError("the database cannot be brought up to date", f"{database.shown}: {wrong.orig}", "a damaged "
+                         "one is put back from a copy; else look at its space, its rights and who else has it locked"
+                         ) from wrong
 
 
-def _config(url):
+def _config(database: str | Database | None):
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    config.attributes["url"] = url
+    config.attributes["database"] = database and Database.of(database)
     return config

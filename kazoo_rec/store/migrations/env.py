@@ -1,20 +1,22 @@
-"""How Alembic reaches the database; it is started by `migrate` alone, with the URL in the attributes."""
+"""How Alembic reaches the database; it is started by `migrate` alone, with the database in the attributes."""
 
 from alembic import context
 from sqlalchemy import event
 
 from kazoo_rec.errors import StoreError
-from kazoo_rec.store.sqlite import writing
+from kazoo_rec.store import sqlite
 
-engine = writing(context.config.attributes["url"])
-# A table is changed by being made anew and dropped (sqlite.org/lang_altertable.html, 7): what refers to it must not
-# mind, which cannot be said any more within a transaction.
-event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys=OFF"))
+database = context.config.attributes["database"]
+engine, is_sqlite = database.backend.writing(database.url), database.backend is sqlite
+if is_sqlite:
+    # A table is changed by being made anew and dropped (sqlite.org/lang_altertable.html, 7): what refers to it must not
+    # mind, which cannot be said any more within a transaction.
+    event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys=OFF"))
 with engine.connect() as connection:
     # One transaction for a whole upgrade: sqlite3 would commit each statement, and a kill would leave half a schema.
-    context.configure(connection=connection, render_as_batch=True, transactional_ddl=True)
+    context.configure(connection=connection, render_as_batch=is_sqlite, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
-        if lost := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+        if is_sqlite and (lost := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
             raise StoreError("the database has rows that refer to none", f"first in {lost[0][0]}: nothing was changed")
 engine.dispose()

@@ -74,7 +74,7 @@ def upgrade():
     op.create_index('recordings_by_interaction', 'recordings', ['interaction_id'], unique=False)
     op.create_index('recordings_by_state', 'recordings', ['node', 'state', 'stopped_ms'], unique=False)
     op.create_table('deliveries',
-    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('recording_id', sa.Text(), nullable=False),
     sa.Column('node', sa.Text(), nullable=False),
     sa.Column('account_id', sa.Text(), nullable=False),

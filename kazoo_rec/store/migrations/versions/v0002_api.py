@@ -20,8 +20,9 @@ def upgrade():
     op.drop_index("recordings_by_account", "recordings")
     op.create_index("recordings_of_account", "recordings", ["account_id", "created_ms", "id"], unique=False)
     op.create_index("recordings_to_delete", "recordings", ["node", "delete_requested_ms"], unique=False)
-    # The API shows documents; what a user logs in with is kept as hashes alone.
-    op.execute("UPDATE documents SET body = json_remove(body, '$.password') WHERE kind = 'user'")
+    if op.get_bind().dialect.name == "sqlite":  # nothing else has documents of before
+        # The API shows documents; what a user logs in with is kept as hashes alone.
+        op.execute("UPDATE documents SET body = json_remove(body, '$.password') WHERE kind = 'user'")
     keys = op.create_table(
         "document_keys",
         sa.Column("kind", sa.Text(), primary_key=True),
@@ -83,7 +84,7 @@ def upgrade():
     op.create_index("credentials_by_hash", "credentials", ["account_id", "hash"], unique=False)
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("account_id", sa.Text()),
         sa.Column("who", sa.Text(), nullable=False),
@@ -96,6 +97,10 @@ def upgrade():
         sa.Column("request_id", sa.Text(), nullable=False),
     )
     op.create_index("audit_of_account", "audit", ["account_id", "id"], unique=False)
+    _only_add_to_audit() if op.get_bind().dialect.name == "sqlite" else _only_add_to_audit_of_postgres()
+
+
+def _only_add_to_audit():
     for verb in ("UPDATE", "DELETE"):
         op.execute(f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
                    "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END")
@@ -103,6 +108,13 @@ def upgrade():
     op.execute("CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
                "WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) "
                "BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END")
+
+
+def _only_add_to_audit_of_postgres():
+    op.execute("CREATE FUNCTION audit_is_only_added_to() RETURNS trigger LANGUAGE plpgsql AS "
+               "$$ BEGIN RAISE EXCEPTION 'the audit log is only added to'; END $$")
+    op.execute("CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+               "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_only_added_to()")
 
 
 def downgrade():
@@ -118,6 +130,8 @@ def downgrade():
     with op.batch_alter_table("documents") as documents:
         documents.drop_column("created_ms")
         documents.drop_column("modified_ms")
+    if op.get_bind().dialect.name != "sqlite":
+        op.execute("DROP FUNCTION audit_is_only_added_to")
 
 
 def _keys_of(kind, body):

@@ -7,14 +7,18 @@ revision = "0005"
 down_revision = "0004"
 
 
+def _where(condition):
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
 def upgrade():
     op.drop_index("deliveries_due", "deliveries")
     op.create_index("deliveries_due", "deliveries", ["node", "state", "account_id", "host", "next_attempt_ms"],
-                    unique=False, sqlite_where=sa.text("state = 'due'"))
+                    unique=False, **_where("state = 'due'"))
     op.create_index("deliveries_given_up", "deliveries", ["node", "state", "recording_id"], unique=False,
-                    sqlite_where=sa.text("state = 'failed'"))
+                    **_where("state = 'failed'"))
     op.create_index("recordings_stopped", "recordings", ["node", "state", "account_id", "stopped_ms"],
-                    unique=False, sqlite_where=sa.text("state = 'stopped'"))
+                    unique=False, **_where("state = 'stopped'"))
     op.create_table(
         "failing_servers",
         sa.Column("node", sa.Text(), primary_key=True),

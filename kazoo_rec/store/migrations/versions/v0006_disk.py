@@ -7,10 +7,14 @@ revision = "0006"
 down_revision = "0005"
 
 
+def _where(condition):
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
 def upgrade():
     op.add_column("recordings", sa.Column("audio_removed_ms", sa.BigInteger))
     op.create_index("recordings_on_disk", "recordings", ["node", "stopped_ms", "id"], unique=False,
-                    sqlite_where=sa.text("state = 'recorded' AND audio_removed_ms IS NULL"))
+                    **_where("state = 'recorded' AND audio_removed_ms IS NULL"))
 
 
 def downgrade():

@@ -10,7 +10,7 @@ down_revision = "0007"
 def upgrade():
     op.create_table(
         "outages",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("node", sa.Text(), nullable=False),
         sa.Column("since_ms", sa.BigInteger(), nullable=False),
         sa.Column("until_ms", sa.BigInteger(), nullable=True),

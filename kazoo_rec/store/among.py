@@ -1,0 +1,31 @@
+"""Many values in one parameter, in the words of SQLite and of PostgreSQL."""
+
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import Text, bindparam, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+
+class _Each(GenericFunction):
+    """The texts of a JSON list, as rows."""
+
+    name = "kazoo_rec_each"
+    inherit_cache = True
+
+
+@compiles(_Each, "sqlite")
+def _of_sqlite(element, compiler, **kw):
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(_Each, "postgresql")
+def _of_postgres(element, compiler, **kw):
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **kw)} AS JSON))"
+
+
+def among(values: Iterable):
+    """For IN: one parameter, however many values there are. SQLite keeps 128 statements prepared, psycopg 100, and
+    lists of other lengths are other statements, of 50 kB each."""
+    return select(_Each(bindparam(None, json.dumps(list(values)), Text)).table_valued("value").c.value)

@@ -1,0 +1,43 @@
+"""Which database a URL names: SQLite for one host, PostgreSQL for many."""
+
+from typing import NamedTuple
+
+from sqlalchemy.engine import make_url
+
+from kazoo_rec.errors import StoreError
+from kazoo_rec.store import postgres, sqlite
+
+
+class Database(NamedTuple):
+    """`url` is SQLAlchemy's; what this host has of its own, its key, its locks and the sockets of its engines, are
+    files whose names begin with `beside`."""
+
+    url: str
+    beside: str
+
+    @classmethod
+    def of(cls, said: "str | Database", state_dir: str | None = None) -> "Database":
+        """As the configuration has it. Raises StoreError where it is neither, or PostgreSQL without `state_dir`."""
+        if isinstance(said, Database):
+            return said
+        url = make_url(said)
+        match url.get_backend_name(), state_dir:
+            case "sqlite", _:
+                return cls(said, url.database)
+            case "postgresql", None:
+                raise StoreError("a database of many hosts wants a directory of this one's own", "state_dir",
+                                 "say `state_dir: /var/lib/kazoo_rec`")
+            case "postgresql", _:
+                url = url.set(drivername="postgresql+psycopg")
+                return cls(url.render_as_string(hide_password=False), f"{state_dir}/kazoo_rec")
+        raise StoreError("this database is not known", url.get_backend_name(), "sqlite:////… or postgresql://…")
+
+    @property
+    def shown(self) -> str:
+        """For people: without a password."""
+        return make_url(self.url).database if self.backend is sqlite else make_url(self.url).render_as_string()
+
+    @property
+    def backend(self):
+        """`store.sqlite` or `store.postgres`, which offer the same."""
+        return sqlite if self.url.startswith("sqlite") else postgres
