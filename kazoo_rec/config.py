@@ -14,7 +14,8 @@ import yaml
 from kazoo_rec.calls.identity import IdentityRules, Trunk
 from kazoo_rec.delivery.settings import DeliverySettings, DiskSettings
 from kazoo_rec.documents.schema import check, worded
-from kazoo_rec.errors import ConfigError
+from kazoo_rec.errors import ConfigError, StoreError
+from kazoo_rec.store.database import Database
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 #: What YAML says of a file, up to the first name in quotes that is neither a character nor a token of its own.
@@ -85,7 +86,7 @@ class Config:
 
     node: str
     recordings_dir: RecordingsDir
-    database: str
+    database: Database
     switches: tuple[Switch, ...]
     documents: Path | None = None
     identity: IdentityRules = field(default_factory=IdentityRules)
@@ -138,6 +139,10 @@ def _config(said: dict, beside: Path) -> Config:
     if len(api.keys() & {"certificate", "key"}) == 1:
         raise ConfigError("api.certificate and api.key are said together, or neither")
     api |= {name: beside / api[name] for name in ("certificate", "key") if name in api}
+    try:
+        said["database"] = Database.of(said["database"], said.pop("state_dir", None))
+    except StoreError as wrong:
+        raise ConfigError(wrong.message, wrong.detail, wrong.hint) from None
     disk = DiskSettings(**{name: float(value.rstrip("%")) / 100 for name, value in said.pop("disk", {}).items()})
     callflow = CallflowAddress(**said.pop("callflow")) if "callflow" in said else None
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}

@@ -7,6 +7,8 @@ monkey.patch_all()
 import pytest
 import structlog
 
+from tests import database
+
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was():
@@ -15,3 +17,19 @@ def logging_as_it_was():
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def databases():
+    yield
+    database.drop()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sqlite: of a database that is a file")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if database.SERVER and item.get_closest_marker("sqlite"):
+            item.add_marker(pytest.mark.skip(reason="the database is no file"))

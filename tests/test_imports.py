@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "delivery": {"store", "media"}, "api": {"control", "documents", "store", "media"},
     "control": set(),
     "doctor": {"config", "calls", "documents", "store", "switch", "media", "delivery"},
-    "config": {"calls", "delivery", "documents"}, "roles": ALL, "cli": ALL, "__main__": {"cli"}, "__init__": set(),
+    "config": {"calls", "delivery", "documents", "store"}, "roles": ALL, "cli": ALL, "__main__": {"cli"},
+    "__init__": set(),
 }
 
 

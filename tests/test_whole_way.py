@@ -21,6 +21,7 @@ from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 
 ALICE_HZ, BOB_HZ, CARRIER_HZ, IVR_HZ = 440, 660, 350, 1000
 CAROL = Phone("1002", "acme.example", says=CARRIER_HZ)
@@ -59,7 +60,7 @@ class Site:
         """With the documents that there are; `more` is of the configuration."""
         host, port = self.simulator.address
         (self.place / "kazoo_rec.yaml").write_text(json.dumps({
-            "node": "fs1", "database": f"sqlite:///{self.place}/kazoo_rec.db", "documents": "documents",
+            "node": "fs1", **database.said(self.place), "documents": "documents",
             "recordings_dir": str(self.place / "recordings"), "delivery": {"allow_networks": ["127.0.0.0/8"]}, **more,
             "switches": [{"host": host, "port": port, "password": "ClueCon", "command_connections": 2}]}))
         config = load(self.place / "kazoo_rec.yaml")

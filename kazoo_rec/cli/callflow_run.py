@@ -19,6 +19,7 @@ from kazoo_rec.simulator.clock import WallClock
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
+from kazoo_rec.store.database import Database
 from kazoo_rec.store.migrations import migrate
 
 REALM, CALLER, FIRST_CALLED = "acme.example", "1000", 2001
@@ -150,7 +151,7 @@ def _config(place, simulator) -> Config:
     with create_server(("127.0.0.1", 0)) as free:
         address = CallflowAddress("127.0.0.1", free.getsockname()[1])
     recordings = RecordingsDir(str(place / "recordings"), str(place / "recordings"))
-    return Config("simulated", recordings, f"sqlite:///{place}/kazoo_rec.db",
+    return Config("simulated", recordings, Database.of(f"sqlite:///{place}/kazoo_rec.db"),
                   (Switch("simulated", host, port, simulator.password),), callflow=address)
 
 

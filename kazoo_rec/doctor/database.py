@@ -5,12 +5,12 @@ import sqlite3
 import stat
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.doctor.finding import Finding, failed, ok, several, warning, wrong
 from kazoo_rec.errors import StoreError
-from kazoo_rec.store import Store
+from kazoo_rec.store import Store, sqlite
+from kazoo_rec.store.database import Database
 
 NAME = "database"
 
@@ -25,26 +25,33 @@ REFUSED_MS = 86_400_000
 _USER = "run it as the engine's user, who must own the database, its directory and all files beside it"
 
 
-def opened(url: str, threads) -> tuple[Store | None, list[Finding]]:
+def opened(database: Database, threads) -> tuple[Store | None, list[Finding]]:
     """The store, if it can be used, and what is wrong. Makes nothing: a file of the wrong user would shut the engine
     out."""
-    path = Path(make_url(url).database)
+    path, is_file = Path(database.beside), database.backend is sqlite
     try:
-        if found := threads.apply(_unusable, (path,)):
+        if found := threads.apply(_unusable if is_file else _unusable_beside, (path,)):
             return None, [found]
         exposed = threads.apply(_exposed, (path,))
-        return Store(url), exposed or [ok(NAME, f"{path} is this version's and can be written")]
+        return Store(database), exposed or [ok(NAME, f"{database.shown} is this version's and can be written")]
     except StoreError as error:
         return None, [failed(NAME, error, "is it kazoo_rec's? keep a copy before you repair it")]
     except (sqlite3.Error, SQLAlchemyError, OSError) as refused:
-        return None, [wrong(NAME, f"{path} cannot be used: {refused}", "look at its space, its rights and the disk")]
+        return None, [wrong(NAME, f"{database.shown} cannot be used: {refused}",
+                            "look at its space, its rights and the disk")]
 
 
-def _unusable(path):
+def _unusable_beside(path):
     if not os.access(path.parent, os.W_OK | os.X_OK):
         there = "may not be written to" if path.parent.is_dir() else "does not exist"
         return wrong(NAME, f"the directory {path.parent} {there}",
                      f"`install -d -o kazoo_rec -g kazoo_rec -m 0700 {path.parent}`; {_USER}")
+    return None
+
+
+def _unusable(path):
+    if found := _unusable_beside(path):
+        return found
     if not path.exists():
         return warning(NAME, f"there is no {path} yet", "`kazoo-rec run` makes it when it starts")
     for file in _files(path):

@@ -3,11 +3,11 @@ URLs with passwords, what is read has them sealed (`store/secrets.py`)."""
 
 from gevent.event import AsyncResult
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from kazoo_rec.errors import DocumentChanged, DocumentFromFile
 from kazoo_rec.store.access import set_credentials, shut_out
 from kazoo_rec.store.keys import index, key_of, rivals
+from kazoo_rec.store.sql import upsert
 from kazoo_rec.store.tables import change, document_keys, documents
 
 #: Asked many times a second, so made once.
@@ -187,9 +187,7 @@ def _put(connection, rows, now_ms):
     connection.execute(update(change).values(seq=change.c.seq + len(rows)))
     first = _seq(connection) - len(rows) + 1
     index(connection, rows)
-    upsert = insert(documents)
-    connection.execute(upsert.on_conflict_do_update(
-        index_elements=["kind", "account_id", "id"],
-        set_={name: upsert.excluded[name] for name in ("body", "source", "deleted", "seq", "modified_ms")}),
+    connection.execute(
+        upsert(documents, ("body", "source", "deleted", "seq", "modified_ms")),
         [{**row, "created_ms": row.get("created_ms") or now_ms, "modified_ms": now_ms, "seq": seq}
          for seq, row in enumerate(rows, first)])

@@ -2,17 +2,15 @@
 
 from gevent.event import AsyncResult
 from sqlalchemy import bindparam, delete, select
-from sqlalchemy.dialects.sqlite import insert
 
+from kazoo_rec.store.sql import upsert
 from kazoo_rec.store.tables import engines
 
 #: An engine says that it runs this often, and is taken for gone when it has not for three times as long.
 SEEN_EVERY_MS = 2_000
 GONE_AFTER_MS = 3 * SEEN_EVERY_MS
 
-_upsert = insert(engines)
-_SAY = _upsert.on_conflict_do_update(
-    index_elements=["name"], set_={name: _upsert.excluded[name] for name in ("seq", "seen_ms")})
+_SAY = upsert(engines, ("seq", "seen_ms"))
 #: Nor was one seen later than now: then the clock was put back since.
 _SEEN = engines.c.seen_ms.between(bindparam("since_ms"), bindparam("until_ms"))
 _BEHIND = select(engines.c.name).where(engines.c.seq < bindparam("seq"), _SEEN).order_by(engines.c.name)

@@ -2,15 +2,13 @@
 
 from gevent.event import AsyncResult
 from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.sqlite import insert
 
+from kazoo_rec.store.sql import upsert
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import failing_servers
 
 _KEY = ("node", "account_id", "host")
-_ADDED = insert(failing_servers)
-_ADD = Statement(_ADDED.on_conflict_do_update(index_elements=_KEY, set_={
-    name: _ADDED.excluded[name] for name in ("failures", "rests_until_ms")}), [*_KEY, "failures", "rests_until_ms"])
+_ADD = Statement(upsert(failing_servers, ("failures", "rests_until_ms")), [*_KEY, "failures", "rests_until_ms"])
 _REMOVE = Statement(failing_servers.delete().where(*(failing_servers.c[name] == bindparam(name) for name in _KEY)))
 
 

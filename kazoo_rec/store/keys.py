@@ -3,7 +3,7 @@
 
 from sqlalchemy import and_, delete, insert, select
 
-from kazoo_rec.store.among import among
+from kazoo_rec.store.sql import among
 from kazoo_rec.store.tables import document_keys, documents
 
 #: Digits of a number's end that are compared: all national forms of it have them.

@@ -2,14 +2,15 @@
 and only its CDRs tell of that."""
 
 from gevent.event import AsyncResult
-from sqlalchemy import and_, bindparam, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, Text, and_, bindparam, insert, literal, or_, select, update
 
 from kazoo_rec.store.tables import outages
 
-_OPEN = and_(outages.c.node == bindparam("its_node"), outages.c.until_ms.is_(None))
+_OPEN = and_(outages.c.node == bindparam("its_node", type_=Text), outages.c.until_ms.is_(None))
 _BEGIN = insert(outages).from_select(
     ["node", "since_ms", "why"],
-    select(bindparam("its_node"), bindparam("began_ms"), bindparam("reason")).where(
+    select(bindparam("its_node", type_=Text), bindparam("began_ms", type_=BigInteger),
+           bindparam("reason", type_=Text)).where(
         ~select(literal(1)).where(_OPEN).exists()))
 _END = update(outages).where(_OPEN).values(until_ms=bindparam("ended_ms"))
 _OVERLAPPING = (select(outages)

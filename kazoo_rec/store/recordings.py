@@ -21,9 +21,8 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert
 
-from kazoo_rec.store.among import among
+from kazoo_rec.store.sql import among, upsert
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, directories, links, recordings
 
@@ -90,7 +89,7 @@ def _insert(columns):
 
 @cache
 def _adopt(columns):
-    return Statement(insert(recordings).on_conflict_do_nothing(), columns)
+    return Statement(upsert(recordings), columns)
 
 
 @cache
@@ -133,7 +132,7 @@ class Recordings:
     def set_mark(self, node: str, mark: str) -> AsyncResult:
         """Gives a node's recordings directory the mark that it keeps."""
         return self._submit(lambda connection: connection.execute(
-            insert(directories).on_conflict_do_nothing(), {"node": node, "mark": mark}).rowcount)
+            upsert(directories), {"node": node, "mark": mark}).rowcount)
 
     def unknown(self, ids: list[str]) -> set[str]:
         """Those of `ids` of which there is no recording."""
@@ -180,7 +179,8 @@ class Recordings:
         def write(connection):
             if connection.execute(_OF_KIND, delivery).first():
                 return 0
-            return connection.execute(deliveries.insert(), self._secrets.seal(delivery)).rowcount
+            connection.execute(deliveries.insert(), self._secrets.seal(delivery))
+            return 1
 
         return self._submit(write)
 

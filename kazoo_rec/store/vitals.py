@@ -2,17 +2,15 @@
 
 from gevent.event import AsyncResult
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
 
+from kazoo_rec.store.sql import upsert
 from kazoo_rec.store.tables import vitals
 
 #: A role says how it is this often, and is taken for gone when it has not for five times as long.
 SAID_EVERY_MS = 2_000
 GONE_AFTER_MS = 5 * SAID_EVERY_MS
 
-_upsert = insert(vitals)
-_SAY = _upsert.on_conflict_do_update(
-    index_elements=["node", "role"], set_={name: _upsert.excluded[name] for name in ("said_ms", "state")})
+_SAY = upsert(vitals, ("said_ms", "state"))
 _ALL = select(vitals).order_by(vitals.c.node, vitals.c.role)
 
 

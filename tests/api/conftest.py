@@ -8,6 +8,7 @@ from kazoo_rec.api.app import make_app
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from kazoo_rec.threads import Threads
+from tests import database
 from tests.media.sounds import write_talk
 
 ACME = {"name": "Acme", "realm": "acme.example", "country": "US", "numbers": ["+15550001001"]}
@@ -46,7 +47,7 @@ def clock():
 
 @pytest.fixture
 def store(tmp_path, clock):
-    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    url = database.of(tmp_path)
     migrate(url)
     opened = Store(url, clock_ms=clock.ms)
     yield opened

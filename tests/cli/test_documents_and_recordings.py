@@ -9,6 +9,7 @@ from kazoo_rec.cli.docs import docs
 from kazoo_rec.cli.recordings import recordings
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 
 from ..store.test_store import row, upload
 
@@ -16,7 +17,7 @@ from ..store.test_store import row, upload
 @pytest.fixture
 def site(tmp_path):
     (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
-        "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "recordings_dir": "/rec",
+        "node": "fs1", **database.said(tmp_path), "recordings_dir": "/rec",
         "switches": [{"password": "x"}]}))
     account = tmp_path / "documents" / "acme" / "account.yaml"
     account.parent.mkdir(parents=True)
@@ -48,7 +49,7 @@ def test_faults_are_told_and_nothing_is_imported(site):
 
 @pytest.fixture
 def library(site):
-    url = f"sqlite:///{site}/kazoo_rec.db"
+    url = database.of(site)
     migrate(url)
     store = Store(url)
     store.recordings.insert(row("r1", state="stopped"))
@@ -81,7 +82,7 @@ def test_a_failed_delivery_is_due_again_after_retry(library):
 
 
 def test_what_is_lost_is_listed_by_itself(site, library):
-    store = Store(f"sqlite:///{site}/kazoo_rec.db")
+    store = Store(database.of(site))
     store.recordings.insert(row("r3", state="failed", state_reason="no media"))
     store.recordings.insert(row("r4", state="recorded", partial=True, state_reason="partial: 1 ms of 900 ms")).get()
     store.close()

@@ -14,6 +14,7 @@ from kazoo_rec.errors import CdrUnreadable
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from kazoo_rec.traces.cdr import COLUMNS, NEEDED
+from tests import database
 from tests.traces import HERE
 
 DAY = HERE / "day"
@@ -29,9 +30,9 @@ class Site:
     """The database of that day."""
 
     def __init__(self, place):
-        self.place, self.url = place, f"sqlite:///{place}/kazoo_rec.db"
+        self.place, self.url = place, database.of(place)
         (place / "kazoo_rec.yaml").write_text(json.dumps({
-            "node": "lab", "database": self.url, "recordings_dir": "/rec", "switches": [{"password": "x"}]}))
+            "node": "lab", **database.said(place), "recordings_dir": "/rec", "switches": [{"password": "x"}]}))
         migrate(self.url)
         with closing(Store(self.url)) as store:
             store.documents.take_files(files.read(DAY / "documents")).get()

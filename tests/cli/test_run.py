@@ -16,6 +16,7 @@ from gevent.socket import create_server
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
+from tests import database
 
 #: As it is installed: the directory that it is started in is not searched for modules.
 KAZOO_REC = Path(sys.executable).with_name("kazoo-rec")
@@ -48,7 +49,7 @@ def program(tmp_path, simulator, account):
     host, esl = simulator.address
     (tmp_path / "recordings").mkdir()
     (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
-        "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "documents": "documents",
+        "node": "fs1", **database.said(tmp_path), "documents": "documents",
         "recordings_dir": str(tmp_path / "recordings"), "api": {"port": port},
         "switches": [{"host": host, "port": esl, "password": simulator.password, "command_connections": 2}]}))
     started = []
@@ -81,7 +82,7 @@ def called(simulator):
 
 
 def states(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/kazoo_rec.db")
+    store = Store(database.of(tmp_path))
     rows = store.recordings.list()
     store.close()
     return [row["state"] for row in rows]
@@ -157,7 +158,7 @@ def test_a_configuration_that_cannot_be_obeyed_ends_it_with_a_clear_word(tmp_pat
 
 def test_a_certificate_that_cannot_be_read_ends_it_with_a_clear_word(tmp_path):
     (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
-        "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "recordings_dir": str(tmp_path),
+        "node": "fs1", **database.said(tmp_path), "recordings_dir": str(tmp_path),
         "switches": [{"password": "x"}], "api": {"certificate": "api.pem", "key": "api.key"}}))
     ended = subprocess.run([sys.executable, "-m", "kazoo_rec", "run", "--config", str(tmp_path / "kazoo_rec.yaml")],
                            capture_output=True, text=True, check=False)

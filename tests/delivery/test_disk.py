@@ -17,6 +17,7 @@ from kazoo_rec.errors import StoreError
 from kazoo_rec.media.names import PLAYED
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 from tests.store.test_store import row, upload
 
 SHA256 = "ab" * 32
@@ -79,7 +80,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path):
-    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    url = database.of(tmp_path)
     migrate(url)
     store = Store(url)
     yield Site(store, tmp_path / "recordings")

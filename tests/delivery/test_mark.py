@@ -16,6 +16,7 @@ from kazoo_rec.delivery.worker import DISK_RETRY_MS, Worker
 from kazoo_rec.roles.delivery import Delivery
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.migrations import migrate
+from tests import database
 from tests.media.sounds import write_talk
 
 from .fakes import RECORDING_ID, Clock, stopped_row
@@ -26,7 +27,7 @@ MARK = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    url = database.of(tmp_path)
     migrate(url)
     store = Store(url)
     yield store
@@ -109,7 +110,7 @@ def role(tmp_path, store):
     def role(name):
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
-            "node": "fs1", "database": f"sqlite:///{tmp_path}/kazoo_rec.db", "recordings_dir": str(tmp_path / name),
+            "node": "fs1", **database.said(tmp_path), "recordings_dir": str(tmp_path / name),
             "switches": [{"password": "x"}]}))
         delivery = Delivery(load(tmp_path / "kazoo_rec.yaml"))
         delivery.start()

@@ -15,6 +15,7 @@ from kazoo_rec.delivery.orphans import ALL_EVERY_S, AT_REST_S, FOUND_EVERY_S, Or
 from kazoo_rec.media import wav
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 from tests.store.test_store import row
 
 ID = "202611-0123456789abcdef0123456789abcdef"
@@ -77,7 +78,7 @@ def said(monkeypatch):
 
 @pytest.fixture
 def site(tmp_path):
-    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    url = database.of(tmp_path)
     migrate(url)
     store = Store(url)
     yield Site(store, tmp_path / "recordings")

@@ -10,6 +10,7 @@ from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.migrations import migrate
+from tests import database
 from tests.media.sounds import write_talk
 
 from .fakes import RECORDING_ID, stopped_row
@@ -21,7 +22,7 @@ OTHER_COLUMNS = {"leg": "A", "rule": "account.inbound", "reason": "because", "se
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    url = database.of(tmp_path)
     migrate(url)
     store = Store(url)
     yield store

@@ -14,6 +14,7 @@ from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 
 #: A second of the switch in this part of ours.
 FASTER = 20
@@ -72,10 +73,10 @@ class Deployment:
         self.recordings.chmod(0o2770)
         self.write("acme/account", {"realm": "acme.example"})
         host, port = switch.address
-        self.said = {"node": "fs1", "database": f"sqlite:///{place}/kazoo_rec.db", "documents": str(self.documents),
+        self.said = {"node": "fs1", **database.said(place), "documents": str(self.documents),
                      "recordings_dir": str(self.recordings), "delivery": {"allow_networks": ["127.0.0.0/8"]},
                      "switches": [{"host": host, "port": port, "password": switch.password}]}
-        migrate(self.said["database"])
+        migrate(database.of(place))
 
     def write(self, name, document):
         file = self.documents / f"{name}.json"
@@ -89,7 +90,7 @@ class Deployment:
         return file
 
     def store(self):
-        return Store(self.said["database"])
+        return Store(database.of(self.place))
 
     def examine(self, **collaborators):
         collaborators = {"pause": self.switch.clock.sleep, "mounts": lambda: "", **collaborators}

@@ -4,7 +4,9 @@ import sqlite3
 import pytest
 
 from kazoo_rec.doctor import database
+from kazoo_rec.store.database import Database
 from kazoo_rec.threads import Threads
+from tests.database import of
 from tests.delivery.fakes import stopped_row
 from tests.doctor.conftest import only
 
@@ -26,8 +28,8 @@ def store(deployment):
     opened.close()
 
 
-def look(url, threads):
-    store, found = database.opened(url, threads)
+def look(where, threads):
+    store, found = database.opened(Database.of(where), threads)
     if store is not None:
         store.close()
     return only(found, "database")
@@ -35,7 +37,7 @@ def look(url, threads):
 
 def test_one_of_this_version_is_well_and_nothing_is_added(deployment, threads):
     before = sorted(os.listdir(deployment.place))
-    assert look(deployment.said["database"], threads).state == "ok"
+    assert look(of(deployment.place), threads).state == "ok"
     assert sorted(os.listdir(deployment.place)) == before
 
 
@@ -51,20 +53,20 @@ def test_one_of_another_version_is_wrong(deployment, threads):
     with sqlite3.connect(deployment.place / "kazoo_rec.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'another'")
     connection.close()
-    found = look(deployment.said["database"], threads)
+    found = look(of(deployment.place), threads)
     assert found.state == "wrong" and "another version" in found.seen and "brings it up to date" in found.advice
 
 
 def test_a_file_that_is_no_database_is_wrong(deployment, threads):
     (deployment.place / "kazoo_rec.db").write_text("not a database at all, and long enough to be looked at" * 50)
-    assert look(deployment.said["database"], threads).state == "wrong"
+    assert look(of(deployment.place), threads).state == "wrong"
 
 
 def test_one_that_somebody_else_has_locked_is_wrong(deployment, threads, monkeypatch):
     monkeypatch.setattr(database, "LOCK_WITHIN_S", 0.01)
     holder = sqlite3.connect(deployment.place / "kazoo_rec.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    found = look(deployment.said["database"], threads)
+    found = look(of(deployment.place), threads)
     holder.close()
     assert found.state == "wrong" and "locked" in found.seen
 
@@ -72,13 +74,13 @@ def test_one_that_somebody_else_has_locked_is_wrong(deployment, threads, monkeyp
 @pytest.mark.parametrize("beside", ["", ".lock", ".lock.turn", ".key"])
 def test_one_that_others_may_read_is_wrong(deployment, threads, beside):
     (deployment.place / f"kazoo_rec.db{beside}").chmod(0o640)
-    found = look(deployment.said["database"], threads)
+    found = look(of(deployment.place), threads)
     assert found.state == "wrong" and "0640" in found.seen and "chmod 0600" in found.advice
 
 
 def test_one_whose_key_is_lost_is_wrong(deployment, threads):
     (deployment.place / "kazoo_rec.db.key").unlink()
-    found = look(deployment.said["database"], threads)
+    found = look(of(deployment.place), threads)
     assert found.state == "wrong" and "kazoo_rec.db.key" in found.seen and "bring it back" in found.advice
 
 

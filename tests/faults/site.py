@@ -17,6 +17,7 @@ from gevent.event import Event
 from kazoo_rec.documents import files
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 from tests.faults import account as accounts
 from tests.faults.child import ROOT, Child
 from tests.faults.switch import PHONES, RECORDED, UNRECORDED
@@ -68,7 +69,7 @@ class Site:
             self._begin("switch")
             self._begin("receiver")
             if not self._supervised:
-                migrate(f"sqlite:///{self.place}/kazoo_rec.db")  # while they begin
+                migrate(database.of(self.place))  # while they begin
             self._learn_ports()
             self._write_documents()
             self._write_config()
@@ -182,7 +183,7 @@ class Site:
 
     def take_documents(self):
         """As the supervisor does before it starts the roles."""
-        store = Store(f"sqlite:///{self.place}/kazoo_rec.db")
+        store = Store(database.of(self.place))
         try:
             store.documents.take_files(files.read(self.place / "documents"), files.fit).get()
         finally:
@@ -319,7 +320,7 @@ class Site:
 
     def _write_config(self):
         (self.place / "kazoo_rec.yaml").write_text(json.dumps({
-            "node": "fs1", "database": f"sqlite:///{self.place}/kazoo_rec.db", "documents": "documents",
+            "node": "fs1", **database.said(self.place), "documents": "documents",
             "recordings_dir": str(self.recordings), **self._config,
             "delivery": {"allow_networks": ["127.0.0.0/8"], **self._config.get("delivery", {})},
             "switches": [{"host": "127.0.0.1", "port": self._ports["switch"], "password": "ClueCon",

@@ -24,6 +24,7 @@ from kazoo_rec.errors import ConfigError
 from kazoo_rec.roles import api
 from kazoo_rec.roles.api import Api
 from kazoo_rec.store.migrations import migrate
+from tests.database import of
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def address(tmp_path, authority):
 
 @pytest.fixture
 def served(tmp_path, address):
-    database = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    database = of(tmp_path)
     migrate(database)
     role = Api(Config("fs1", RecordingsDir(str(tmp_path), str(tmp_path)), database, (), api=address))
     role.start()

@@ -10,6 +10,7 @@ from kazoo_rec.config import CallflowAddress, Config, RecordingsDir, Switch
 from kazoo_rec.roles.engine import Engine
 from kazoo_rec.store.migrations import migrate
 from tests.callflow.fakes import FakeLeg
+from tests.database import of
 from tests.switch.conftest import said  # noqa: F401
 from tests.switch.fakes import PATIENCE_S, FakeSwitch
 
@@ -17,7 +18,7 @@ from tests.switch.fakes import PATIENCE_S, FakeSwitch
 @pytest.fixture
 def config(tmp_path):
     switch = FakeSwitch()
-    database = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    database = of(tmp_path)
     migrate(database)
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -13,6 +13,7 @@ import pytest
 from kazoo_rec.config import Config, RecordingsDir, Switch
 from kazoo_rec.errors import DocumentError
 from kazoo_rec.roles.supervisor import Supervisor
+from tests.database import of
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ tell("orphaned")
 
 @pytest.fixture
 def config(tmp_path):
-    return Config("fs1", RecordingsDir("/rec", "/rec"), f"sqlite:///{tmp_path}/kazoo_rec.db", (Switch("fs1"),),
+    return Config("fs1", RecordingsDir("/rec", "/rec"), of(tmp_path), (Switch("fs1"),),
                   documents=tmp_path / "documents")
 
 
@@ -94,8 +95,9 @@ from gevent import monkey; monkey.patch_all()
 import pathlib, sys
 from kazoo_rec.config import Config, RecordingsDir, Switch
 from kazoo_rec.roles.supervisor import Supervisor
+from kazoo_rec.store.database import Database
 from tests.roles.test_supervisor import argv_of
-config = Config("fs1", RecordingsDir("/rec", "/rec"), {config.database!r}, (Switch("fs1"),))
+config = Config("fs1", RecordingsDir("/rec", "/rec"), Database(*{tuple(config.database)!r}), (Switch("fs1"),))
 supervisor = Supervisor(config, argv_of({str(told.file)!r}), roles=("engine",))
 supervisor.start()
 supervisor.wait()
@@ -115,7 +117,7 @@ def test_documents_are_taken_in_and_a_faulty_file_changes_nothing(config, docume
     (documents.parent / "users" / "ann.yaml").write_text("call_recording: {inbound: {offnet: {format: ogg}}}\n")
     supervisor.take_documents()
     supervisor.stop()
-    with sqlite3.connect(config.database.removeprefix("sqlite:///")) as database:
+    with sqlite3.connect(config.database.beside) as database:
         assert database.execute("SELECT id, body FROM documents").fetchall() == [("acme", '{"realm": "acme.example"}')]
 
 

@@ -12,6 +12,7 @@ from kazoo_rec.delivery.finish import examine
 from kazoo_rec.media import encode, sealed, wav
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
+from tests import database
 from tests.delivery.fakes import stopped_row
 from tests.media.sounds import write_talk
 
@@ -34,7 +35,7 @@ def modes(place):
 
 
 def test_the_database_and_all_beside_it_are_its_owners_alone(tmp_path):
-    url = f"sqlite:///{tmp_path}/kazoo_rec.db"
+    url = database.of(tmp_path)
     migrate(url)
     store = Store(url)
     store.recordings.insert(stopped_row(leg="A", rule="r", reason="r", settings_from={}, source="onnet", origin="",

@@ -7,7 +7,7 @@ import sys
 import pytest
 from gevent.event import Event
 from sqlalchemy import select
-from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DBAPIError, ProgrammingError, SQLAlchemyError
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store
@@ -47,6 +47,7 @@ def refused(monkeypatch, times):
     return enough
 
 
+@pytest.mark.sqlite
 def test_a_full_database_is_written_in_order_when_there_is_room(store, monkeypatch):
     enough = refused(monkeypatch, 3)
     pages(store, 1).get()
@@ -61,7 +62,7 @@ def test_a_full_database_is_written_in_order_when_there_is_room(store, monkeypat
 def test_a_row_that_is_wrong_by_itself_does_not_wait_for_the_database(store):
     wrong = store._writer.submit(lambda connection: connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)"))
     good = store.recordings.insert(row("r1"))
-    with pytest.raises(OperationalError, match="nowhere"):
+    with pytest.raises(DBAPIError, match="nowhere"):
         wrong.get(timeout=10)
     assert good.get(timeout=10) == 1
 
@@ -102,6 +103,7 @@ def test_a_database_that_is_found_broken_drops_nothing_that_waits(store, monkeyp
     assert store.recordings.insert(row("r1")).get(timeout=10) == 1 and not faults
 
 
+@pytest.mark.sqlite
 def test_more_than_memory_is_given_for_is_refused_and_the_rest_is_written(store, monkeypatch):
     monkeypatch.setattr("kazoo_rec.store.writer.MOST_WAITING", 5)
     enough = refused(monkeypatch, 1)
@@ -142,7 +144,7 @@ def test_who_asks_while_the_database_cannot_be_opened_is_told(tmp_path):
     threads, statement = Threads(1), Statement(select(documents))
     url = f"sqlite:///{tmp_path}/not/there.db"
     reader = Reader(reading(url), threads)
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         reader.ask(statement, {}).get(timeout=10)
     (tmp_path / "not").mkdir()
     migrate(url)

@@ -190,6 +190,7 @@ def test_a_failing_server_is_known_until_it_takes_something(store):
     assert store.failing_servers.all("fs1") == [] and len(store.failing_servers.all("fs2")) == 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("ask", "index"), [
     (lambda store: store.deliveries.queues("fs1"), "deliveries_due"),
     (lambda store: store.deliveries.due("fs1", {("acme", "h1"): 4}, 1000), "deliveries_due"),
@@ -484,6 +485,7 @@ def test_what_waits_is_counted_with_the_time_of_the_first(store):
     assert store.deliveries.waiting() == (2, 70, None)
 
 
+@pytest.mark.sqlite
 def test_what_waits_on_a_node_is_counted_from_the_index_alone(store):
     seen = []
     for number, (node, state) in enumerate([("fs1", "armed"), ("fs1", "stopped"), ("fs1", "stopped"),
@@ -601,6 +603,7 @@ def test_lists_come_from_an_index_in_their_order(store, url, query, index):
     assert f"USING INDEX {index}" in plan and "TEMP B-TREE" not in plan
 
 
+@pytest.mark.sqlite
 def test_what_is_to_be_removed_is_found_without_a_walk_past_all_that_was(store):
     asked = []
 

@@ -1,11 +1,22 @@
-"""Many values in one parameter, in the words of SQLite and of PostgreSQL."""
+"""What SQLite and PostgreSQL say in words of their own."""
 
 import json
 from collections.abc import Iterable
 
 from sqlalchemy import Text, bindparam, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
+
+
+def upsert(table, columns: Iterable[str] = ()):
+    """An insert that changes `columns` of the row that is there already; without any, leaves it as it is. SQLite's
+    compiler reads PostgreSQL's, not the other way round."""
+    added = postgresql.insert(table)
+    if not columns:
+        return added.on_conflict_do_nothing()
+    return added.on_conflict_do_update(index_elements=[column.name for column in table.primary_key.columns],
+                                       set_={name: added.excluded[name] for name in columns})
 
 
 class _Each(GenericFunction):
