@@ -20,8 +20,15 @@ def logging_as_it_was():
 
 
 @pytest.fixture(autouse=True)
-def databases():
+def databases(request):
+    """Those of a test go with it, others with the last test."""
+    place = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
+    if place is not None:
+        database.drop(place)
+
+
+def pytest_sessionfinish():
     database.drop()
 
 

@@ -4,6 +4,7 @@ names, such as postgresql://postgres@127.0.0.1:5432."""
 import hashlib
 import os
 from functools import cache
+from pathlib import Path
 
 import sqlalchemy
 
@@ -11,8 +12,8 @@ from kazoo_rec.store.database import Database
 
 SERVER = os.environ.get("KAZOO_REC_TEST_DATABASE")
 
-#: Made since `drop` was called last.
-_made: set[str] = set()
+#: Directories and the databases that were made for them.
+_made: dict[str, str] = {}
 
 
 def said(place) -> dict:
@@ -20,9 +21,9 @@ def said(place) -> dict:
     if not SERVER:
         return {"database": f"sqlite:///{place}/kazoo_rec.db"}
     name = f"test_{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
-    if name not in _made:
+    if str(place) not in _made:
         _do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
-        _made.add(name)
+        _made[str(place)] = name
     return {"database": f"{SERVER}/{name}", "state_dir": str(place)}
 
 
@@ -32,10 +33,10 @@ def of(place) -> Database:
     return Database.of(found["database"], found.get("state_dir"))
 
 
-def drop():
-    """All that were made."""
-    while _made:
-        _do(f"DROP DATABASE IF EXISTS {_made.pop()} WITH (FORCE)")
+def drop(below: str | os.PathLike = "/"):
+    """Those of this directory, and of directories in it."""
+    for place in [place for place in _made if Path(place).is_relative_to(below)]:
+        _do(f"DROP DATABASE IF EXISTS {_made.pop(place)} WITH (FORCE)")
 
 
 def _do(*statements):

@@ -36,7 +36,8 @@ def _of_postgres(element, compiler, **kw):
     return f"json_array_elements_text(CAST({compiler.process(element.clauses, **kw)} AS JSON))"
 
 
-def among(values: Iterable):
+def among(values: Iterable[str]):
     """For IN: one parameter, however many values there are. SQLite keeps 128 statements prepared, psycopg 100, and
-    lists of other lengths are other statements, of 50 kB each."""
-    return select(_Each(bindparam(None, json.dumps(list(values)), Text)).table_valued("value").c.value)
+    lists of other lengths are other statements, of 50 kB each. What has a NUL is nowhere in PostgreSQL."""
+    known = json.dumps([value for value in values if "\0" not in value])
+    return select(_Each(bindparam(None, known, Text)).table_valued("value").c.value)

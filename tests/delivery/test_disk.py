@@ -332,6 +332,7 @@ def test_at_0_percent_nothing_goes_and_nobody_is_told(site, said):
     assert site.names() == {"r"} and not said and not site.disk.alarmed
 
 
+@pytest.mark.sqlite
 def test_what_may_go_comes_from_an_index_in_its_order(site):
     site.recorded("r", stopped_ms=1)
     asked = []

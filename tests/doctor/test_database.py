@@ -49,6 +49,7 @@ def test_one_in_no_directory_is_wrong(tmp_path, threads):
     assert "does not exist" in look(f"sqlite:///{tmp_path}/none/new.db", threads).seen
 
 
+@pytest.mark.sqlite
 def test_one_of_another_version_is_wrong(deployment, threads):
     with sqlite3.connect(deployment.place / "kazoo_rec.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'another'")
@@ -57,11 +58,13 @@ def test_one_of_another_version_is_wrong(deployment, threads):
     assert found.state == "wrong" and "another version" in found.seen and "brings it up to date" in found.advice
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_no_database_is_wrong(deployment, threads):
     (deployment.place / "kazoo_rec.db").write_text("not a database at all, and long enough to be looked at" * 50)
     assert look(of(deployment.place), threads).state == "wrong"
 
 
+@pytest.mark.sqlite
 def test_one_that_somebody_else_has_locked_is_wrong(deployment, threads, monkeypatch):
     monkeypatch.setattr(database, "LOCK_WITHIN_S", 0.01)
     holder = sqlite3.connect(deployment.place / "kazoo_rec.db", isolation_level=None)
@@ -71,6 +74,7 @@ def test_one_that_somebody_else_has_locked_is_wrong(deployment, threads, monkeyp
     assert found.state == "wrong" and "locked" in found.seen
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("beside", ["", ".lock", ".lock.turn", ".key"])
 def test_one_that_others_may_read_is_wrong(deployment, threads, beside):
     (deployment.place / f"kazoo_rec.db{beside}").chmod(0o640)
@@ -78,6 +82,7 @@ def test_one_that_others_may_read_is_wrong(deployment, threads, beside):
     assert found.state == "wrong" and "0640" in found.seen and "chmod 0600" in found.advice
 
 
+@pytest.mark.sqlite
 def test_one_whose_key_is_lost_is_wrong(deployment, threads):
     (deployment.place / "kazoo_rec.db.key").unlink()
     found = look(of(deployment.place), threads)

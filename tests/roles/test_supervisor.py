@@ -2,9 +2,9 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import gevent
@@ -13,6 +13,7 @@ import pytest
 from kazoo_rec.config import Config, RecordingsDir, Switch
 from kazoo_rec.errors import DocumentError
 from kazoo_rec.roles.supervisor import Supervisor
+from kazoo_rec.store import Store
 from tests.database import of
 
 CHECKOUT = Path(__file__).parents[2]
@@ -117,8 +118,8 @@ def test_documents_are_taken_in_and_a_faulty_file_changes_nothing(config, docume
     (documents.parent / "users" / "ann.yaml").write_text("call_recording: {inbound: {offnet: {format: ogg}}}\n")
     supervisor.take_documents()
     supervisor.stop()
-    with sqlite3.connect(config.database.beside) as database:
-        assert database.execute("SELECT id, body FROM documents").fetchall() == [("acme", '{"realm": "acme.example"}')]
+    with closing(Store(config.database)) as store:
+        assert [(row["id"], row["body"]) for row in store.documents.since(0)] == [("acme", {"realm": "acme.example"})]
 
 
 def test_the_log_of_faulty_documents_has_no_word_of_what_they_say(config, documents, capsys):

@@ -68,8 +68,9 @@ def test_a_row_that_is_wrong_by_itself_does_not_wait_for_the_database(store):
 
 
 def test_a_write_of_what_no_column_takes_does_not_wait_for_the_database(store):
-    """sqlite3 refuses these itself: there is no code of SQLite's."""
-    wrongs = [store.recordings.update("r1", state_reason=value) for value in ({"no": "text"}, "\ud800", 2**70)]
+    """sqlite3 and psycopg refuse these themselves: there is no code of the database's."""
+    wrongs = [store.recordings.update("r1", **{name: value}) for name, value in (
+        ("state_reason", {"no": "text"}), ("state_reason", "\ud800"), ("channels", 2**70))]
     good = store.recordings.insert(row("r1"))
     assert good.get(timeout=10) == 1
     for wrong in wrongs:

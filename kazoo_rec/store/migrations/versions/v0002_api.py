@@ -112,7 +112,8 @@ def _only_add_to_audit():
 
 def _only_add_to_audit_of_postgres():
     op.execute("CREATE FUNCTION audit_is_only_added_to() RETURNS trigger LANGUAGE plpgsql AS "
-               "$$ BEGIN RAISE EXCEPTION 'the audit log is only added to'; END $$")
+               "$$ BEGIN RAISE EXCEPTION 'the audit log is only added to' "
+               "USING ERRCODE = 'integrity_constraint_violation'; END $$")
     op.execute("CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
                "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_only_added_to()")
 
