@@ -3,6 +3,7 @@
 import io
 import stat
 import wave
+from pathlib import Path
 
 import gevent
 import numpy as np
@@ -217,7 +218,7 @@ def test_who_may_see_and_order_what(site):
     noted = site.ask("GET", "acme/audit").json["data"]
     assert [one["status"] for one in noted
             if (one["path"], one["sent"]) == (f"/v2/accounts/acme/{path}", "mask")] == [200, 404]
-    assert stat.S_IMODE((site.place / "kazoo_rec.db.fs1.control").stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(f"{site.store.beside}.fs1.control").stat().st_mode) == 0o600
 
 
 def test_a_switch_that_does_not_answer_is_told_and_the_row_says_silent(site, monkeypatch):

@@ -43,9 +43,13 @@ class Door:
     def process_resource(self, request, _response, resource, params):
         if not all(_ID.fullmatch(params[name]) for name in params if name not in ("schema", "call_id")):
             raise not_found()
+        if any("\0" in said for said in params.values()):
+            raise not_found()
         for name, said in request.params.items():
             if isinstance(said, list):
                 raise invalid(name, "error", "Value must be given once")
+            if "\0" in name + said:
+                raise invalid(name, "error", "Value must have no NUL character")
         roles = getattr(resource, "roles", None)
         if roles is None:
             return

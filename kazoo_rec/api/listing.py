@@ -50,7 +50,10 @@ def start_key_of(request) -> str | None:
     if said is None:
         return None
     try:
-        return base64.b64decode(said + "=" * (-len(said) % 4), altchars=b"-_", validate=True).decode()
+        last = base64.b64decode(said + "=" * (-len(said) % 4), altchars=b"-_", validate=True).decode()
+        if "\0" in last:
+            raise ValueError(last)
+        return last
     except (binascii.Error, ValueError):
         raise invalid("start_key", "error", "Value must be the next_start_key of the page before") from None
 
