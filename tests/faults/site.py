@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from math import inf
 from pathlib import Path
 
 from gevent.event import Event
+from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.documents import files
 from kazoo_rec.store import Store
@@ -49,7 +49,7 @@ class Site:
         self.place, self.seed, self.chance = place, seed, random.Random(seed)
         self.recordings, self.log = place / "recordings", place / "log"
         self.journal = place / "truth"
-        self.ledger = Ledger(place / "kazoo_rec.db")
+        self.ledger = Ledger(place)
         self.switch: Child | None = None
         self.receiver: Child | None = None
         self.processes: dict[str, Child] = {}
@@ -269,7 +269,7 @@ class Site:
     def _quietly(ask):
         try:
             return ask()
-        except sqlite3.Error:
+        except SQLAlchemyError:
             return None
 
     # Calls and what became of them

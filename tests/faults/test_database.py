@@ -9,6 +9,8 @@ from gevent.event import Event
 
 from tests.faults.site import Site
 
+pytestmark = pytest.mark.sqlite
+
 CALLS = 4
 
 #: How long a lock lasts, seconds.

@@ -4,6 +4,7 @@ import pytest
 from alembic import command
 
 from kazoo_rec.store.migrations import _config, head, revision
+from tests import database
 from tests.faults.site import Site
 
 #: Every step of a migration goes through it.
@@ -30,7 +31,7 @@ def shared(tmp_path_factory):
     pytest.param("kazoo_rec.store.documents:Documents.take_files", "done", 1, marks=LONG),
 ])
 def test_a_migration_that_was_killed_is_made_again_and_no_row_is_lost(shared, table, of, when, nth):
-    site, url = shared, f"sqlite:///{shared.place}/kazoo_rec.db"
+    site, url = shared, database.of(shared.place)
     rows = len(site.ledger.recordings())
     site.kill("all")
     command.downgrade(_config(url), "0001")

@@ -10,6 +10,9 @@ import soundfile
 
 from tests.faults.site import Site
 
+#: Copies of the site are made, with its database.
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def site(tmp_path):

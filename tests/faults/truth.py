@@ -1,10 +1,13 @@
 """What truly happened, from the journals of switch and receiver, and what there is of it in the database."""
 
 import json
-import sqlite3
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from sqlalchemy import NullPool, create_engine
+
+from tests import database
 from tests.faults.switch import RECORDED
 
 
@@ -63,17 +66,23 @@ def received(journal: Path) -> dict[str, list[dict]]:
 class Ledger:
     """The rows, read from outside the product."""
 
-    def __init__(self, database: Path):
-        self._database = database
+    def __init__(self, place: Path):
+        self._place = place
 
     def rows(self, query: str, *values) -> list[dict]:
-        """Raises sqlite3.Error."""
-        connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)
-        try:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(query, values)]
-        finally:
-            connection.close()
+        """`values` are for each `?`; JSON is text. Raises SQLAlchemyError."""
+        if database.SERVER:
+            query = query.replace("?", "%s")
+        with self._engine.connect() as connection:
+            return [{name: json.dumps(value) if isinstance(value, (dict, list)) else value
+                     for name, value in row.items()}
+                    for row in connection.exec_driver_sql(query, values).mappings()]
+
+    @cached_property
+    def _engine(self):
+        url = database.of(self._place).url if database.SERVER else (
+            f"sqlite:///file:{self._place}/kazoo_rec.db?mode=ro&uri=true&timeout=5")
+        return create_engine(url, poolclass=NullPool)
 
     def recordings(self) -> list[dict]:
         return self.rows("SELECT * FROM recordings ORDER BY created_ms, id")
