@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup lint test test-parts test-whole test-faults demo faults bench clean
+.PHONY: setup lint test test-parts test-whole test-faults test-postgres demo faults bench clean
 
 setup: .venv/.ready
 
@@ -21,9 +21,9 @@ setup: .venv/.ready
 lint: setup
 	$(BIN)/ruff check .
 
-# Three at once: most of it waits for calls to pass, not for the processor.
+# Four at once: most of it waits for calls to pass, not for the processor.
 test: setup
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-parts test-whole test-faults
+	$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-parts test-whole test-faults test-postgres
 
 WHOLE = $(wildcard tests/test_*.py) tests/roles tests/security
 
@@ -35,6 +35,11 @@ test-whole:
 
 test-faults:
 	$(BIN)/pytest tests/faults
+
+# What has to do with the database, on a PostgreSQL of its own where there is one on this host.
+test-postgres:
+	$(BIN)/python -m tests.postgres $(BIN)/pytest $(WHOLE) tests/api tests/cli tests/delivery tests/doctor tests/store
+
 
 demo: setup
 	$(BIN)/kazoo-rec demo

@@ -1,5 +1,6 @@
 """Which database a URL names: SQLite for one host, PostgreSQL for many."""
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from sqlalchemy.engine import make_url
@@ -27,6 +28,9 @@ class Database(NamedTuple):
             case "postgresql", None:
                 raise StoreError("a database of many hosts wants a directory of this one's own", "state_dir",
                                  "say `state_dir: /var/lib/kazoo_rec`")
+            case "postgresql", _ if find_spec("psycopg") is None:
+                raise StoreError("psycopg, which speaks to PostgreSQL, is not installed", "database",
+                                 "pip install 'kazoo_rec[postgres]'")
             case "postgresql", _:
                 url = url.set(drivername="postgresql+psycopg")
                 return cls(url.render_as_string(hide_password=False), f"{state_dir}/kazoo_rec")
