@@ -36,6 +36,9 @@ class Database(NamedTuple):
                 return cls(url.render_as_string(hide_password=False), f"{state_dir}/kazoo_rec")
         raise StoreError("this database is not known", url.get_backend_name(), "sqlite:////… or postgresql://…")
 
+    def __repr__(self):
+        return f"Database({self.shown})"
+
     @property
     def shown(self) -> str:
         """For people: without a password."""
