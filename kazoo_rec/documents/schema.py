@@ -153,9 +153,12 @@ def _correct(document: object, error: ValidationError) -> bool:
     else:
         return False
     *way, last = error.absolute_path
-    for step in way:
-        document = document[step]
-    document[last] = meant
+    try:
+        for step in way:
+            document = document[step]
+        document[last] = meant
+    except (KeyError, IndexError, TypeError):  # an error before this one was corrected above it: the next look tells
+        return False
     return True
 
 
