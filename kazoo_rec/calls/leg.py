@@ -131,8 +131,8 @@ def override_of(event) -> str | None:
 
 
 def text(value: str) -> str:
-    """A caller's text as the store can hold it: at most 256 characters, lone surrogates and NUL replaced."""
-    return value[:TEXT_LIMIT].encode("utf-8", "replace").decode().replace("\0", "?")
+    """A caller's text as the store can hold it: at most 256 characters, lone surrogates replaced."""
+    return value[:TEXT_LIMIT].encode("utf-8", "replace").decode()
 
 
 def is_bypassed(event) -> bool:

@@ -52,9 +52,10 @@ class Statement:
 
     def execute(self, connection, values: dict) -> int:
         """How many rows an insert, update or delete changed; `connection` is SQLAlchemy's, whose errors the writer
-        tells apart."""
+        tells apart. Of a NUL, which PostgreSQL has in no text and a server may have said, there is a question mark."""
         sql = self._sql(connection)
-        values = {**sql.fixed, **values}
+        values = {name: value.replace("\0", "?") if isinstance(value, str) else value
+                  for name, value in {**sql.fixed, **values}.items()}
         for name in sql.json:
             values[name] = _written(values[name])
         return connection.exec_driver_sql(sql.text, values).rowcount

@@ -43,6 +43,13 @@ def test_a_row_that_is_durable_is_seen_by_another_program(store, url):
         assert other.execute("SELECT id, caller_id_name FROM recordings").fetchall() == [("r1", "O'Brien; DROP TABLE")]
 
 
+def test_a_text_with_a_nul_is_written_without_it(store):
+    store.recordings.insert(row("r1", caller_id_name="An\0n", settings={"label": "a\0b"})).get()
+    store.recordings.update("r1", state_reason="said \0").get()
+    found = store.recordings.get("r1")
+    assert (found["caller_id_name"], found["state_reason"]) == ("An?n", "said ?")
+
+
 def test_writes_are_made_in_the_order_in_which_they_were_submitted(store):
     store.recordings.insert(row("r1"))
     for state in ("recording", "paused", "recording", "stopped"):
