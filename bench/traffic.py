@@ -243,15 +243,18 @@ class Switch:
     def _next(self, due):
         self._at(due + 1e9 / CALLS_A_SECOND, self._next)
         call = Call()
+        self._created(call)
+        answered = due + random.uniform(*RINGING_S) * 1e9
+        self._at(answered, self._answered, call.b)
+        self._at(answered + ACCEPTING_S * 1e9, self._accepted, call)
+        self._at(due + CALL_S * 1e9, self._ended, call)
+
+    def _created(self, call):
         for leg in (call.a, call.b):
             self.legs[leg.uuid] = leg
             leg.created_ns = time.monotonic_ns()
             self._send(leg, CREATED[leg.which])
         self.made += 1
-        answered = due + random.uniform(*RINGING_S) * 1e9
-        self._at(answered, self._answered, call.b)
-        self._at(answered + ACCEPTING_S * 1e9, self._accepted, call)
-        self._at(due + CALL_S * 1e9, self._ended, call)
 
     def _answered(self, _due, leg):
         leg.answered = True
@@ -346,8 +349,9 @@ def until(condition, within_s: float, otherwise: str):
 
 
 @contextmanager
-def engine(directory: Path, port: int, documents=DOCUMENTS, **more):
-    """`kazoo-rec run --role engine`, its configuration with `more`; gives the process id of the engine itself."""
+def engine(directory: Path, port: int, documents=DOCUMENTS, before=(), **more):
+    """`kazoo-rec run --role engine`, its configuration with `more`, its command behind `before`; gives the process id
+    of the engine itself."""
     for name, body in documents.items():
         file = directory / "documents" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -358,7 +362,7 @@ def engine(directory: Path, port: int, documents=DOCUMENTS, **more):
         "recordings_dir": str(directory / "recordings"), "switches": [{"port": port, "password": "x"}], **more}))
     (directory / "recordings").mkdir()
     with log.open("wb") as written:
-        argv = [sys.executable, "-m", "kazoo_rec", "run", "--config", str(config), "--role", "engine"]
+        argv = [*before, sys.executable, "-m", "kazoo_rec", "run", "--config", str(config), "--role", "engine"]
         child = subprocess.Popen(argv, cwd=ROOT, stderr=written)
     try:
         started = until(lambda: re.search(r"pid=(\d+)", log.read_text()), 30, "the engine did not start")

@@ -26,8 +26,8 @@ SETTINGS = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off
 class Server:
     """On a port of 127.0.0.1; `url` has no database's name. `kill` and `start` it at will."""
 
-    def __init__(self, programs: Path, place: Path):
-        self._programs, self._data, self._log = programs, place / "data", place / "log"
+    def __init__(self, programs: Path, place: Path, settings=SETTINGS):
+        self._programs, self._data, self._log, self._settings = programs, place / "data", place / "log", settings
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         self.url = f"postgresql://kazoo_rec@127.0.0.1:{self._port}"
@@ -40,7 +40,7 @@ class Server:
                   "--no-locale", "--no-sync").wait()
 
     def start(self):
-        options = [f"-c{name}={value}" for name, value in {**SETTINGS, "port": self._port}.items()]
+        options = [f"-c{name}={value}" for name, value in {**self._settings, "port": self._port}.items()]
         self._process = self._run("postgres", "-D", self._data, *options)
         end = time.monotonic() + BEGUN_WITHIN_S
         while self._run("pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self._port)).wait():
