@@ -36,7 +36,7 @@ class Writer:
     def __init__(self, backend, engine, turns, pool):
         self._backend, self._engine, self._turns, self._pool = backend, engine, turns, pool
         self._hub, self._waiting = gevent.get_hub(), deque()
-        self._draining = None
+        self._connection = self._draining = None
 
     def submit(self, write) -> AsyncResult:
         """Queues `write(connection)`, called inside a transaction on the store's thread.
@@ -63,6 +63,8 @@ class Writer:
         """Waits for what is queued, then lets go of the turns."""
         while self._draining is not None:
             self._draining.join()
+        if self._connection is not None:
+            self._pool.apply(self._connection.close)
         self._turns.close()
 
     def _drain(self):
@@ -114,8 +116,11 @@ class Writer:
         return isinstance(error, DBAPIError) and self._backend.is_fault(error)
 
     def _commit(self, batch, run):
-        with self._engine.begin() as connection:
-            return [(done, *run(connection, write)) for write, done in batch]
+        # One connection for all: to take it from SQLAlchemy's pool each time costs more than a small batch itself. One
+        # that was lost is made anew.
+        self._connection = self._connection or self._engine.connect()
+        with self._connection.begin():
+            return [(done, *run(self._connection, write)) for write, done in batch]
 
 
 def _tell(outcomes):
