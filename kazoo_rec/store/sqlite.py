@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.statement import executed
 
 #: A last resort: between our own processes the flock of `Turns` queues them.
 BUSY_TIMEOUT_MS = 5_000
@@ -43,7 +44,7 @@ def writing(url: str):
     """An engine whose transactions begin IMMEDIATE: nothing reads first and finds at commit that it lost a race."""
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "begin", lambda connection: executed(connection, "BEGIN IMMEDIATE"))
     return engine
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import JSON, Boolean
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 #: Of SQLite, which has neither; psycopg reads both itself.
 _READERS = {"sqlite": {JSON: orjson.loads, Boolean: bool}}
@@ -21,6 +21,18 @@ def _processed(kind, value, dialect):
     """As the database's own module takes it: where in a JSON text, for one."""
     process = kind.dialect_impl(dialect).bind_processor(dialect)
     return process(value) if process else value
+
+
+def executed(connection, text: str, values=()):
+    """The cursor of the database's own module; `connection` is SQLAlchemy's. Raises SQLAlchemy's DBAPIError, as it
+    would itself."""
+    dialect = connection.dialect
+    try:
+        return connection.connection.dbapi_connection.execute(text, values)
+    except dialect.dbapi.Error as refused:
+        gone = dialect.is_disconnect(refused, connection.connection.dbapi_connection, None)
+        raise DBAPIError.instance(text, None, refused, dialect.dbapi.Error, connection_invalidated=gone,
+                                  dialect=dialect) from refused
 
 
 class _Sql(NamedTuple):
@@ -39,26 +51,22 @@ class Statement:
         self._made: dict[str, _Sql] = {}
 
     def rows(self, connection, values: dict) -> list[dict]:
-        """What a select finds, as SQLAlchemy's mappings have it; `connection` is SQLAlchemy's. Raises its
-        OperationalError."""
-        sql, dialect = self._sql(connection), connection.dialect
-        try:
-            found = connection.connection.dbapi_connection.execute(sql.text, {**sql.fixed, **values}).fetchall()
-        except dialect.dbapi.Error as refused:
-            raise OperationalError(sql.text, None, refused) from refused
+        """What a select finds, as SQLAlchemy's mappings have it. Raises as `executed`."""
+        sql = self._sql(connection)
+        found = executed(connection, sql.text, {**sql.fixed, **values}).fetchall()
         return [{name: value if read is None or value is None else read(value)
                  for (name, read), value in zip(sql.readers, row, strict=True)}
                 for row in found]
 
     def execute(self, connection, values: dict) -> int:
-        """How many rows an insert, update or delete changed; `connection` is SQLAlchemy's, whose errors the writer
-        tells apart. Of a NUL, which PostgreSQL has in no text and a server may have said, there is a question mark."""
+        """How many rows an insert, update or delete changed. Raises as `executed`. Of a NUL, which PostgreSQL has in
+        no text and a server may have said, there is a question mark."""
         sql = self._sql(connection)
         values = {name: value.replace("\0", "?") if isinstance(value, str) else value
                   for name, value in {**sql.fixed, **values}.items()}
         for name in sql.json:
             values[name] = _written(values[name])
-        return connection.exec_driver_sql(sql.text, values).rowcount
+        return executed(connection, sql.text, values).rowcount
 
     def _sql(self, connection):
         dialect = connection.dialect

@@ -637,11 +637,10 @@ def test_a_look_up_that_fails_fails_alone(url):
 def test_an_entry_of_the_audit_log_outlives_a_database_that_refuses(store):
     refusals = iter([OperationalError("", {}, sqlite3.OperationalError("database or disk is full"))])
 
-    @event.listens_for(store._writing, "before_cursor_execute")
-    def refuse(_connection, _cursor, statement, *_more):
-        if statement.startswith("INSERT INTO audit"):
-            for refusal in refusals:
-                raise refusal
+    @event.listens_for(store._writing, "begin")
+    def refuse(_connection):
+        for refusal in refusals:
+            raise refusal
 
     entry = {"account_id": "acme", "who": "t", "user_id": None, "remote": "", "method": "GET", "path": "/",
              "status": 200, "sent": None, "request_id": "1"}
