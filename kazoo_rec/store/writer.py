@@ -116,11 +116,16 @@ class Writer:
         return isinstance(error, DBAPIError) and self._backend.is_fault(error)
 
     def _commit(self, batch, run):
-        # One connection for all: to take it from SQLAlchemy's pool each time costs more than a small batch itself. One
-        # that was lost is made anew.
-        self._connection = self._connection or self._engine.connect()
-        with self._connection.begin():
-            return [(done, *run(self._connection, write)) for write, done in batch]
+        # One connection for all, until one fails: to take it from SQLAlchemy's pool each time costs more than a small
+        # batch itself.
+        connection = self._connection = self._connection or self._engine.connect()
+        try:
+            with connection.begin():
+                return [(done, *run(connection, write)) for write, done in batch]
+        except Exception:
+            self._connection = None
+            connection.close()
+            raise
 
 
 def _tell(outcomes):
