@@ -22,8 +22,8 @@ HEARD_WITHIN_S = 5.0
 #: Seconds for an order: longer than an engine waits for its switch.
 ANSWER_WITHIN_S = 15.0
 
-#: A connection of questions is kept for the next, so many of an engine and so many seconds: shorter than the engine
-#: keeps it, and not for ever, as certificates end.
+#: A connection of questions over TLS is kept for the next, so many of an engine and so many seconds: shorter than the
+#: engine keeps it, and not for ever, as certificates end.
 KEPT, IDLE_S, LIVES_S = 8, 10.0, 300.0
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -139,7 +139,7 @@ class Engines:
             answer = connection.ask("GET", query)
             connection.used_at, whole = self._clock(), True
         finally:
-            if whole and connection.sock is not None and len(kept) < KEPT:
+            if whole and connection.worth_keeping and connection.sock is not None and len(kept) < KEPT:
                 kept.append(connection)
             else:
                 connection.close()
@@ -173,6 +173,7 @@ class Engines:
 
 class _Connection(http.client.HTTPConnection):
     auto_open = 0  # one that has ended is not made again in secret
+    worth_keeping = False
 
     def ask(self, method, query, body=None) -> tuple[int, object]:
         """(status, JSON). Raises OSError, HTTPException and ValueError."""
@@ -192,7 +193,9 @@ class _Local(_Connection):
 
 
 class _Remote(_Connection, http.client.HTTPSConnection):
-    """The name in its certificate has to be the host's of its address."""
+    """The name in its certificate has to be the host's of its address. To make one takes each end a millisecond."""
+
+    worth_keeping = True
 
 
 def _none(silent):
