@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import gevent
@@ -108,7 +109,6 @@ class Api:
     """A process of its own, without an engine."""
 
     def __init__(self, place, shared, authority, recordings, log):
-        place.mkdir()
         self.port = free_port()
         (place / "kazoo_rec.yaml").write_text(json.dumps({
             "node": "api1", **shared, "recordings_dir": str(recordings), "api": {"port": self.port},
@@ -131,18 +131,21 @@ class Api:
 def two_hosts(place):
     """(fs1, fs2, api): an engine and a switch each, one database, and certificates; over TLS as their hosts differ."""
     authority = trustme.CA()
-    first, second = place / "first", place / "second"
-    for host in (first, second):
+    first, second, third = hosts = [place / name for name in ("first", "second", "third")]
+    for host in hosts:
         host.mkdir()
-    shared = database.said(first)
-    with Site(first, roles=["engine"], config={"control": certified(first, authority, free_port())}) as fs1, \
-            Site(second, seed=2, roles=["engine"], config={
-                **shared, "node": "fs2", "state_dir": str(second),
-                "control": certified(second, authority, free_port())}) as fs2:
-        beside = database.of(first).beside
+    shared, beside = database.said(first), database.of(first).beside
+    with ExitStack() as running:
+        fs1 = running.enter_context(
+            Site(first, roles=["engine"], config={"control": certified(first, authority, free_port())}))
+        if database.SERVER:
+            for host in (second, third):
+                shutil.copy(f"{beside}.key", host)
+        fs2 = running.enter_context(Site(second, seed=2, roles=["engine"], config={
+            **shared, "node": "fs2", "state_dir": str(second), "control": certified(second, authority, free_port())}))
         for socket in (f"{beside}.fs1.control", f"{beside}.fs2.control"):
             Path(socket).unlink(missing_ok=True)  # SQLite: as of hosts that have it not
-        api = Api(place / "third", {**shared, "state_dir": str(place / "third")}, authority, first, place / "log")
+        api = Api(third, {**shared, "state_dir": str(third)}, authority, first, place / "log")
         try:
             fs1.until(api.ready, 60, "the api does not serve")
             store = Store(database.of(first))
