@@ -19,6 +19,9 @@ from kazoo_rec.documents.schema import check, worded
 from kazoo_rec.errors import ConfigError, StoreError
 from kazoo_rec.store.database import Database
 
+#: Where the engine listens for other hosts, unless said otherwise.
+CONTROL_PORT = 8085
+
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 #: What YAML says of a file, up to the first name in quotes that is neither a character nor a token of its own.
 _SAFE = re.compile(r"""(?:[^'"]|'(?:[^']|<[a-z ]+>)')*""")
@@ -64,11 +67,11 @@ class ControlAddress:
     that engine and API show each other."""
 
     host: str
+    port: int
+    address: str
     certificate: Path
     key: Path
     ca: Path
-    address: str
-    port: int = 8085
 
     def tls(self) -> tls.Mutual:
         """As `tls.mutual`."""
@@ -159,7 +162,7 @@ def _config(said: dict, beside: Path) -> Config:
 
 
 def _control(said: dict, beside: Path) -> ControlAddress:
-    host, port = said["host"], said.get("port", ControlAddress.port)
+    host, port = said["host"], said.get("port", CONTROL_PORT)
     if "address" not in said and host in ("0.0.0.0", "::"):
         raise ConfigError("control.address is wanted", f"others cannot connect to {host}",
                           "say by which name and port they reach this host, as in its certificate")
@@ -167,7 +170,7 @@ def _control(said: dict, beside: Path) -> ControlAddress:
     if place(address) is None:
         raise ConfigError("control.address is no host:port", address, "such as fs1.example:8085")
     files = {name: beside / said[name] for name in ("certificate", "key", "ca")}
-    return ControlAddress(**said | files | {"address": address})
+    return ControlAddress(host, port, address, **files)
 
 
 def _delivery(said: dict, beside: Path) -> DeliverySettings:

@@ -37,6 +37,20 @@ def mutual(section: str, certificate: Path, key: Path, ca: Path) -> Mutual:
     return both
 
 
+def meet(ends: Mutual, name: str) -> dict:
+    """What the one end sees of the other where they meet at `name`: its certificate, as `getpeercert` has it. In
+    memory: nobody is connected to. Raises ssl.SSLError where one of them refuses."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ends.client.wrap_bio(to_client, to_server, server_hostname=name)
+    server = ends.server.wrap_bio(to_server, to_client, server_side=True)
+    for end in (client, server, client, server):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    return client.getpeercert()
+
+
 def refusal(error: OSError) -> str:
     """Why there is no connection, in OpenSSL's or the system's words: nothing in them is the peer's."""
     return getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror or str(error)

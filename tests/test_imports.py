@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "callflow": {"calls", "documents", "switch"},
     "delivery": {"store", "media"}, "api": {"control", "documents", "store", "media"},
     "control": {"tls", "web"}, "tls": set(), "web": {"tls"},
-    "doctor": {"config", "calls", "documents", "store", "switch", "media", "delivery"},
+    "doctor": {"config", "calls", "control", "documents", "store", "switch", "media", "delivery", "tls"},
     "config": {"calls", "control", "delivery", "documents", "store", "tls"},
     "roles": ALL, "cli": ALL, "__main__": {"cli"},
     "__init__": set(),

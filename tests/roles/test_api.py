@@ -133,6 +133,15 @@ def test_who_stops_sending_is_cut(server, monkeypatch, sent):
             pass
 
 
+@pytest.mark.parametrize("sent", [b"evil\r\n\r\n", b"GET / HTTP/9.evil\r\n\r\n", b"EVIL\x1b[2J evil evil evil\r\n\r\n",
+                                  b"POST / HTTP/1.1\r\nContent-Length: evil\r\n\r\n"])
+def test_what_is_no_request_is_in_no_line(server, capfd, sent):
+    with create_connection(("127.0.0.1", server(None).server_port)) as client, gevent.Timeout(10):
+        client.sendall(sent)
+        assert client.recv(1000).startswith(b"HTTP/1.1 400")
+    assert "".join(capfd.readouterr()) == ""
+
+
 def test_connections_beyond_the_bound_wait_for_one_to_end(server, monkeypatch):
     monkeypatch.setattr(web, "CONNECTIONS", 1)
 
