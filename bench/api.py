@@ -219,7 +219,7 @@ def bare(body: str):
     """Serves `body` from a resource that does nothing else, as the role serves; says on which port."""
     import falcon
 
-    from kazoo_rec.roles.api import listen, serve
+    from kazoo_rec.web import listen, serve
 
     class Bare:
         def on_get(self, _request, response, account_id, recording_id):

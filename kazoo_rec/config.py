@@ -11,11 +11,16 @@ from pathlib import Path
 
 import yaml
 
+from kazoo_rec import tls
 from kazoo_rec.calls.identity import IdentityRules, Trunk
+from kazoo_rec.control import place
 from kazoo_rec.delivery.settings import DeliverySettings, DiskSettings
 from kazoo_rec.documents.schema import check, worded
 from kazoo_rec.errors import ConfigError, StoreError
 from kazoo_rec.store.database import Database
+
+#: Where the engine listens for other hosts, unless said otherwise.
+CONTROL_PORT = 8085
 
 _VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 #: What YAML says of a file, up to the first name in quotes that is neither a character nor a token of its own.
@@ -52,24 +57,25 @@ class Api:
     public_url: str | None = None
 
     def tls(self) -> ssl.SSLContext | None:
-        """For the server's side of TLS 1.2 or newer, None without a certificate. Reads both files; raises ConfigError
-        where they cannot be used."""
-        if self.certificate is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for name, path in (("api.certificate", self.certificate), ("api.key", self.key)):
-            try:
-                path.read_bytes()
-            except OSError as refused:
-                raise ConfigError(f"{name} cannot be read", f"{path}: {refused.strerror}",
-                                  "its file and directories have to be readable for this user") from refused
-        try:
-            context.load_cert_chain(self.certificate, self.key, password="")  # one that has a password is refused
-        except ssl.SSLError as refused:
-            raise ConfigError("api.certificate and api.key cannot be used", str(refused.reason or refused).lower(),
-                              "PEM, a key without a password, and the certificate of that key first") from refused
-        return context
+        """As `tls.server`; None without a certificate."""
+        return tls.server("api", self.certificate, self.key) if self.certificate else None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlAddress:
+    """Where the engine listens for the API of other hosts, `address` as they have it ("host:port"), and the certificate
+    that engine and API show each other."""
+
+    host: str
+    port: int
+    address: str
+    certificate: Path
+    key: Path
+    ca: Path
+
+    def tls(self) -> tls.Mutual:
+        """As `tls.mutual`."""
+        return tls.mutual("control", self.certificate, self.key, self.ca)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Config:
     api: Api = Api()
     #: None: no callflows are run.
     callflow: CallflowAddress | None = None
+    #: None: the engine is reached from its own host alone.
+    control: ControlAddress | None = None
 
 
 def load(file: Path, environ=os.environ) -> Config:
@@ -145,11 +153,24 @@ def _config(said: dict, beside: Path) -> Config:
         raise ConfigError(wrong.message, wrong.detail, wrong.hint) from None
     disk = DiskSettings(**{name: float(value.rstrip("%")) / 100 for name, value in said.pop("disk", {}).items()})
     callflow = CallflowAddress(**said.pop("callflow")) if "callflow" in said else None
+    control = _control(said.pop("control"), beside) if "control" in said else None
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
         delivery=_delivery(said.pop("delivery", {}), beside), api=Api(**api), callflow=callflow,
-        disk=disk, **paths, **said)
+        control=control, disk=disk, **paths, **said)
+
+
+def _control(said: dict, beside: Path) -> ControlAddress:
+    host, port = said["host"], said.get("port", CONTROL_PORT)
+    if "address" not in said and host in ("0.0.0.0", "::"):
+        raise ConfigError("control.address is wanted", f"others cannot connect to {host}",
+                          "say by which name and port they reach this host, as in its certificate")
+    address = said.get("address", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    if place(address) is None:
+        raise ConfigError("control.address is no host:port", address, "such as fs1.example:8085")
+    files = {name: beside / said[name] for name in ("certificate", "key", "ca")}
+    return ControlAddress(host, port, address, **files)
 
 
 def _delivery(said: dict, beside: Path) -> DeliverySettings:

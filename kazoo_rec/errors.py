@@ -81,6 +81,15 @@ class LegGone(SwitchError):
     """The leg hung up, or its socket ended, before it had done what it was told."""
 
 
+class EngineSilent(KazooRecError):
+    """Engines, by their `names`, that do not answer or cannot; `sent`: an order was on its way to them."""
+
+    def __init__(self, names: list[str], detail: str = "", sent: bool = False):
+        super().__init__(f"engine {', '.join(names)} does not answer", detail,
+                         "does it run, and can this host connect to its control address?")
+        self.names, self.sent = names, sent
+
+
 class WrongState(KazooRecError):
     """An order that cannot be carried out as things stand."""
 

@@ -125,6 +125,33 @@ def test_certificate_and_key_are_beside_the_configuration_and_both_or_neither(tm
     assert loaded(tmp_path).api.tls() is None
 
 
+CONTROL = "control: {host: %s, certificate: c.pem, key: c.key, ca: /etc/ca.pem%s}\n"
+
+
+@pytest.mark.parametrize(("host", "more", "address"), [
+    ("192.0.2.7", "", "192.0.2.7:8085"), ("'fd00::7'", ", port: 9", "[fd00::7]:9"),
+    ("0.0.0.0", ", address: 'fs1.example:9000'", "fs1.example:9000")])
+def test_where_the_engine_is_reached_from_other_hosts(tmp_path, host, more, address):
+    control = loaded(tmp_path, LEAST + CONTROL % (host, more)).control
+    assert control.address == address
+    assert (control.certificate, control.key, control.ca) == (
+        tmp_path / "c.pem", tmp_path / "c.key", Path("/etc/ca.pem"))
+    assert loaded(tmp_path).control is None
+
+
+@pytest.mark.parametrize(("said", "told"), [
+    (CONTROL % ("0.0.0.0", ""), "control.address is wanted: others cannot connect to 0.0.0.0"),
+    (CONTROL % ("'::'", ""), "control.address is wanted"),
+    (CONTROL % ("fs1", ", address: fs1.example"), "control.address is no host:port: fs1.example"),
+    (CONTROL % ("fs1", ", address: 'https://fs1:1'"), "control.address is no host:port"),
+    ("control: {host: fs1}\n", "control.certificate: is missing"),
+    (CONTROL % ("fs1", ", port: 0"), "control.port: must be")])
+def test_where_an_engine_cannot_be_reached_from_other_hosts(tmp_path, said, told):
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, LEAST + said)
+    assert told in str(refused.value)
+
+
 def test_networks_and_authorities_of_delivery(tmp_path):
     text = LEAST + "delivery: {allow_networks: [10.0.0.0/8, 'fd00::/8'], ca_file: own.pem}\n"
     delivery = loaded(tmp_path, text).delivery

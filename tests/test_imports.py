@@ -10,7 +10,7 @@ import kazoo_rec
 HOUSE = Path(kazoo_rec.__file__).parent
 STDLIB = {"collections", "dataclasses", "itertools", "types", "typing"}
 ALL = {"api", "callflow", "calls", "delivery", "doctor", "documents", "media", "policy", "simulator", "store", "switch",
-       "config", "control", "logs", "roles", "threads", "traces"}
+       "config", "control", "logs", "roles", "threads", "tls", "traces", "web"}
 MAY_IMPORT = {
     "policy": set(), "errors": set(), "store": set(), "switch": set(), "media": set(), "simulator": set(),
     "logs": set(), "threads": set(),
@@ -18,9 +18,10 @@ MAY_IMPORT = {
     "traces": {"calls", "documents", "policy", "switch"},
     "callflow": {"calls", "documents", "switch"},
     "delivery": {"store", "media"}, "api": {"control", "documents", "store", "media"},
-    "control": set(),
-    "doctor": {"config", "calls", "documents", "store", "switch", "media", "delivery"},
-    "config": {"calls", "delivery", "documents", "store"}, "roles": ALL, "cli": ALL, "__main__": {"cli"},
+    "control": {"tls", "web"}, "tls": set(), "web": {"tls"},
+    "doctor": {"config", "calls", "control", "documents", "store", "switch", "media", "delivery", "tls"},
+    "config": {"calls", "control", "delivery", "documents", "store", "tls"},
+    "roles": ALL, "cli": ALL, "__main__": {"cli"},
     "__init__": set(),
 }
 

@@ -23,10 +23,12 @@ from kazoo_rec.store import epoch_ms
 
 
 def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms,
-             public_url: str | None = None, encode=None, hashing=None, alarm_below: float = 0.0) -> falcon.App:
+             public_url: str | None = None, encode=None, hashing=None, alarm_below: float = 0.0, engines_tls=None
+             ) -> falcon.App:
     """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds,
     `encode` likewise what takes seconds, `hashing` what a stranger's log-in costs (None: as `run`), `public_url` is
-    what links begin with, `alarm_below` the share of the disk that is left to calls."""
+    what links begin with, `alarm_below` the share of the disk that is left to calls, `engines_tls` the context by which
+    engines of other hosts are asked."""
     throttle = Throttle(clock)
     app = _App(middleware=[Door(store.access, throttle, node, run)])
     app.add_error_handler(Exception, fail_unforeseen)
@@ -56,7 +58,7 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/links/{secret}", Linked(store, sound, throttle, clock_ms))
     app.add_route(f"{recording}/peaks", Peaks(store, sound))
     app.add_route(f"{recording}/explain", Explain(store))
-    engines = Engines(store)
+    engines = Engines(store, engines_tls)
     app.add_route("/v2/accounts/{account_id}/channels", Channels(engines))
     app.add_route("/v2/accounts/{account_id}/channels/{call_id}", Channel(engines))
     app.add_route("/v2/accounts/{account_id}/calls/{call_id}/recording", CallRecording(engines))

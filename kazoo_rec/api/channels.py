@@ -2,11 +2,13 @@
 
 from urllib.parse import parse_qs
 
+import structlog
+
 from kazoo_rec.api.body import data_of
 from kazoo_rec.api.envelope import ApiError, invalid, not_found, succeed
 from kazoo_rec.api.recordings import READERS
 from kazoo_rec.api.validation import checked, unforged
-from kazoo_rec.errors import SwitchError, WrongState
+from kazoo_rec.errors import EngineSilent, SwitchError, WrongState
 
 ACTIONS = ("start", "stop", "mask", "unmask", "pause", "resume")
 
@@ -20,6 +22,11 @@ STATUSES = {"paused": "pause", "in-progress": "resume"}
 LARGEST_FORM_BYTES = 4096
 
 WRITERS = {"admin", "user"}
+
+#: Of an order that was on its way.
+_UNKNOWN = "what became of it is not known"
+
+log = structlog.get_logger()
 
 
 class Channels:
@@ -41,7 +48,7 @@ class Channel:
         self._engines, self.roles = engines, {"GET": READERS, "PUT": WRITERS, "POST": WRITERS}
 
     def on_get(self, request, response, account_id, call_id):
-        succeed(request, response, _found(self._engines, request, account_id, call_id))
+        succeed(request, response, _found(self._engines, request, account_id, call_id).leg)
 
     def on_put(self, request, response, account_id, call_id):
         action, settings = _order_of(data_of(request))
@@ -104,18 +111,19 @@ def _only(data, names, where):
 
 def _carried_out(engines, request, account_id, call_id, action, settings):
     request.context.sent = action
-    _found(engines, request, account_id, call_id)
-    leg = _asked(engines.order, account_id, call_id, action, settings, f"token {request.context.token['id']}")
+    engine = _found(engines, request, account_id, call_id).engine
+    leg = _asked(engines.order, engine, account_id, call_id, action, settings,
+                 f"token {request.context.token['id']}")
     if leg is None:
         raise not_found(call_id)
     return leg
 
 
 def _found(engines, request, account_id, call_id):
-    leg = _asked(engines.leg, account_id, call_id)
-    if leg is None or not _may_see(request.context.token, leg):
+    found = _asked(engines.find, account_id, call_id)
+    if found is None or not _may_see(request.context.token, found.leg):
         raise not_found(call_id)
-    return leg
+    return found
 
 
 def _may_see(token, leg):
@@ -128,5 +136,12 @@ def _asked(ask, *about):
     except WrongState as wrong:
         raise ApiError(409, "conflict", {"message": wrong.message}) from wrong
     except SwitchError as unheard:
-        raise ApiError(504, "gateway_timeout", {"message": f"{unheard.message}: what became of it is not known"}) \
-            from unheard
+        raise _unheard(f"{unheard.message}: {_UNKNOWN}") from unheard
+    except EngineSilent as silent:
+        log.warning("an engine does not answer", engines=silent.names, reason=silent.detail, sent=silent.sent)
+        raise _unheard(f"{silent.message}: {_UNKNOWN}" if silent.sent else silent.message, engines=silent.names) \
+            from silent
+
+
+def _unheard(message, **more):
+    return ApiError(504, "gateway_timeout", {"message": message, **more})

@@ -44,6 +44,8 @@ def run(config_file, roles, observe, verbose):
     config = load(config_file)
     if "api" in roles:
         config.api.tls()
+        if config.control:
+            config.control.tls()
     supervisor = Supervisor(config, argv_of(str(config_file), observe, verbose), roles)
     gevent.signal_handler(signal.SIGHUP, supervisor.take_documents)
     stopped = _until_signal()

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import ssl
+import time
 from contextlib import suppress
 from urllib.parse import parse_qs
 
@@ -9,13 +11,19 @@ import orjson
 import structlog
 from gevent.pywsgi import WSGIServer
 
+from kazoo_rec import web
 from kazoo_rec.errors import KazooRecError, SwitchError, WrongState
 
 #: An order is shorter.
 LARGEST_BYTES = 65536
 
+#: Seconds between lines about who is refused, of whom there may be thousands.
+TOLD_EVERY_S = 10.0
+
 #: Answers, in the words of RFC 9110.
-_LINES = {200: "200 OK", 404: "404 Not Found", 409: "409 Conflict", 504: "504 Gateway Timeout"}
+_LINES = {200: "200 OK", 400: "400 Bad Request", 404: "404 Not Found", 409: "409 Conflict", 504: "504 Gateway Timeout"}
+
+_ORDER = {"action": str, "settings": dict, "who": str}
 
 log = structlog.get_logger()
 
@@ -23,13 +31,16 @@ log = structlog.get_logger()
 class Server:
     """GET /legs?account=, GET /legs?account=&uuid=, POST /legs?account=&uuid= with {"action", "settings", "who"}.
 
-    Answers JSON: 200; 404, no such leg; 409, the order cannot be carried out; 504, the switch did not answer.
+    Answers JSON: 200; 400, no such order; 404, no such leg; 409, the order cannot be carried out; 504, the switch did
+    not answer.
 
-    Parameters: `path` of the socket; `controls`, a `calls.control.Control` for each switch.
+    Parameters: `path` of the socket; `controls`, a `calls.control.Control` for each switch; `clock`, seconds.
     """
 
-    def __init__(self, path: str, controls: list):
-        self._path, self._controls, self._server = path, controls, None
+    def __init__(self, path: str, controls: list, clock=time.monotonic):
+        self._path, self._controls, self._clock = path, controls, clock
+        self._servers: list[WSGIServer] = []
+        self._refused, self._told_at = 0, -TOLD_EVERY_S
 
     def start(self):
         """Raises OSError where there can be no socket."""
@@ -39,14 +50,28 @@ class Server:
         listener.bind(self._path)
         os.chmod(self._path, 0o600)  # before it listens: until then nobody gets in
         listener.listen(64)
-        self._server = WSGIServer(listener, self._answer, log=None)
-        self._server.start()
+        self._serve(WSGIServer(listener, self._answer, log=None, error_log=None))
+
+    def start_for_others(self, host: str, port: int, context: ssl.SSLContext) -> int:
+        """Over TLS, to whom `context` verifies; the port. Raises OSError where the address is taken."""
+        return self._serve(web.serve(web.listen(host, port), self._answer, context, self._told)).server_port
 
     def stop(self):
-        if self._server is not None:
-            self._server.stop(timeout=1)
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
+        for server in self._servers:
+            server.stop(timeout=1)
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def _serve(self, server):
+        server.start()
+        self._servers.append(server)
+        return server
+
+    def _told(self, remote, reason):
+        self._refused += 1
+        if self._clock() - self._told_at >= TOLD_EVERY_S:
+            log.warning("refused at the control address", remote=remote, reason=reason, times=self._refused)
+            self._refused, self._told_at = 0, self._clock()
 
     def _answer(self, environ, start_response):
         status, body = self._status_and_body(environ)
@@ -58,12 +83,14 @@ class Server:
         account_id, uuid = asked.get("account", ""), asked.get("uuid")
         if uuid is None:
             return 200, [leg for control in self._controls for leg in control.legs(account_id)]
+        order = None
+        if environ["REQUEST_METHOD"] != "GET":
+            order = _order(environ["wsgi.input"].read(LARGEST_BYTES))
+            if order is None:
+                return 400, {"message": "this is no order"}
         try:
             for control in self._controls:
-                if environ["REQUEST_METHOD"] == "GET":
-                    leg = control.leg(account_id, uuid)
-                else:
-                    leg = control.order(account_id, uuid, **self._order(environ))
+                leg = control.order(account_id, uuid, **order) if order else control.leg(account_id, uuid)
                 if leg is not None:
                     return 200, leg
         except (WrongState, SwitchError) as refused:
@@ -71,11 +98,14 @@ class Server:
             return 409 if isinstance(refused, WrongState) else 504, {"message": _words(refused)}
         return 404, {}
 
-    @staticmethod
-    def _order(environ):
-        if "kazoo_rec.order" not in environ:
-            environ["kazoo_rec.order"] = orjson.loads(environ["wsgi.input"].read(LARGEST_BYTES))
-        return environ["kazoo_rec.order"]
+
+def _order(body: bytes) -> dict | None:
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    fits = isinstance(said, dict) and said.keys() == _ORDER.keys()
+    return said if fits and all(isinstance(said[name], kind) for name, kind in _ORDER.items()) else None
 
 
 def _words(refused: KazooRecError) -> str:

@@ -77,12 +77,14 @@ class Diagnosis:
         groups = frozenset((*os.getgroups(), os.getegid()))
         self._note("directory", lambda: run(place.rights, (config.recordings_dir, groups, self._mounts())))
         self._note("certificate", lambda: run(host.certificate, (config.api,)))
+        self._note("control certificate", lambda: run(host.control, (config.control, self._now_ms() / 1000)))
         self._store, found = self._within(database.NAME, lambda: database.opened(config.database, self._threads),
                                           (None, []))
         self._findings += found
         written = None
         if self._store is not None:
             self._note("deliveries", lambda: database.waiting(self._store, self._now_ms()))
+            self._note("engines", lambda: host.engines(self._store, config.control))
             written = self._store.recordings.written_since
         self._note("disk space", lambda: place.space(
             config.recordings_dir.here, written, self._now_ms(), config.delivery.remove_after_delivery,

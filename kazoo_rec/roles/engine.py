@@ -30,7 +30,7 @@ from kazoo_rec.control import socket_path
 from kazoo_rec.control.server import Server
 from kazoo_rec.delivery import webhook
 from kazoo_rec.documents.directory import Directory
-from kazoo_rec.errors import NotConnected, SwitchError
+from kazoo_rec.errors import ConfigError, NotConnected, SwitchError
 from kazoo_rec.roles.memory import GIVE_BACK_EVERY_S, give_back
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
@@ -83,6 +83,7 @@ class Engine:
         self.directory = Directory()
         self._greenlets: list = []
         self._store = self._control = self._callflow = None
+        self._address: str | None = None  # by which other hosts reach it
         self._watches: list[_Watch] = []
         self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
@@ -153,6 +154,19 @@ class Engine:
         except OSError as refused:
             log.error("no orders can be taken", socket=path, reason=str(refused), hint="the database's directory has "
                       "to be writable, and its path shorter than 100 characters")
+        self._serve_others()
+
+    def _serve_others(self):
+        """Without it the API of other hosts says that this engine does not answer."""
+        others = self._config.control
+        if others is None:
+            return
+        try:
+            self._control.start_for_others(others.host, others.port, others.tls().server)
+            self._address = others.address
+        except (OSError, ConfigError) as refused:
+            log.error("no orders can be taken from other hosts", address=f"{others.host}:{others.port}",
+                      reason=str(refused), hint="`control` of the configuration says where, and its certificate")
 
     def _serve_callflows(self):
         """Without an address for them it records all the same, and dialplans go on."""
@@ -218,7 +232,8 @@ class Engine:
         now = monotonic_ms(), self.directory.seq
         if not self._observe and (now[1] != self._said[1] or now[0] - self._said[0] >= SEEN_EVERY_MS):
             self._said = now
-            self._store.engines.say(self._config.node, self.directory.seq)
+            self._store.engines.say(self._config.node, self.directory.seq, self._address,
+                                    [switch.name for switch in self._config.switches])
 
     def _tell(self):
         return {"switches": {watch.name: watch.connected for watch in self._watches},

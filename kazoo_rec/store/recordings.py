@@ -39,6 +39,9 @@ _DEFAULTS = {column.name: column.default.arg for column in recordings.c if colum
 
 _ONE = Statement(select(recordings).where(recordings.c.id == bindparam("its_id")))
 
+_NODES = Statement(select(recordings.c.node, recordings.c.state).where(
+    recordings.c.call_id == bindparam("leg"), recordings.c.account_id == bindparam("its_account")))
+
 _OF_KIND = select(deliveries.c.id).where(deliveries.c.recording_id == bindparam("recording_id"),
                                          deliveries.c.kind == bindparam("kind"))
 
@@ -236,6 +239,11 @@ class Recordings:
         """Every recording of these legs, at most IDS_AT_ONCE of them, whatever became of it. A query with the node as
         well would read all that the node has."""
         return self._many(select(recordings).where(recordings.c.call_id.in_(among(call_ids))))
+
+    def open_nodes(self, account_id: str, call_id: str) -> set[str]:
+        """The switches on which this account has a recording of that leg which is not over."""
+        rows = self._look_up(_NODES, {"leg": call_id, "its_account": account_id}).get()
+        return {row["node"] for row in rows if row["state"] in OPEN_STATES}
 
     def page(self, account_id: str, conditions: list, before: tuple[int, str] | None, limit: int) -> list[dict]:
         """Recordings of an account, the newest first, from behind (created_ms, id); a page deep in the list costs what

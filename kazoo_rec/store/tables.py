@@ -171,12 +171,15 @@ document_keys = Table(
     Index("document_keys_by_key", "what", "key"),
 )
 
-#: Engines that run, each with the `seq` up to which it has read the documents.
+#: Engines that run, each with the `seq` up to which it has read the documents, where other hosts reach it
+#: ("host:port"), and the names of its switches.
 engines = Table(
     "engines", metadata,
     Column("name", Text, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("seen_ms", BigInteger, nullable=False),
+    Column("address", Text),
+    Column("switches", JSON),
 )
 
 #: How each role of each node was when it last said so: JSON of its own.

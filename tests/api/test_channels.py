@@ -40,3 +40,15 @@ def test_an_engine_that_should_run_and_does_not_answer_is_no_404(root, acme, sto
     path = f"/v2/accounts/{acme}/channels/leg"
     for answer in (root("GET", path), root("PUT", path, START), root("GET", f"/v2/accounts/{acme}/channels")):
         assert (answer.status_code, answer.json["error"]) == (504, "504")
+        assert answer.json["data"] == {"message": "engine fs1 does not answer", "engines": ["fs1"]}
+
+
+def test_a_call_is_said_to_be_where_it_is_recorded_though_no_engine_runs_there(root, acme, recording):
+    globex = root("PUT", "/v2/accounts", {"name": "Globex", "realm": "globex.example"}).json["data"]["id"]
+    row = recording(acme, state="recording", node="fs7")
+    recording(acme, state="recorded", node="fs8", call_id="over")
+    answer = root("GET", f"/v2/accounts/{acme}/channels/{row['call_id']}")
+    assert (answer.status_code, answer.json["data"]["engines"]) == (504, ["fs7"])
+    for account, leg in ((globex, row["call_id"]), (acme, "over"), (acme, "another")):
+        assert root("GET", f"/v2/accounts/{account}/channels/{leg}").status_code == 404
+    assert root("GET", f"/v2/accounts/{acme}/channels").json["data"] == []

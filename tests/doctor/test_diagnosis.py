@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import trustme
 from gevent.event import Event
 from gevent.socket import create_server
 
@@ -16,8 +18,12 @@ from kazoo_rec.doctor.diagnosis import Diagnosis
 from kazoo_rec.documents import files
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.switch.connection import Connection
+from tests.control.certificates import write
 from tests.doctor.conftest import findings_of, only
 from tests.doctor.test_database import insert
+
+DAY = timedelta(days=1)
+LONG_AGO = datetime.now(UTC) - 9 * DAY
 
 
 def wrong(findings):
@@ -189,6 +195,54 @@ def test_the_command_cleans_up_when_it_is_interrupted(deployment, switch, number
     assert running.returncode == 130 and errors == "interrupted\n"
     switch.until(lambda: not switch.legs)
     assert not os.listdir(deployment.recordings)
+
+
+class TestControl:
+    """What the host shows engines and APIs of others."""
+
+    def certified(self, deployment, authority, host="127.0.0.1", address="127.0.0.1:8085", **more):
+        certificate, key = write(deployment.place, "control", authority, [host], **more)
+        authority.cert_pem.write_to_path(deployment.place / "ca.pem")
+        deployment.said["control"] = {"host": "127.0.0.1", "address": address, "certificate": str(certificate),
+                                      "key": str(key), "ca": "ca.pem"}
+
+    def test_a_certificate_that_others_take_is_well(self, deployment, taken_in):
+        self.certified(deployment, trustme.CA(), "fs1.example", "fs1.example:8085")
+        found = deployment.examine()
+        assert not wrong(found) and only(found, "control certificate").seen.endswith("is good for fs1.example")
+
+    def test_one_that_others_refuse_is_wrong_with_their_reason(self, deployment, taken_in):
+        authority = trustme.CA()
+        for reason, more in (("mismatch", {"host": "fs2.example"}),
+                             ("expired", {"not_before": LONG_AGO, "not_after": LONG_AGO + DAY})):
+            self.certified(deployment, authority, **more)
+            found = deployment.examine()
+            assert wrong(found) == {"control certificate"} and reason in only(found, "control certificate").seen
+        trustme.CA().cert_pem.write_to_path(deployment.place / "ca.pem")
+        assert "issuer" in only(deployment.examine(), "control certificate").seen
+
+    def test_one_that_cannot_be_used_is_wrong(self, deployment, taken_in):
+        self.certified(deployment, trustme.CA())
+        write(deployment.place, "other", trustme.CA(), ["127.0.0.1"])
+        deployment.said["control"]["key"] = "other.key"
+        found = deployment.examine()
+        assert wrong(found) == {"control certificate"} and "cannot be used" in only(found, "control certificate").seen
+
+    def test_one_that_ends_soon_is_told_of(self, deployment, taken_in):
+        soon = datetime.now(UTC) + 29 * DAY
+        self.certified(deployment, trustme.CA(), not_after=soon)
+        found = only(deployment.examine(), "control certificate")
+        assert (found.state, f"ends on {soon:%Y-%m-%d}" in found.seen) == ("warning", True)
+
+    def test_an_engine_that_does_not_answer_from_here_is_told_of(self, deployment, taken_in):
+        store = deployment.store()
+        store.engines.say("fs2", 0, "127.0.0.1:1", ["fs2"]).get()
+        store.close()
+        found = only(deployment.examine(), "engines")
+        assert (found.state, found.seen) == (
+            "warning", "engine fs2 does not answer: this host's configuration has no `control`")
+        self.certified(deployment, trustme.CA())
+        assert "refused" in only(deployment.examine(), "engines").seen
 
 
 def test_a_certificate_of_the_api_that_cannot_be_read_is_wrong(deployment, taken_in):

@@ -185,7 +185,8 @@ class Product:
     def order(self, leg: str, action: str, **settings) -> list[dict]:
         """What the API would have the engine do with a leg of acme's; the leg's recordings afterwards."""
         self._store = self._store or Store(f"sqlite:///{self._database}")
-        return Engines(self._store).order("acme", leg, action, settings, "the lab")["recordings"]
+        engines = Engines(self._store)
+        return engines.order(engines.find("acme", leg).engine, "acme", leg, action, settings, "the lab")["recordings"]
 
     def recorded_by_the_switch(self, leg: str) -> list[str]:
         """Paths below the recordings directory, one for each recording that the switch is making of a leg."""

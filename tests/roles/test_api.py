@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
 from gevent.event import Event
 from gevent.socket import create_connection, create_server
 
+from kazoo_rec import web
 from kazoo_rec.config import Api as Address
 from kazoo_rec.config import Config, RecordingsDir
 from kazoo_rec.errors import ConfigError
-from kazoo_rec.roles import api
 from kazoo_rec.roles.api import Api
 from kazoo_rec.store.migrations import migrate
 from tests.database import of
@@ -98,7 +98,7 @@ def server():
     servers = []
 
     def start(application):
-        servers.append(api.serve(api.listen("127.0.0.1", 0), application))
+        servers.append(web.serve(web.listen("127.0.0.1", 0), application))
         servers[0].start()
         return servers[0]
 
@@ -108,7 +108,7 @@ def server():
 
 
 def test_who_stops_reading_is_cut(server, monkeypatch):
-    monkeypatch.setattr(api, "WITHIN_S", 0.05)
+    monkeypatch.setattr(web, "WITHIN_S", 0.05)
     over = Event()
 
     def endless(_environ, start_response):
@@ -126,15 +126,24 @@ def test_who_stops_reading_is_cut(server, monkeypatch):
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:"])
 def test_who_stops_sending_is_cut(server, monkeypatch, sent):
-    monkeypatch.setattr(api, "WITHIN_S", 0.05)
+    monkeypatch.setattr(web, "WITHIN_S", 0.05)
     with create_connection(("127.0.0.1", server(None).server_port)) as client, gevent.Timeout(10):
         client.sendall(sent)
         while client.recv(1000):
             pass
 
 
+@pytest.mark.parametrize("sent", [b"evil\r\n\r\n", b"GET / HTTP/9.evil\r\n\r\n", b"EVIL\x1b[2J evil evil evil\r\n\r\n",
+                                  b"POST / HTTP/1.1\r\nContent-Length: evil\r\n\r\n"])
+def test_what_is_no_request_is_in_no_line(server, capfd, sent):
+    with create_connection(("127.0.0.1", server(None).server_port)) as client, gevent.Timeout(10):
+        client.sendall(sent)
+        assert client.recv(1000).startswith(b"HTTP/1.1 400")
+    assert "".join(capfd.readouterr()) == ""
+
+
 def test_connections_beyond_the_bound_wait_for_one_to_end(server, monkeypatch):
-    monkeypatch.setattr(api, "CONNECTIONS", 1)
+    monkeypatch.setattr(web, "CONNECTIONS", 1)
 
     def empty(_environ, start_response):
         start_response("200 OK", [("Content-Length", "0")])

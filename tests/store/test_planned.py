@@ -1,6 +1,6 @@
 """The host's clock jumps: rows that were written before."""
 
-from kazoo_rec.store.engines import GONE_AFTER_MS
+from kazoo_rec.store.engines import GONE_AFTER_MS, Running
 
 from .test_store import row, upload
 
@@ -30,8 +30,9 @@ def test_what_is_planned_for_later_than_anything_is_tried_now(store):
 
 
 def test_an_engine_that_was_seen_before_the_clock_was_put_back_is_not_taken_to_run(store):
-    store.engines.say("fs1", 3).get()
+    store.engines.say("fs1", 3, "fs1.example:8085", ["fs1", "fs1-2"]).get()
     now_ms = store.engines._clock_ms()
     for passed_ms, runs in ((0, True), (GONE_AFTER_MS - 1, True), (GONE_AFTER_MS, False), (-HOUR_MS, False)):
         store.engines._clock_ms = lambda at_ms=now_ms + passed_ms: at_ms
-        assert (store.engines.running(), store.engines.behind(4)) == ((["fs1"], ["fs1"]) if runs else ([], []))
+        running = [Running("fs1", "fs1.example:8085", frozenset({"fs1", "fs1-2"}))]
+        assert (store.engines.running(), store.engines.behind(4)) == ((running, ["fs1"]) if runs else ([], []))

@@ -1,0 +1,93 @@
+"""HTTP served by gevent: in clear or over TLS, and to clients that may be anybody."""
+
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+from gevent import Timeout
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+from kazoo_rec import tls
+
+#: Connections at once; whoever comes then waits until one ends. Each may have a file open.
+CONNECTIONS = 400
+
+#: Seconds that a client may leave a connection idle, or take for `SENT_AT_ONCE` bytes of an answer.
+WITHIN_S, SENT_AT_ONCE = 30.0, 64 * 1024
+
+#: Seconds for a client and us to come to terms over TLS, and how many of one address may be about to.
+TERMS_WITHIN_S, STRANGERS = 5.0, 64
+
+log = structlog.get_logger()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises OSError where the address is taken."""
+    listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # On the listening socket, which accepted ones inherit: gevent sends head and body apart, and without it every
+    # answer on a kept connection waits 44 ms for the acknowledgement of the head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _refused(remote: str, reason: str):
+    log.debug("no TLS with a client", remote=remote, reason=reason)
+
+
+def serve(listener: socket.socket, app, context: ssl.SSLContext | None = None,
+          refused: Callable[[str, str], object] = _refused) -> WSGIServer:
+    """A server, not yet started, with a WSGI application; over TLS with a context. `refused(remote, reason)` hears of
+    a client that did not come to terms, and of nothing that it said."""
+    server = _Server(listener, app, log=None, error_log=None, spawn=Pool(CONNECTIONS), handler_class=_Handler,
+                     **({"ssl_context": context} if context else {}))
+    server.refused = refused
+    return server
+
+
+class _Handler(WSGIHandler):
+    """Cuts a client that has stopped, be it sending or reading: it would keep its place and its file for ever."""
+
+    def __init__(self, client_socket, address, server, rfile=None):
+        client_socket.settimeout(WITHIN_S)  # of each `recv` and each `sendall`
+        super().__init__(client_socket, address, server, rfile)
+
+    def log_request(self):
+        """The audit log has it; to format a line for nobody takes as long as a look-up."""
+
+    def _sendall(self, data):
+        left = memoryview(data)
+        while left:
+            super()._sendall(left[:SENT_AT_ONCE])
+            left = left[SENT_AT_ONCE:]
+
+
+class _Server(WSGIServer):
+    """One with which a client that does not come to terms over TLS is told of, has some seconds, and is no
+    traceback."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self._strangers = Counter()
+
+    def wrap_socket_and_handle(self, client_socket, address):
+        remote = address[0]
+        if self._strangers[remote] >= STRANGERS:
+            self.refused(remote, "too many at once")
+            return None  # who calls closes it
+        self._strangers[remote] += 1
+        try:
+            # Of all of it: a client that sends a byte now and then is cut as one that is silent.
+            with Timeout(TERMS_WITHIN_S, TimeoutError("not within its time")):
+                secured = self.wrap_socket(client_socket, **self.ssl_args)
+        except OSError as refused:  # ssl.SSLError is one
+            self.refused(remote, tls.refusal(refused))
+            return None
+        finally:
+            self._strangers[remote] -= 1
+            if not self._strangers[remote]:
+                del self._strangers[remote]
+        with secured:
+            return self.handle(secured, address)
