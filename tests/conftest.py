@@ -34,9 +34,12 @@ def pytest_sessionfinish():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "sqlite: of a database that is a file")
+    config.addinivalue_line("markers", "postgres: of a database that is a server's")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if database.SERVER and item.get_closest_marker("sqlite"):
             item.add_marker(pytest.mark.skip(reason="the database is no file"))
+        if not database.SERVER and item.get_closest_marker("postgres"):
+            item.add_marker(pytest.mark.skip(reason="the database is a file"))

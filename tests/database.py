@@ -3,27 +3,30 @@ names, such as postgresql://postgres@127.0.0.1:5432."""
 
 import hashlib
 import os
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import sqlalchemy
 
 from kazoo_rec.store.database import Database
+from kazoo_rec.store.tables import metadata
 
 SERVER = os.environ.get("KAZOO_REC_TEST_DATABASE")
 
-#: Directories and the databases that were made for them.
-_made: dict[str, str] = {}
+#: Directories, and the servers and databases that were made for them.
+_made: dict[str, tuple[str, str]] = {}
 
 
-def said(place) -> dict:
-    """What a configuration says of the database of the directory `place`; always the same of one."""
+def said(place, more: str = "") -> dict:
+    """What a configuration says of the database of the directory `place`; always the same of one. `more` is of how a
+    server makes it."""
     if not SERVER:
         return {"database": f"sqlite:///{place}/kazoo_rec.db"}
     name = f"test_{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
     if str(place) not in _made:
-        _do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
-        _made[str(place)] = name
+        do(SERVER, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} {more}")
+        _made[str(place)] = SERVER, name
     return {"database": f"{SERVER}/{name}", "state_dir": str(place)}
 
 
@@ -33,19 +36,56 @@ def of(place) -> Database:
     return Database.of(found["database"], found.get("state_dir"))
 
 
+def copy(place, to):
+    """Once nobody uses it; a file is there with its directory."""
+    if SERVER:
+        said(to, f"TEMPLATE {_made[str(place)][1]}")
+
+
 def drop(below: str | os.PathLike = "/"):
     """Those of this directory, and of directories in it."""
     for place in [place for place in _made if Path(place).is_relative_to(below)]:
-        _do(f"DROP DATABASE IF EXISTS {_made.pop(place)} WITH (FORCE)")
+        server, name = _made.pop(place)
+        do(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def _do(*statements):
-    with _server().connect() as connection:
+def forget(place):
+    """Its server goes, and it with that."""
+    _made.pop(str(place))
+
+
+def change(place, *statements):
+    """Somebody else does it."""
+    with _engine(of(place).url).connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def locked(place):
+    """Nobody can write, on a server nor read; it lasts as long as the caller wants, or lives. Gives a connection."""
+    with _engine(of(place).url).connect() as connection:
+        if SERVER:
+            connection.exec_driver_sql("SET deadlock_timeout = '1h'")  # if there is one, it is the others who give way
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(f"LOCK TABLE {', '.join(metadata.tables)} IN ACCESS EXCLUSIVE MODE")
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def do(server: str, *statements):
+    """Of a server as a whole."""
+    with _engine(f"{server.replace('postgresql:', 'postgresql+psycopg:', 1)}/postgres").connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
 
 @cache
-def _server():
-    url = SERVER.replace("postgresql:", "postgresql+psycopg:", 1)
-    return sqlalchemy.create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+def _engine(url):
+    timeout = {"timeout": 20} if url.startswith("sqlite") else {}
+    return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool,
+                                    connect_args=timeout)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Where Debian has the programs of each version, and others.
@@ -24,18 +25,18 @@ SETTINGS = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off
 
 
 class Server:
-    """On a port of 127.0.0.1; `url` has no database's name. `kill` and `start` it at will."""
+    """On a port of 127.0.0.1; `url` has no database's name. `stop`, `kill`, `freeze` and `start` it at will."""
 
     def __init__(self, programs: Path, place: Path, settings=SETTINGS):
-        self._programs, self._data, self._log, self._settings = programs, place / "data", place / "log", settings
+        self.place, self._programs, self._settings = place, programs, settings
+        self._data, self._log = place / "data", place / "log"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         self.url = f"postgresql://kazoo_rec@127.0.0.1:{self._port}"
         self._process = None
         place.chmod(0o755)
         self._data.mkdir(mode=0o700)
-        if os.geteuid() == 0:  # it refuses to be root's
-            os.chown(self._data, *self._whose())
+        self.own(self._data)
         self._run("initdb", "--pgdata", self._data, "--username", "kazoo_rec", "--auth", "trust", "--encoding", "UTF8",
                   "--no-locale", "--no-sync").wait()
 
@@ -49,9 +50,42 @@ class Server:
             time.sleep(0.1)
 
     def stop(self):
-        """Its sessions end with it."""
-        self._process.send_signal(signal.SIGINT)
+        """Its sessions end with it; nothing where it does not run."""
+        if self.runs:
+            self.thaw()
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait()
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self):
+        """SIGKILL, its sessions and all: it begins again from its log."""
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
+
+    def freeze(self, *sessions: int):
+        """These, or all of it, do nothing until `thaw`; connections stay, and new ones can be made to its port."""
+        for pid in sessions or self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self._pids() if self.runs else ():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def own(self, directory: Path):
+        """Gives it a directory."""
+        if os.geteuid() == 0:
+            os.chown(directory, *self._whose())
+
+    def _pids(self):
+        """The first of its processes, and those that this one has started."""
+        first = self._process.pid
+        return first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())
 
     def _run(self, program, *arguments):
         own = {"user": self._whose()[0], "group": self._whose()[1], "extra_groups": []} if os.geteuid() == 0 else {}
@@ -67,22 +101,32 @@ class Server:
         return user.pw_uid, user.pw_gid
 
 
-def main(command) -> int:
+@contextmanager
+def started():
+    """A server, or None where this host has no PostgreSQL."""
     programs = next((place for place in PLACES if (place / "initdb").exists()), None)
     if programs is None:
-        print("no PostgreSQL on this host: what wants one is not run")  # noqa: T201
-        return 0
+        yield None
+        return
     place = Path(tempfile.mkdtemp(prefix="kazoo_rec_postgres_"))
     try:
         server = Server(programs, place)
         server.start()
         try:
-            return subprocess.run(command, env={**os.environ, "KAZOO_REC_TEST_DATABASE": server.url},
-                                  check=False).returncode
+            yield server
         finally:
             server.stop()
     finally:
         shutil.rmtree(place)
+
+
+def main(command) -> int:
+    with started() as server:
+        if server is None:
+            print("no PostgreSQL on this host: what wants one is not run")  # noqa: T201
+            return 0
+        return subprocess.run(command, env={**os.environ, "KAZOO_REC_TEST_DATABASE": server.url},
+                              check=False).returncode
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ import time
 from pathlib import Path
 
 import falcon
+from sqlalchemy.exc import OperationalError
 
 from kazoo_rec.api.audit import Audit
 from kazoo_rec.api.channels import CallRecording, Channel, Channels
 from kazoo_rec.api.documents import KINDS, Document, Documents, Editor
 from kazoo_rec.api.door import Door
-from kazoo_rec.api.envelope import ApiError, fail, fail_as_falcon, fail_unforeseen
+from kazoo_rec.api.envelope import ApiError, fail, fail_as_falcon, fail_by_database, fail_unforeseen
 from kazoo_rec.api.links import Link, Linked, Links
 from kazoo_rec.api.login import ApiAuth, UserAuth
 from kazoo_rec.api.openapi import OpenApi
@@ -32,6 +33,7 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     throttle = Throttle(clock)
     app = _App(middleware=[Door(store.access, throttle, node, run)])
     app.add_error_handler(Exception, fail_unforeseen)
+    app.add_error_handler(OperationalError, fail_by_database)
     app.add_error_handler(ApiError, fail)
     app.add_error_handler(falcon.HTTPError, fail_as_falcon)
     app.req_options.auto_parse_qs_csv = False

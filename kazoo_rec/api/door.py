@@ -14,6 +14,9 @@ from kazoo_rec.errors import StoreError
 #: Seconds for a write to be durable, the entry of the audit log too: an answer that it did not take is not given.
 WRITTEN_WITHIN_S = 5.0
 
+#: Seconds for the look-up of a token, which is every request's first: while the database hangs none waits for longer.
+ASKED_WITHIN_S = 5.0
+
 #: The largest body that is read for a token.
 LARGEST_STRANGERS_BYTES = 64 * 1024
 
@@ -76,7 +79,8 @@ class Door:
 
     def _token(self, request):
         hashed = tokens.hash_of(_secret(request) or _secret_of_body(request))
-        token = self._access.token(hashed) if hashed else None
+        with Timeout(ASKED_WITHIN_S, ApiError(503, "datastore_unreachable", {"message": "the database hangs"})):
+            token = self._access.token(hashed) if hashed else None
         if token is None:
             self._throttle.attempt(request.remote_addr)
             log.warning("a request without a valid token", remote=request.remote_addr, path=request.uri_template)

@@ -7,6 +7,7 @@ from pathlib import PurePath
 import falcon
 import orjson
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from kazoo_rec import __version__
 
@@ -74,6 +75,12 @@ def fail_as_falcon(request, response, error: falcon.HTTPError, _parameters=None)
     words = {404: "bad_identifier", 405: "invalid_method"}
     fail(request, response, ApiError(status, words.get(status, error.title or "error"), {
         "message": error.description or error.title or "error"}))
+
+
+def fail_by_database(request, response, refused: OperationalError, _parameters=None):
+    """It is locked, or its server away: the request is good later."""
+    log.error("the database does not answer", request_id=request.context.request_id, reason=str(refused.orig))
+    fail(request, response, ApiError(503, "datastore_unreachable", {"message": "the database does not answer"}))
 
 
 def fail_unforeseen(request, response, fault: Exception, _parameters=None):

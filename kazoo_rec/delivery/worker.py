@@ -32,8 +32,9 @@ LOOK_S = 0.2
 #: Seconds in which what ends together is waited for: looking costs as much as an upload.
 TOGETHER_S = 0.01
 
-#: Looking for what is due takes longer with each account and server; then it rests so many times as long.
-LOOK_RESTS = 20
+#: Looking for what is due takes longer with each account and server; then it rests so many times as long, and no longer
+#: than these seconds: it may have been the database that hung.
+LOOK_RESTS, LOOK_RESTS_MOST_S = 20, 10.0
 
 #: Recordings whose audio is removed at once.
 DELETE_AT_ONCE = 20
@@ -153,7 +154,7 @@ class Worker:
             self._queues = sorted(self._store.deliveries.queues(self._node), key=itemgetter(2))
             self.servers.look((account_id, host) for account_id, host, _ in self._queues)
             now_s = time.monotonic()
-            self._look_again_s = now_s + LOOK_RESTS * (now_s - since_s)
+            self._look_again_s = now_s + min(LOOK_RESTS * (now_s - since_s), LOOK_RESTS_MOST_S)
 
     def _take_to_delete(self):
         if self._disk_rests():

@@ -48,6 +48,9 @@ def writing(url: str):
     return engine
 
 
+changing = writing
+
+
 def _prepare(connection, _record):
     # sqlite3 would begin DEFERRED transactions of its own; "begin" above does it instead.
     connection.isolation_level = None
@@ -80,6 +83,16 @@ class Turns:
     def close(self):
         os.close(self._turn)
         os.close(self._lock)
+
+
+class Marks:
+    """SQLite answers each COMMIT: one that it refuses has written nothing."""
+
+    def leave(self, _connection):
+        """There is nothing to tell."""
+
+    def found(self, _connection) -> bool:
+        return False
 
 
 def is_fault(error) -> bool:

@@ -36,6 +36,7 @@ class Writer:
     def __init__(self, backend, engine, turns, pool):
         self._backend, self._engine, self._turns, self._pool = backend, engine, turns, pool
         self._hub, self._waiting = gevent.get_hub(), deque()
+        self._marks, self._unanswered = backend.Marks(), None  # outcomes of what may be committed, or may not
         self._connection = self._draining = None
 
     def submit(self, write) -> AsyncResult:
@@ -91,16 +92,28 @@ class Writer:
 
     def _commit_waiting(self):
         with self._turns:
-            batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
-            try:
-                outcomes = self._commit(batch, _together)
-            except Exception as error:  # one write is at fault: the others go on, it gets its own error
-                if self._is_fault(error):
-                    raise
-                outcomes = self._commit(batch, self._apart)
-            for _ in batch:
+            outcomes = self._committed_before() or self._committed()
+            for _ in outcomes:
                 self._waiting.popleft()
             return outcomes
+
+    def _committed_before(self):
+        """Of a COMMIT whose answer was lost, with the connection or the server: it is not written twice."""
+        if self._unanswered is not None:
+            with self._engine.begin() as connection:
+                is_there = self._marks.found(connection)
+            before, self._unanswered = self._unanswered, None
+            return before if is_there else None
+        return None
+
+    def _committed(self):
+        batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+        try:
+            return self._commit(batch, _together)
+        except Exception as error:  # one write is at fault: the others go on, it gets its own error
+            if self._is_fault(error):
+                raise
+            return self._commit(batch, self._apart)
 
     def _apart(self, connection, write):
         try:
@@ -119,13 +132,18 @@ class Writer:
         # One connection for all, until one fails: to take it from SQLAlchemy's pool each time costs more than a small
         # batch itself.
         connection = self._connection = self._connection or self._engine.connect()
+        self._unanswered = None
         try:
             with connection.begin():
-                return [(done, *run(connection, write)) for write, done in batch]
+                outcomes = [(done, *run(connection, write)) for write, done in batch]
+                self._marks.leave(connection)
+                self._unanswered = outcomes
         except Exception:
             self._connection = None
             connection.close()
             raise
+        self._unanswered = None
+        return outcomes
 
 
 def _tell(outcomes):

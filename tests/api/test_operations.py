@@ -178,3 +178,15 @@ def test_a_database_that_does_not_answer_is_named(store, tmp_path, monkeypatch, 
     assert client("GET", "/readyz").json == {
         "ready": False, "not_ready": ["database"], "checks": {"database": {"ready": False}}}
     assert client("GET", "/metrics").status_code == 503
+
+
+@pytest.mark.parametrize("fault", [OperationalError("", {}, Exception("the server is away")), None],
+                         ids=["fails", "hangs"])
+@pytest.mark.parametrize("method, path", [("GET", "/v2/accounts"), ("PUT", "/v2/accounts")])
+def test_whoever_asks_while_the_database_does_not_answer_is_told_to_come_again(client, store, monkeypatch, fault,
+                                                                               method, path):
+    monkeypatch.setattr("kazoo_rec.api.door.ASKED_WITHIN_S", 0.01)
+    root = client("superadmin")
+    monkeypatch.setattr(store.access, "token", lambda _hashed: Silent(fault).all())
+    answer = root(method, path, {})
+    assert (answer.status_code, answer.json["message"]) == (503, "datastore_unreachable")

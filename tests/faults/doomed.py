@@ -18,9 +18,13 @@ import sys  # noqa: E402
 
 from kazoo_rec.calls import recovery  # noqa: E402
 from kazoo_rec.cli.main import main  # noqa: E402
+from kazoo_rec.store import postgres  # noqa: E402
 
 #: Seconds for news of a leg's end to arrive: on this host alone it takes no five.
 NEWS_WITHIN_S = 0.5
+
+#: Seconds: a server on this host that says nothing for so long is stopped, and a lock is not soon free.
+ANSWER_WITHIN_S, LOCK_WITHIN_S = 3, 1
 
 
 def die(*_):
@@ -55,6 +59,7 @@ def doom(of: str, when: str, nth: int = 1, said: str = ""):
 if __name__ == "__main__":
     fate = json.loads(sys.argv.pop(1))
     recovery.NEWS_WITHIN_S = NEWS_WITHIN_S
+    postgres.ANSWER_WITHIN_S, postgres.LOCK_WITHIN_S = ANSWER_WITHIN_S, LOCK_WITHIN_S
     if fate:
         doom(**fate)
     sys.argv[0] = "kazoo-rec"

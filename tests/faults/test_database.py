@@ -1,15 +1,13 @@
-"""The database is locked by somebody else's process, full, or put back: calls are recorded, and their rows follow."""
+"""The database is locked by somebody else, full, or put back: calls are recorded, and their rows follow."""
 
-import sqlite3
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 from gevent.event import Event
 
+from tests import database
 from tests.faults.site import Site
-
-pytestmark = pytest.mark.sqlite
 
 CALLS = 4
 
@@ -23,18 +21,6 @@ def site(tmp_path):
         yield started
 
 
-@contextmanager
-def locked(site):
-    """Nobody can write; a lock lasts as long as the caller wants, or lives."""
-    connection = sqlite3.connect(site.place / "kazoo_rec.db", isolation_level=None, timeout=20)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
-
-
 def talk(site):
     """Calls, until they are over. Each leg was armed before its answer: nothing waited for a row."""
     for _ in range(CALLS):
@@ -46,10 +32,10 @@ def talk(site):
 
 
 def test_calls_are_recorded_while_the_database_is_locked_and_their_rows_follow(site, table):
-    with locked(site):
+    with database.locked(site.place) as connection:
         talk(site)
         site.until(lambda: "database refuses writes" in site.log.read_text(), 20, "nothing was refused")
-        assert not site.ledger.recordings()
+        assert not connection.exec_driver_sql("SELECT count(*) FROM recordings").scalar()
     site.until(lambda: len(site.ledger.recordings()) == 2 * CALLS, 30, "not every row was written later")
     site.wait_quiet()
     account = site.account()
@@ -59,7 +45,7 @@ def test_calls_are_recorded_while_the_database_is_locked_and_their_rows_follow(s
 
 @pytest.mark.long
 def test_a_database_that_is_locked_for_a_minute_loses_nothing(site, table):
-    with locked(site):
+    with database.locked(site.place):
         site.traffic(calls_s=5, talk_s=(2.0, 5.0))
         Event().wait(LOCKED_S)
         site.switch.ask("hush")
@@ -72,7 +58,7 @@ def test_a_database_that_is_locked_for_a_minute_loses_nothing(site, table):
 @pytest.mark.long
 def test_what_an_engine_had_in_memory_only_is_found_by_its_files_and_delivered(site, table):
     """The database was locked from before the calls until the engine was killed: there is no row of any."""
-    with locked(site):
+    with database.locked(site.place):
         talk(site)
         site.kill("engine")
     site.restart("engine")
@@ -104,6 +90,7 @@ def small(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.sqlite
 def test_calls_are_recorded_while_the_database_s_disk_is_full_and_their_rows_follow(small, table):
     theirs = small.place / "disk" / "theirs"
     with open(theirs, "wb", buffering=0) as file, suppress(OSError):
@@ -124,10 +111,7 @@ def test_rows_that_a_backup_did_not_have_are_made_again(site, table):
     talk(site)
     site.wait_quiet()
     site.kill("all")
-    with sqlite3.connect(site.place / "kazoo_rec.db") as database:
-        for name in ("deliveries", "recordings"):
-            database.execute(f"DELETE FROM {name}")
-    database.close()
+    database.change(site.place, "DELETE FROM deliveries", "DELETE FROM recordings")
     site.restart("all")
     site.wait_heard()
     site.until(lambda: len(site.ledger.recordings()) == 2 * CALLS, 60, "not every file has a row")

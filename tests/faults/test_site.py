@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from tests import database
 from tests.faults.site import Site
-
-#: Copies of the site are made, with its database.
-pytestmark = pytest.mark.sqlite
 
 
 @pytest.fixture
@@ -52,12 +49,13 @@ def done(tmp_path_factory):
 def over(done, tmp_path):
     """A copy of what is left of them, to be spoilt."""
     no_sockets = shutil.ignore_patterns("*.control")
-    return Site(Path(shutil.copytree(done.place, tmp_path / "site", ignore=no_sockets)))
+    copied = Path(shutil.copytree(done.place, tmp_path / "site", ignore=no_sockets))
+    database.copy(done.place, copied)
+    return Site(copied)
 
 
-def change(site, statement):
-    with sqlite3.connect(site.place / "kazoo_rec.db") as database:
-        database.execute(statement)
+def change(site, *statements):
+    database.change(site.place, *statements)
 
 
 def why(site):
@@ -65,7 +63,8 @@ def why(site):
 
 
 def test_a_lost_row_is_found(over):
-    change(over, "DELETE FROM recordings WHERE id = (SELECT max(id) FROM recordings)")
+    last = "(SELECT max(id) FROM recordings)"
+    change(over, f"DELETE FROM deliveries WHERE recording_id = {last}", f"DELETE FROM recordings WHERE id = {last}")
     found = why(over)
     assert "no row" in found and "the server has it, and no row" in found and "a file without a row" in found
 
@@ -101,7 +100,7 @@ def test_a_file_that_is_shorter_than_its_call_is_found(over):
     longer = [{**line, "ms": line["ms"] - 5000} if line["what"] == "answered" else line for line in lines]
     over.journal.write_text("".join(json.dumps(line) + "\n" for line in longer))
     assert "are missing, and no row says so" in why(over)
-    change(over, "UPDATE recordings SET partial = 1, state_reason = 'as it is'")
+    change(over, "UPDATE recordings SET partial = TRUE, state_reason = 'as it is'")
     assert " are told" in why(over)
     change(over, "UPDATE recordings SET expected_ms = expected_ms + 5000")
     assert "and only for 0 was nobody there" in why(over)

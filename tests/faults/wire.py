@@ -1,4 +1,5 @@
-"""A wire between engine and switch that can be cut, or go dead without a word, as a firewall's that forgot it."""
+"""A wire, between engine and switch for one, that can be cut, or go dead without a word, as a firewall's that forgot
+it."""
 
 from contextlib import suppress
 
@@ -15,6 +16,11 @@ class Wire:
 
     def __init__(self, to: tuple[str, int]):
         self._to, self._pairs, self._is_cut = to, set(), False
+        self._lost, self._goes = None, None
+        #: How often an answer was lost.
+        self.lost = 0
+        #: Seconds that all that is passed on takes.
+        self.late_s = 0.0
         self._server = StreamServer(("127.0.0.1", 0), self._serve)
         self._server.start()
         self.port = self._server.server_port
@@ -31,7 +37,20 @@ class Wire:
     def deaden(self):
         """The connections that there are stay, and nothing more is passed on, either way. New ones are well."""
         for pair in self._pairs:
-            pair.dead = True
+            pair.deaden()
+
+    def lose(self, answer: bytes | None, then: str = "end"):
+        """From now on whoever would be told something with `answer` in it is not: its connection goes ("end"), or goes
+        dead ("deaden")."""
+        self._lost, self._goes = answer, then
+
+    def loses(self, data: bytes, pair) -> bool:
+        """Whether this is not passed on."""
+        if self._lost is None or self._lost not in data:
+            return False
+        self.lost += 1
+        getattr(pair, self._goes)()
+        return True
 
     def stop(self):
         self.cut()
@@ -41,15 +60,15 @@ class Wire:
         if self._is_cut:
             return
         with suppress(OSError):
-            pair = _Pair(near, create_connection(self._to))
+            pair = _Pair(self, near, create_connection(self._to))
             self._pairs.add(pair)
             pair.ended.wait()
             self._pairs.discard(pair)
 
 
 class _Pair:
-    def __init__(self, near, far):
-        self.dead, self.ended, self._ends = False, Event(), (near, far)
+    def __init__(self, wire, near, far):
+        self._wire, self.dead, self.ended, self._ends = wire, False, Event(), (near, far)
         for source, sink in ((near, far), (far, near)):
             gevent.spawn(self._pass_on, source, sink)
 
@@ -58,10 +77,14 @@ class _Pair:
             one.close()
         self.ended.set()
 
+    def deaden(self):
+        self.dead = True
+
     def _pass_on(self, source, sink):
         with suppress(OSError):
             while data := source.recv(65536):
-                if not self.dead:
+                gevent.sleep(self._wire.late_s)
+                if not self.dead and not (sink is self._ends[0] and self._wire.loses(data, self)):
                     sink.sendall(data)
         if not self.dead or source is self._ends[0]:
             self.end()

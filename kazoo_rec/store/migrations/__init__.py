@@ -46,7 +46,7 @@ def migrate(database: str | Database):
     try:
         with database.backend.migrating(*database):
             command.upgrade(_config(database), "head")
-            engine = database.backend.writing(database.url)
+            engine = database.backend.changing(database.url)
             try:
                 prepare(database.backend, engine, database.beside)
             finally:

@@ -7,7 +7,7 @@ from kazoo_rec.errors import StoreError
 from kazoo_rec.store import sqlite
 
 database = context.config.attributes["database"]
-engine, is_sqlite = database.backend.writing(database.url), database.backend is sqlite
+engine, is_sqlite = database.backend.changing(database.url), database.backend is sqlite
 if is_sqlite:
     # A table is changed by being made anew and dropped (sqlite.org/lang_altertable.html, 7): what refers to it must not
     # mind, which cannot be said any more within a transaction.

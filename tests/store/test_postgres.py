@@ -1,0 +1,128 @@
+"""PostgreSQL as the network has it: an answer that is lost, one that does not come, a lock that lasts."""
+
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy
+from gevent.event import Event
+from sqlalchemy.engine import make_url
+
+from kazoo_rec.store import Store, postgres
+from kazoo_rec.store.migrations import migrate
+from tests import database
+from tests.faults.wire import Wire
+
+from .test_store import row
+
+pytestmark = pytest.mark.postgres
+
+#: What the server says of a transaction that is committed.
+COMMITTED = b"COMMIT\0"
+
+ENTRY = {"account_id": "acme", "who": "t1", "remote": "192.0.2.1", "method": "GET", "path": "/v2", "status": 200,
+         "sent": None, "user_id": None, "request_id": "one"}
+
+ACCOUNT = {"kind": "account", "account_id": "acme", "id": "acme", "body": {"realm": "acme.example"}}
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr("kazoo_rec.store.writer.RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr("kazoo_rec.store.writer.RETRY_LAST_S", 0.01)
+    monkeypatch.setattr(postgres, "ANSWER_WITHIN_S", 0.3)
+    monkeypatch.setattr(postgres, "LOCK_WITHIN_S", 0.2)
+
+
+@pytest.fixture
+def wire(tmp_path):
+    server = make_url(database.SERVER)
+    laid = Wire((server.host, server.port))
+    yield laid
+    laid.stop()
+
+
+@pytest.fixture
+def store(tmp_path, wire):
+    straight = database.of(tmp_path)
+    migrate(straight)
+    by_wire = make_url(straight.url).set(port=wire.port).render_as_string(hide_password=False)
+    opened = Store(straight._replace(url=by_wire))
+    yield opened
+    wire.lose(None)
+    opened.close()
+
+
+@contextmanager
+def locked(place, table):
+    engine = sqlalchemy.create_engine(database.of(place).url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    engine.dispose()
+
+
+def losing(wire, then, write):
+    """What `write()` gives, of which the first answer was lost."""
+    wire.lose(COMMITTED, then)
+    result = write()
+    while not wire.lost:
+        Event().wait(0.01)
+    wire.lose(None)
+    return result.get(timeout=10)
+
+
+@pytest.mark.parametrize("then", ["end", "deaden"])
+def test_what_was_committed_without_an_answer_is_not_written_twice(store, wire, then):
+    store.recordings.insert(row("r1")).get(timeout=10)
+    assert losing(wire, then, lambda: store.access.note(ENTRY)) == 1
+    assert len(store.access.notes("acme", None, 10)) == 1
+    assert losing(wire, then, lambda: store.documents.put(ACCOUNT, None, lambda *_: None))["seq"] == 1
+    assert losing(wire, then, lambda: store.recordings.update_open("r1", state="stopped")) == 1
+
+
+def test_what_others_have_made_of_it_meanwhile_stays(store, wire, tmp_path):
+    store.recordings.insert(row("r1")).get(timeout=10)
+    wire.lose(COMMITTED)
+    stopped = store.recordings.update("r1", state="stopped")
+    while not wire.lost:
+        Event().wait(0.01)
+    delivery = Store(database.of(tmp_path))
+    assert delivery.recordings.finish("r1", {"state": "recorded"}, []).get(timeout=10) == 1
+    delivery.close()
+    wire.lose(None)
+    assert stopped.get(timeout=10) == 1
+    assert store.recordings.get("r1")["state"] == "recorded"
+
+
+def test_what_was_not_committed_is_written_once_the_server_is_there(store, wire):
+    wire.cut()
+    results = [store.recordings.insert(row(f"r{n}")) for n in range(5)]
+    results += [store.recordings.update(f"r{n}", state="stopped") for n in range(5)]
+    Event().wait(0.1)
+    assert not any(result.ready() for result in results)
+    wire.mend()
+    assert [result.get(timeout=10) for result in results] == [1] * 10
+    assert store.recordings.count_by_state() == {"stopped": 5}
+
+
+def test_a_server_that_says_nothing_is_given_up_and_asked_anew(store, wire):
+    store.recordings.insert(row("r1")).get(timeout=10)
+    asked = store.answer, lambda: store.recordings.get("r1")
+    for ask in asked:
+        ask()
+    wire.deaden()
+    assert store.recordings.insert(row("r2")).get(timeout=10) == 1
+    store.answer()  # asked whether it is there first, it connects anew
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="says nothing"):
+        store.recordings.get("r1")
+    for ask in asked:
+        ask()
+
+
+def test_nobody_waits_for_a_lock_for_longer_than_it_is_given(store, tmp_path):
+    with locked(tmp_path, "recordings"):
+        written = store.recordings.insert(row("r1"))
+        with pytest.raises(sqlalchemy.exc.OperationalError, match="lock timeout"):
+            store.recordings.get("r1")
+        assert not written.ready()
+    assert written.get(timeout=10) == 1
