@@ -29,7 +29,7 @@ class Server:
     """
 
     def __init__(self, path: str, controls: list):
-        self._path, self._controls, self._server = path, controls, None
+        self._path, self._controls, self._server, self._made = path, controls, None, None
 
     def start(self):
         """Raises OSError where there can be no socket."""
@@ -38,6 +38,7 @@ class Server:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(self._path)
         os.chmod(self._path, 0o600)  # before it listens: until then nobody gets in
+        self._made = os.stat(self._path).st_ino
         listener.listen(64)
         self._server = WSGIServer(listener, self._answer, log=None)
         self._server.start()
@@ -46,7 +47,8 @@ class Server:
         if self._server is not None:
             self._server.stop(timeout=1)
             with suppress(FileNotFoundError):
-                os.unlink(self._path)
+                if os.stat(self._path).st_ino == self._made:  # else it is another engine's, which acts
+                    os.unlink(self._path)
 
     def _answer(self, environ, start_response):
         status, body = self._status_and_body(environ)
