@@ -3,6 +3,7 @@ names, such as postgresql://postgres@127.0.0.1:5432."""
 
 import hashlib
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import sqlalchemy
 from kazoo_rec.store.database import Database
 
 SERVER = os.environ.get("KAZOO_REC_TEST_DATABASE")
+
+_ACTING = """SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+             WHERE locktype = 'advisory' AND granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 #: Directories and the databases that were made for them.
 _made: dict[str, str] = {}
@@ -33,6 +38,13 @@ def of(place) -> Database:
     return Database.of(found["database"], found.get("state_dir"))
 
 
+def acting(place) -> int | None:
+    """The process of the engine that acts, by the lock that it has in PostgreSQL; None while none has it."""
+    with _server(of(place).url).connect() as connection:
+        names = connection.exec_driver_sql(_ACTING).scalars().all()
+    return next((int(name.split()[2]) for name in names if re.match("kazoo_rec [0-9a-f]{8} [0-9]+ ", name)), None)
+
+
 def drop(below: str | os.PathLike = "/"):
     """Those of this directory, and of directories in it."""
     for place in [place for place in _made if Path(place).is_relative_to(below)]:
@@ -40,12 +52,11 @@ def drop(below: str | os.PathLike = "/"):
 
 
 def _do(*statements):
-    with _server().connect() as connection:
+    with _server(f"{SERVER.replace('postgresql:', 'postgresql+psycopg:', 1)}/postgres").connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
 
 @cache
-def _server():
-    url = SERVER.replace("postgresql:", "postgresql+psycopg:", 1)
-    return sqlalchemy.create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+def _server(url):
+    return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)

@@ -7,16 +7,13 @@ import shutil
 import signal
 import time
 
+from tests import database
 from tests.faults.child import Child
 from tests.faults.site import BEGUN_WITHIN_S, Site
 from tests.faults.wire import Wire
 
 #: The engines, by the name of their process.
 ENGINES = ("engine", "second")
-
-_ACTING = """SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
-             WHERE locktype = 'advisory' AND granted
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 class Pair(Site):
@@ -63,10 +60,7 @@ class Pair(Site):
     def acting(self) -> str:
         """Which engine has the lock, when one has it; "" while none has."""
         pids = {self.processes[name].pid: name for name in ENGINES if name in self.processes}
-        for row in self.ledger.rows(_ACTING):
-            if (pid := row["application_name"].split()[2:3]) and int(pid[0]) in pids:
-                return pids[int(pid[0])]
-        return ""
+        return pids.get(database.acting(self.place), "")
 
     def wait_acting(self) -> str:
         return self.until(self.acting, BEGUN_WITHIN_S, "no engine has the lock")
