@@ -2,7 +2,10 @@
 
 
 class KazooRecError(Exception):
-    """Root of them all: `message` for the first line, `detail` for what was seen, `hint` for what to do."""
+    """Root of them all: `message` for the first line, `detail` for what was seen, `hint` for what to do. A command that
+    it ends has its `exit_code`."""
+
+    exit_code = 1
 
     def __init__(self, message: str, detail: str = "", hint: str = ""):
         super().__init__(message)
@@ -15,6 +18,12 @@ class KazooRecError(Exception):
 
 class ConfigError(KazooRecError):
     """The configuration file cannot be obeyed."""
+
+
+class AlreadyActs(ConfigError):
+    """Another engine acts for the same switch, and goes on: to start this one again would not change that."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h
 
 
 class DocumentError(KazooRecError):

@@ -3,6 +3,7 @@ names, such as postgresql://postgres@127.0.0.1:5432."""
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,10 @@ from kazoo_rec.store.database import Database
 from kazoo_rec.store.tables import metadata
 
 SERVER = os.environ.get("KAZOO_REC_TEST_DATABASE")
+
+_ACTING = """SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+             WHERE locktype = 'advisory' AND granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 #: Directories, and the servers and databases that were made for them.
 _made: dict[str, tuple[str, str]] = {}
@@ -40,6 +45,13 @@ def copy(place, to):
     """Once nobody uses it; a file is there with its directory."""
     if SERVER:
         said(to, f"TEMPLATE {_made[str(place)][1]}")
+
+
+def acting(place) -> int | None:
+    """The process of the engine that acts, by the lock that it has in PostgreSQL; None while none has it."""
+    with _engine(of(place).url).connect() as connection:
+        names = connection.exec_driver_sql(_ACTING).scalars().all()
+    return next((int(name.split()[2]) for name in names if re.match("kazoo_rec [0-9a-f]{8} [0-9]+ ", name)), None)
 
 
 def drop(below: str | os.PathLike = "/"):

@@ -34,7 +34,7 @@ def cli():
 
 
 def main():
-    """Runs a command; what we know of going wrong ends as one clear message and exit code 1, Ctrl-C as 130."""
+    """Runs a command; what we know of going wrong ends as one clear message and its exit code, Ctrl-C as 130."""
     try:
         cli(standalone_mode=False)
     except click.ClickException as wrong:
@@ -49,4 +49,4 @@ def main():
             click.echo(f"  {wrong.detail}", err=True)
         if wrong.hint:
             click.echo(f"  hint: {wrong.hint}", err=True)
-        sys.exit(1)
+        sys.exit(wrong.exit_code)

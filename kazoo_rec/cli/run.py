@@ -46,9 +46,9 @@ def run(config_file, roles, observe, verbose):
         config.api.tls()
         if config.control:
             config.control.tls()
-    supervisor = Supervisor(config, argv_of(str(config_file), observe, verbose), roles)
-    gevent.signal_handler(signal.SIGHUP, supervisor.take_documents)
     stopped = _until_signal()
+    supervisor = Supervisor(config, argv_of(str(config_file), observe, verbose), roles, stopped.set)
+    gevent.signal_handler(signal.SIGHUP, supervisor.take_documents)
     starting = gevent.spawn(wrap_errors(KazooRecError, supervisor.start))
     gevent.wait([starting, stopped], count=1)
     try:
@@ -58,6 +58,8 @@ def run(config_file, roles, observe, verbose):
     finally:
         starting.kill()
         supervisor.stop()
+    if supervisor.fault:
+        raise supervisor.fault
 
 
 @click.command(hidden=True)
@@ -74,13 +76,15 @@ def role(name, config_file, observe, verbose, lifeline):
     if stand:
         stand()
     kind = getattr(import_module(f"kazoo_rec.roles.{name}"), name.capitalize())  # the others' take time to load
-    part = kind(config, observe) if name == "engine" else kind(config)
     stopped = _until_signal()
+    part = kind(config, observe, ended=stopped.set) if name == "engine" else kind(config)
     if lifeline is not None:
         gevent.spawn(_until_end, lifeline, stopped)
     part.start()
     stopped.wait()
     part.stop()
+    if name == "engine" and part.fault is not None:
+        raise part.fault
 
 
 def _until_signal() -> Event:

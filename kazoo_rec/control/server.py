@@ -40,7 +40,7 @@ class Server:
     def __init__(self, path: str, controls: list, clock=time.monotonic):
         self._path, self._controls, self._clock = path, controls, clock
         self._servers: list[WSGIServer] = []
-        self._refused, self._told_at = 0, -TOLD_EVERY_S
+        self._made, self._refused, self._told_at = None, 0, -TOLD_EVERY_S
 
     def start(self):
         """Raises OSError where there can be no socket."""
@@ -49,6 +49,7 @@ class Server:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(self._path)
         os.chmod(self._path, 0o600)  # before it listens: until then nobody gets in
+        self._made = os.stat(self._path).st_ino
         listener.listen(64)
         self._serve(WSGIServer(listener, self._answer, log=None, error_log=None))
 
@@ -60,7 +61,8 @@ class Server:
         for server in self._servers:
             server.stop(timeout=1)
         with suppress(FileNotFoundError):
-            os.unlink(self._path)
+            if os.stat(self._path).st_ino == self._made:  # else it is another engine's, which acts
+                os.unlink(self._path)
 
     def _serve(self, server):
         server.start()

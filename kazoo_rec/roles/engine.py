@@ -31,6 +31,8 @@ from kazoo_rec.control.server import Server
 from kazoo_rec.delivery import webhook
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import ConfigError, NotConnected, SwitchError
+from kazoo_rec.roles import acting
+from kazoo_rec.roles.acting import Acting
 from kazoo_rec.roles.memory import GIVE_BACK_EVERY_S, give_back
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
@@ -50,6 +52,16 @@ POOL_WITHIN_S = 0.1
 
 #: Seconds before a database that could not be read is asked again.
 DATABASE_RETRY_S = 5.0
+
+#: Seconds for another engine to hear that this one begins to act, and to end; it is not waited for where the last one
+#: has said that it ends.
+FENCED_S = 0.2
+
+#: Seconds to connect to a switch for that: one that does not answer is told when it does.
+FENCE_WITHIN_S = 1.0
+
+#: Seconds for what is queued to be written where another engine acts from now on: what is not, it has made anew.
+WRITTEN_WITHIN_S = 10.0
 
 #: Events that are so late, in ms, wait behind others: the switch's queue of them may be what is full.
 LATE_MS = 1000
@@ -75,30 +87,44 @@ def monotonic_ms() -> int:
 
 class Engine:
     """Role `engine`. `observe` decides and logs, commands nothing and writes nothing; `say(step)` hears each step of
-    each callflow."""
+    each callflow; `ended()` is called where it has nothing more to do than to `stop`, as another engine acts, or for
+    `fault`."""
 
-    def __init__(self, config: Config, observe: bool = False, say: Callable[[str], object] | None = None):
-        self._config, self._observe, self._say = config, observe, say
+    def __init__(self, config: Config, observe: bool = False, say: Callable[[str], object] | None = None,
+                 ended: Callable[[], object] = lambda: None):
+        self._config, self._observe, self._say, self._ended = config, observe, say, ended
+        self.fault: Exception | None = None
         self._threads, self._reading = Threads(FILE_THREADS), Threads(1)
         self.directory = Directory()
         self._greenlets: list = []
         self._store = self._control = self._callflow = None
         self._address: str | None = None  # by which other hosts reach it
         self._watches: list[_Watch] = []
+        self._acting: Acting | None = None
         self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
         self._refused: dict[str, frozenset] = {}  # accounts of which nothing more is to be recorded, by switch
 
     def start(self):
-        """Raises StoreError where the database is another version's."""
+        """Begins to act, or stands by where another engine acts for one of the switches. Raises StoreError where the
+        database is another version's."""
         self._store = Store(self._config.database)
         self._read_documents()
         if self._observe:
             log.warning("observing: nothing will be recorded")
-        self._note_absence()
+            self._act()
+            return
+        lock = self._store.engine_lock([switch.name for switch in self._config.switches])
+        self._acting = Acting(lock, self._store.secrets.key_id, prepare=self._read_documents, begin=self._act,
+                              unsure=self._unsure, end=self._end)
+        self._acting.start()
+
+    def _act(self):
         self._watches = [_Watch(self._config, switch, self._store, self._threads, lambda: self.directory,
-                                partial(self._refuses, switch.name), self._observe)
+                                partial(self._refuses, switch.name), self._observe, self._acting)
                          for switch in self._config.switches]
+        if self._note_absence():
+            self._fence()
         for watch in self._watches:
             watch.start()
         self._serve()
@@ -112,36 +138,62 @@ class Engine:
             self._vitals = Vitals(self._store, self._config.node, "engine", self._tell)
             self._vitals.start()
 
+    def _fence(self):
+        """The engine before this one was killed, or is only cut off from the database: it hears of this one before this
+        one takes in what goes on."""
+        told = [gevent.spawn(watch.announce) for watch in self._watches]
+        gevent.joinall(told, FENCE_WITHIN_S)
+        if any(one.value for one in told):
+            gevent.sleep(FENCED_S)
+        gevent.killall(told)
+
+    def _unsure(self, unsure):
+        self._store.recordings.unsure = unsure
+
+    def _end(self, fault):
+        """Nothing is commanded from now on."""
+        for watch in self._watches:
+            watch.cut()
+        self.fault = fault
+        self._ended()
+
     @property
     def rooms(self) -> dict[str, Rooms]:
         """The conference rooms of each switch, by its name."""
         return {watch.name: watch.rooms for watch in self._watches}
 
     def stop(self):
-        """Lets go of the switches, which go on recording, and writes what is queued."""
+        """Lets go of the switches, which go on recording, and writes what is queued. Of an engine whose place another
+        one has, nothing is said that would be taken for a word of that one's."""
+        deposed = self._acting is not None and self._acting.deposed
         gevent.killall(self._greenlets)
         if self._control is not None:
             self._control.stop()
         if self._callflow is not None:
             self._callflow.stop()
         if self._vitals is not None:
-            self._vitals.stop()
+            self._vitals.stop(leave=not deposed)
         for watch in self._watches:
-            watch.stop()
+            watch.stop(deposed)
         if self._store is not None:
-            if not self._observe:
+            if self._watches and not (self._observe or deposed):
                 self._store.engines.leave(self._config.node)
-            self._store.close()
+            with gevent.Timeout(WRITTEN_WITHIN_S if deposed else None, False):
+                self._store.close()
+        if self._acting is not None:
+            self._acting.stop()
         for threads in (self._threads, self._reading):
             threads.kill()
 
     def _note_absence(self):
-        """An engine that was killed has said when it lived last; one that was stopped has said so."""
-        node = self._config.node
+        """An engine that was killed has said when it lived last; one that was stopped has said so. Whether it was not
+        stopped."""
+        node, now_ms = self._config.node, epoch_ms()
         mine = [row for row in self._store.vitals.all() if (row["node"], row["role"]) == (node, "engine")]
         if mine and not self._observe:
             for switch in self._config.switches:
-                self._store.outages.begin(switch.name, mine[0]["said_ms"], "the engine did not run")
+                self._store.outages.begin(switch.name, min(now_ms, mine[0]["said_ms"]), "the engine did not run")
+        return bool(mine) and not self._observe
 
     def _serve(self):
         """Takes orders. Without a socket for them it records all the same."""
@@ -252,7 +304,7 @@ class Engine:
 class _Watch:
     """One switch of the engine's: its connections, its legs, its recordings."""
 
-    def __init__(self, config: Config, switch: Switch, store, threads, directory, refuses, observe):
+    def __init__(self, config: Config, switch: Switch, store, threads, directory, refuses, observe, acting_engine):
         self.name = switch.name
         self._outages = None if observe else store.outages
         connect = partial(Connection, switch.host, switch.port, switch.password)
@@ -277,12 +329,16 @@ class _Watch:
                            clock.now_ms, monotonic_ms)
         self.tracker = Tracker(Identifier(config.identity, registrations), registrations, directory, recorder,
                                rooms=self.rooms)
+        self._connect, self._acting = connect, acting_engine
+        if acting_engine is not None:
+            self.tracker.listen(acting.SUBCLASS, lambda event, _now_at: acting_engine.heard(
+                switch.name, event, lambda: gevent.spawn(self.announce)))
         self._recovery = Recovery(switch.name, self.tracker, recorder, registrations, rows, files, clock,
                                   monotonic_ms, observe, self.rooms, told, self._took_all_in)
         self.control = Control(self.tracker, recorder, self._pool.ask, files, clock.now_ms, monotonic_ms,
                                lambda uuid: self._recovery.knows(uuid))
-        self._link = Link(connect, tracking.EVENTS, tracking.SUBCLASSES, on_event=self._heard, on_up=self._up,
-                          on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
+        self._link = Link(connect, tracking.EVENTS, (*tracking.SUBCLASSES, acting.SUBCLASS), on_event=self._heard,
+                          on_up=self._up, on_down=self._down, on_gap=self._gap, on_core_change=self._core_changed)
         self._sweeping, self._doubtful, self._fault = [], Event(), None
         self._stopping, self._lost_at = False, None
 
@@ -292,9 +348,33 @@ class _Watch:
         self._pool.start()
         self._sweeping = [gevent.spawn(run) for run in (self._sweep, self._close_left)]
 
-    def stop(self):
+    def announce(self) -> bool:
+        """Tells the other engines that listen to the switch that this one acts, by a connection of its own. Whether
+        that is done."""
+        if (announcement := self._announcement()) is None:
+            return False
+        connection = self._connect()
+        try:
+            connection.connect()
+            connection.send(announcement)
+        except SwitchError as unheard:
+            log.debug("no other engine was told", switch=self.name, reason=str(unheard))
+            return False
+        finally:
+            connection.stop()
+        return True
+
+    def _announcement(self):
+        return self._acting and self._acting.announcement(self.name)
+
+    def cut(self):
+        """No command is sent any more; `stop` has to follow."""
         self._stopping = True
-        if self._outages is not None:
+        self._pool.cut()
+
+    def stop(self, deposed=False):
+        self._stopping = True
+        if self._outages is not None and not deposed:
             self._outages.begin(self.name, epoch_ms(), "the engine was stopped")
         gevent.killall(self._sweeping)
         self._link.stop()
@@ -352,6 +432,8 @@ class _Watch:
         self.tracker.feed(event, now_at)
 
     def _up(self, core_uuid):
+        if (announcement := self._announcement()) is not None:
+            self._link.ask(announcement)
         self._recovery.connected(self._link.ask)
         self._last = self._clock.now_ms(), monotonic_ms()
         if self._lost_at is not None:

@@ -16,7 +16,7 @@ from gevent.event import Event
 from kazoo_rec.config import Config
 from kazoo_rec.documents import files
 from kazoo_rec.documents.schema import worded
-from kazoo_rec.errors import DocumentError
+from kazoo_rec.errors import AlreadyActs, DocumentError
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from kazoo_rec.threads import Threads
@@ -35,10 +35,12 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """Parameters: `argv_of(role)` is the command line of a role, `roles` those to run on this host."""
+    """Parameters: `argv_of(role)` is the command line of a role, `roles` those to run on this host; `ended()` is called
+    where a role cannot run beside what runs already, and nothing is left but to `stop`; `fault` says why."""
 
-    def __init__(self, config: Config, argv_of, roles=ROLES):
-        self._config, self._argv_of = config, argv_of
+    def __init__(self, config: Config, argv_of, roles=ROLES, ended=lambda: None):
+        self._config, self._argv_of, self._ended = config, argv_of, ended
+        self.fault: AlreadyActs | None = None
         self._roles = [role for role in ROLES if role in roles]
         self._children: dict[str, subprocess.Popen] = {}
         self._stopping = Event()
@@ -100,6 +102,10 @@ class Supervisor:
             begun = time.monotonic()
             code = self._run(role)
             if self._stopping.is_set():
+                return
+            if code == AlreadyActs.exit_code:
+                self.fault = AlreadyActs("another one runs already", role, "its own last words say which")
+                self._ended()
                 return
             if time.monotonic() - begun > LIVED_S:
                 restart_s = RESTART_FIRST_S

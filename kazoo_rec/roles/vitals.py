@@ -20,9 +20,11 @@ class Vitals:
     def start(self):
         self._greenlet = gevent.spawn(self._run)
 
-    def stop(self):
+    def stop(self, leave: bool = True):
+        """`leave`: nobody else says how this role of the node is."""
         if self._greenlet is not None:
             self._greenlet.kill()
+        if self._greenlet is not None and leave:
             self._store.vitals.leave(self._node, self._role)
 
     def _run(self):

@@ -34,8 +34,8 @@ class Subscription:
         self.form, self._names, self._subclasses, self._filters = "plain", set(), set(), []
 
     def wants(self, name: str, subclass: str | None) -> bool:
-        if subclass:
-            return subclass in self._subclasses
+        if name == "CUSTOM" and subclass:
+            return subclass in self._subclasses or "ALL" in self._names
         return name in self._names or "ALL" in self._names
 
     @property

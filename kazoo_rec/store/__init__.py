@@ -42,7 +42,7 @@ class Store:
     """
 
     def __init__(self, database: str | Database, clock_ms=epoch_ms):
-        url, self.beside = database = Database.of(database)
+        url, self.beside = self._database = database = Database.of(database)
         backend, found = database.backend, revision(database)
         if found != head():
             raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
@@ -61,6 +61,10 @@ class Store:
         self.recordings = Recordings(self._read, look_up, submit, clock_ms, secrets)
         self.deliveries = Deliveries(self._read, look_up, submit)
         self.failing_servers = FailingServers(self._read, submit)
+
+    def engine_lock(self, switches):
+        """That one engine alone acts for these switches: `store.sqlite.EngineLock` or PostgreSQL's, not taken yet."""
+        return self._database.backend.EngineLock(self._database.url, self.beside, switches)
 
     @property
     def waiting(self) -> int:

@@ -7,6 +7,7 @@ import orjson
 from gevent.event import AsyncResult
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     and_,
     bindparam,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from kazoo_rec.store.spans import is_declined
 from kazoo_rec.store.sql import among, upsert
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, directories, links, recordings
@@ -96,10 +98,27 @@ def _adopt(columns):
 
 
 @cache
-def _update(columns, states):
+def _update(columns, states, unsure):
     statement = (update(recordings).where(recordings.c.id == bindparam("its_id"))
                  .values({name: bindparam(name) for name in (*columns, "updated_ms")}))
-    return Statement(statement.where(or_(*(recordings.c.state == state for state in states))) if states else statement)
+    if states:
+        statement = statement.where(or_(*(recordings.c.state == state for state in states)))
+    if unsure:
+        statement = statement.where(recordings.c.updated_ms <= bindparam("said_ms", type_=BigInteger))
+    return Statement(statement)
+
+
+def _before(columns):
+    """The states that a row may have for its engine's word, which may come late: after another engine's or delivery's.
+    Of one that is declined nothing may be left, though it was discarded already."""
+    match columns.get("state"):
+        case "armed" | "recording" | "paused":
+            return OPEN_STATES
+        case "stopped":
+            return (*OPEN_STATES, "discarded") if is_declined(columns.get("spans", ())) else OPEN_STATES
+        case "discarded" | "failed":
+            return (*OPEN_STATES, "discarded")
+    return ()
 
 
 class Recordings:
@@ -111,6 +130,9 @@ class Recordings:
     def __init__(self, read, look_up, submit, clock_ms, secrets):
         self._read, self._look_up, self._submit, self._clock_ms = read, look_up, submit, clock_ms
         self._secrets = secrets
+        #: Whether another engine may have begun to act: what it has written of a recording is not replaced by what was
+        #: said before.
+        self.unsure = False
 
     def insert(self, row: dict) -> AsyncResult:
         """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
@@ -157,7 +179,8 @@ class Recordings:
         return found
 
     def update(self, recording_id: str, **columns) -> AsyncResult:
-        """Changes columns of one recording; the result is the number of rows changed (0: there is no such one)."""
+        """Changes columns of one recording; the result is the number of rows changed (0: there is no such one, or it is
+        further than the state that it should have)."""
         return self._submit(self._change(recording_id, columns))
 
     def update_open(self, recording_id: str, **columns) -> AsyncResult:
@@ -188,9 +211,15 @@ class Recordings:
         return self._submit(write)
 
     def _change(self, recording_id, columns, states=()):
-        statement = _update(tuple(columns), states)
-        values = {**columns, "updated_ms": self._clock_ms(), "its_id": recording_id}
-        return lambda connection: statement.execute(connection, values)
+        names, states, now_ms = tuple(columns), states or _before(columns), self._clock_ms()
+        values = {**columns, "updated_ms": now_ms, "its_id": recording_id}
+
+        def write(connection):
+            if self.unsure:
+                return _update(names, states, True).execute(connection, {**values, "said_ms": now_ms})
+            return _update(names, states, False).execute(connection, values)
+
+        return write
 
     def finish(self, recording_id: str, columns: dict, rows: list[dict]) -> AsyncResult:
         """One transaction: the recording's new columns, and the deliveries that follow from them.

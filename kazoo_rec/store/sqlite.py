@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
-from kazoo_rec.errors import StoreError
+from kazoo_rec.errors import AlreadyActs, StoreError
+from kazoo_rec.store.rival import Rival
 from kazoo_rec.store.statement import executed
 
 #: A last resort: between our own processes the flock of `Turns` queues them.
@@ -22,6 +24,9 @@ FAULTS_OF_THE_DATABASE = frozenset((
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_NOTADB))
+
+#: Seconds for an engine whose supervisor was killed to end, before the next is refused.
+ENDS_WITHIN_S = 20.0
 
 #: The database's user_version while pages that nothing uses may still have something in clear.
 _TO_VACUUM = 1
@@ -93,6 +98,52 @@ class Marks:
 
     def found(self, _connection) -> bool:
         return False
+
+
+class EngineLock:
+    """That one engine alone acts for these switches: a `flock` for each beside the database, which the kernel frees
+    when its process ends. Methods block, and are for one thread. `term` tells on the switch whose turn came later; None
+    here, where two cannot be."""
+
+    term = None
+
+    def __init__(self, _url: str, beside: str, switches, clock_s=time.monotonic):
+        self._paths = {switch: f"{beside}.{switch}.engine" for switch in sorted(switches)}
+        self._held: list[int] = []
+        self._clock_s, self._refused_s = clock_s, None
+
+    def reach(self):
+        """Nothing is to be reached."""
+
+    def take(self) -> Rival | None:
+        """None where the locks of all switches are ours, now or already; else who has one of them. Raises AlreadyActs
+        where somebody had for ENDS_WITHIN_S."""
+        if self._held:
+            return None
+        for switch, path in self._paths.items():
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._held.append(lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                rival = Rival(switch, f"process {os.read(lock, 20).decode('ascii', 'replace').strip()} of this host")
+                self.release()
+                return self._wait_for(rival)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return None
+
+    def release(self):
+        while self._held:
+            os.close(self._held.pop())
+
+    def _wait_for(self, rival):
+        if self._refused_s is None:
+            self._refused_s = self._clock_s()
+        if self._clock_s() - self._refused_s < ENDS_WITHIN_S:
+            return rival
+        raise AlreadyActs("another engine acts for this switch", f"{rival.switch}: {rival.who}",
+                          "end that one first: two for one switch want PostgreSQL (docs/deployment.md)")
 
 
 def is_fault(error) -> bool:

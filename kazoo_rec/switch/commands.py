@@ -32,6 +32,7 @@ _ROOM = re.compile(r"(?!(?i:list|count|xml_list|json_list|help|commands)\Z)[A-Za
 _SOUND_FILE = re.compile(r"([A-Za-z0-9_-]+[./])*[A-Za-z0-9_-]+\.(wav|mp3|ogg|flac)")
 _TONE = re.compile(r"tone_stream://(%\([0-9]{1,4},[0-9]{1,4}(,[0-9]{1,4}){1,4}\)){1,8}")
 _HEX = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 
 #: What callflows have a leg do, all of mod_dptools but the conference. One that the switch does not know would hang the
@@ -74,6 +75,12 @@ _SOUND_LIMIT = 256
 NOT_RECORDED = "SERVICE_UNAVAILABLE"
 #: 0.2 s of 1400 Hz, as recorders beep.
 _BEEP = "tone_stream://%(200,0,1400)"
+
+
+class Lines(str):
+    """A command of several lines, whose values were checked: no other has more than one."""
+
+    __slots__ = ()
 
 
 class Arming(NamedTuple):
@@ -300,6 +307,15 @@ def unsubscribe(names: Iterable[str]) -> str:
 def send_event(name: str) -> str:
     """One that says nothing but its name, to whoever listens, modules of the switch included."""
     return f"sendevent {_checked(_EVENT, name, 'event name')}"
+
+
+def acting(subclass: str, switch: str, site: str, run: str, term: int) -> Lines:
+    """Tells whoever listens which engine acts for this switch, by its name: `run` of `site`, since `term`."""
+    said = {"Event-Subclass": _checked(_SUBCLASS, subclass, "event subclass"),
+            "Engine-Switch": _checked(_NAME, switch, "name of a switch"),
+            "Engine-Site": _checked(_NAME, site, "site"), "Engine-Run": _checked(_HEX, run, "run"),
+            "Engine-Term": str(int(term))}
+    return Lines("\n".join(["sendevent CUSTOM", *(f"{header}: {value}" for header, value in said.items())]))
 
 
 def auth(password: str) -> str:

@@ -38,6 +38,11 @@ class Pool:
         for line in self._lines:
             line.stop()
 
+    def cut(self):
+        """No command is sent any more, as of now; `stop` has to follow."""
+        for line in self._lines:
+            line.cut()
+
     @property
     def connections(self) -> list[Connection]:
         """Those that are up."""

@@ -11,6 +11,7 @@ from gevent.lock import BoundedSemaphore
 from greenswitch.esl import ESLProtocol
 
 from kazoo_rec.errors import CommandRefused, CommandTimeout, NotConnected, ProtocolBroken, SwitchError
+from kazoo_rec.switch.commands import Lines
 
 #: Larger ones are mapped and unmapped by malloc for each read: four times the system time.
 RECV_BYTES = 64 * 1024
@@ -77,7 +78,7 @@ class Protocol(ESLProtocol):
         Raises NotConnected, CommandTimeout or CommandRefused. A command that nobody waits for any more keeps its place
         among the replies.
         """
-        if "\n" in command or "\r" in command:
+        if ("\n" in command or "\r" in command) and not isinstance(command, Lines):
             raise CommandRefused("a command is one line", repr(command[:120]))
         return self._ask(command, timeout_s, into)
 

@@ -49,15 +49,19 @@ class Redial:
 
     def stop(self):
         """End it; what was read and not handed over is dropped. From within a handler it ends when that returns."""
-        self._stopping.set()
         serving = self.connection
-        if serving:
-            serving.stop()
+        self.cut()
         if gevent.getcurrent() is self._greenlet:
             return
         if serving:
             self._greenlet.join(STOP_S)
         self._greenlet.kill()
+
+    def cut(self):
+        """As `stop`, and waits for nothing."""
+        self._stopping.set()
+        if self.connection:
+            self.connection.stop()
 
     def _run(self):
         attempt, said, down_since = 0, None, self._clock()

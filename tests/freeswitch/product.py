@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from gevent.pywsgi import WSGIServer
 
 from kazoo_rec.control.client import Engines
 from kazoo_rec.store import Store
+from tests import database
+from tests.faults.truth import Ledger
 from tests.freeswitch.sound import Channel, Wav, channels
 
 #: The lab's accounts, with the documents of its phones; see conf/directory.xml.
@@ -104,7 +105,7 @@ class Product:
         self._address = address or (switch.host, switch.port)
         self.receiver = Receiver()
         self.documents, self.recordings_dir = directory / "documents", directory / "recordings"
-        self._database, self._log = directory / "kazoo_rec.db", directory / "kazoo_rec.log"
+        self._log, self._ledger = directory / "kazoo_rec.log", Ledger(directory)
         self._seen: set[str] = set()
         self._store: Store | None = None
         self._obeyed = 0
@@ -120,7 +121,7 @@ class Product:
         host, port = self._address
         config = self._directory / "kazoo_rec.yaml"
         config.write_text(yaml.safe_dump({
-            "node": "lab", "database": f"sqlite:///{self._database}", "documents": str(self.documents),
+            "node": "lab", **database.said(self._directory), "documents": str(self.documents),
             "recordings_dir": str(self.recordings_dir), "callflow": {"port": 8086},
             "delivery": {"remove_after_delivery": False, "allow_networks": ["127.0.0.0/8"]},
             "switches": [{"host": host, "port": port, "password": self._switch.password,
@@ -184,7 +185,7 @@ class Product:
 
     def order(self, leg: str, action: str, **settings) -> list[dict]:
         """What the API would have the engine do with a leg of acme's; the leg's recordings afterwards."""
-        self._store = self._store or Store(f"sqlite:///{self._database}")
+        self._store = self._store or Store(database.of(self._directory))
         engines = Engines(self._store)
         return engines.order(engines.find("acme", leg).engine, "acme", leg, action, settings, "the lab")["recordings"]
 
@@ -230,13 +231,7 @@ class Product:
         return " ".join(filter(None, (row["account_id"], row["rule"], row["leg"], number)))
 
     def _rows(self):
-        connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)
-        connection.row_factory = sqlite3.Row
-        try:
-            rows = [dict(row) for row in connection.execute("SELECT * FROM recordings ORDER BY created_ms")]
-        finally:
-            connection.close()
-        return [{**row, "spans": json.loads(row["spans"])} for row in rows]
+        return [{**row, "spans": json.loads(row["spans"])} for row in self._ledger.recordings()]
 
     def _write(self, rules, account):
         assert rules.keys() <= DOCUMENTS.keys()

@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import gevent
+import gevent.event
 import pytest
 
 from kazoo_rec.config import Config, RecordingsDir, Switch
-from kazoo_rec.errors import DocumentError
+from kazoo_rec.errors import AlreadyActs, DocumentError
 from kazoo_rec.roles.supervisor import Supervisor
 from kazoo_rec.store import Store
 from tests.database import of
@@ -164,3 +165,13 @@ def test_stopping_while_roles_are_being_started_leaves_none(config, documents, t
         supervisor.stop()
     children = list(supervisor._children.values())
     assert [child.poll() is not None for child in children] == [True] * len(children)
+
+
+def test_a_role_that_cannot_run_beside_another_is_not_started_again(config, documents, told, monkeypatch):
+    over = gevent.event.Event()
+    refused = f"import sys; open({str(told.file)!r}, 'a').write('refused\\n'); sys.exit(78)"
+    supervisor = Supervisor(config, lambda role: [sys.executable, "-c", refused], roles=("engine",), ended=over.set)
+    supervisor.start()
+    assert over.wait(20)
+    supervisor.stop()
+    assert isinstance(supervisor.fault, AlreadyActs) and told.file.read_text().count("refused") == 1

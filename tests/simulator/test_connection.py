@@ -63,6 +63,23 @@ def test_an_event_that_is_sent_comes_to_who_listens(client):
     assert len(client.heard("PRESENCE_OUT")) == 1
 
 
+def test_one_of_a_subclass_comes_to_who_listens_to_that_and_to_who_sent_it(client, switch):
+    """As 1.10.12 does: `sendevent` of one connection is heard on all, with the headers that it had."""
+    others = [Client(switch.address) for _ in range(4)]
+    listening = "CUSTOM a::b", "CUSTOM a::b", "ALL", "CUSTOM a::c", "HEARTBEAT"
+    for one, names in zip((client, *others), listening, strict=True):
+        exchanged(one, f"event json {names}")
+    assert client.ask("sendevent CUSTOM\nEvent-Subclass: a::b\nEngine-Run: x").startswith("+OK ")
+    heard = [one.heard("CUSTOM") for one in (client, *others)]
+    assert list(map(len, heard)) == [1, 1, 1, 0, 0]
+    assert {(one["Event-Subclass"], one["Engine-Run"], one["Command"]) for (one,) in heard[:3]} == {
+        ("a::b", "x", "sendevent CUSTOM")}
+    client.ask("sendevent HEARTBEAT\nEvent-Subclass: a::b")
+    assert [len(one.heard("HEARTBEAT")) for one in (client, *others)] == [0, 0, 1, 0, 1]
+    for one in others:
+        one.close()
+
+
 @pytest.mark.parametrize(("command", "body"), [
     ("api hostname", "fs1.example"), ("API  ", "-ERR  Command not found!\n"), ("api HOSTNAME", "fs1.example"),
     ("api nosuch x", "-ERR nosuch Command not found!\n"), ("api uuid_exists 0000", "false"),

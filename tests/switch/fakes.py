@@ -44,10 +44,11 @@ class Session:
         self.sock.sendall(b"".join(frames))
 
     def command(self) -> str | None:
-        """The next command; None when the client is gone."""
+        """The first line of the next command; None when the client is gone."""
         try:
-            line = self._lines.readline()
-            self._lines.readline()
+            line = more = self._lines.readline()
+            while more not in (b"\n", b""):
+                more = self._lines.readline()
         except OSError:
             return None
         return line.decode("utf-8", "surrogateescape").rstrip("\n") if line else None

@@ -1,0 +1,156 @@
+"""Which of the engines that watch a switch acts.
+
+It has a lock of the database: whose process ends loses it, and who stands by takes it. Who acts goes on where the
+database is lost, as recording comes before all, and has its lock again as soon as there is one. Should another have
+taken it meanwhile, the switch tells: who begins to act says so there, by an event that every engine hears, and whose
+turn came before ends. `term` says whose came later, whatever clocks say.
+"""
+
+import re
+from uuid import uuid4
+
+import gevent
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from kazoo_rec.switch import commands
+from kazoo_rec.switch.redial import place
+from kazoo_rec.threads import Threads
+
+#: Seconds between looks at the lock.
+LOOK_S = 0.5
+
+#: Seconds for which an engine that stands by leaves the lock alone after the database was lost to it, and so perhaps to
+#: the one that acts: who acts is to have it back. That one's last attempt to connect may have been made just before.
+RETURN_S = 6.0
+
+#: Seconds for a server that may not answer.
+RELEASED_WITHIN_S = 2.0
+
+#: Of the event that an engine which acts sends.
+SUBCLASS = "kazoo_rec::engine"
+
+_TERM = re.compile(r"[0-9]{1,20}")
+
+log = structlog.get_logger()
+
+
+class Acting:
+    """Of one engine. Each is called once, in a greenlet of which nothing else waits, `begin` by `start` where the lock
+    is free; and `end(None)` where another engine acts, `end(fault)` where this one cannot.
+
+    Parameters:
+      lock: `store.sqlite.EngineLock` or PostgreSQL's.
+      site: what the engines of one database have in common, and those of others do not.
+      prepare: what an engine that stands by does now and then, for less to be left to do; it may raise.
+      begin: begins to act.
+      unsure: `unsure(True)`: somebody else may act now; `unsure(False)`: nobody did.
+      end: as above.
+    """
+
+    def __init__(self, lock, site: str, prepare, begin, unsure, end):
+        self._lock, self._site, self._prepare, self._begin = lock, site, prepare, begin
+        self._unsure, self._end = unsure, end
+        self._run, self._threads, self._greenlet = uuid4().hex, Threads(1), None
+        #: Whether it has begun, and whether it was another's turn later.
+        self.acts = self.deposed = False
+
+    def start(self):
+        """Raises what the database raises."""
+        rival = self._take()
+        if rival is None:
+            self._act()
+        else:
+            log.warning("this engine stands by: another one acts", switch=rival.switch, acting=rival.who)
+        self._greenlet = gevent.spawn(self._follow)
+
+    def stop(self):
+        """Whoever stands by may act from now on."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+        with gevent.Timeout(RELEASED_WITHIN_S, False):  # else the end of this process does it
+            self._threads.apply(self._lock.release)
+            self._threads.kill()
+
+    def announcement(self, switch: str) -> str | None:
+        """What is sent to a switch by who acts; None where nobody else can."""
+        if self._lock.term is None:
+            return None
+        return commands.acting(SUBCLASS, switch, self._site, self._run, self._lock.term)
+
+    def heard(self, switch: str, event, answer):
+        """An event of SUBCLASS. `answer()` has the announcement sent again, for one that began before. Only what
+        `sendevent` says counts: a leg's event, of the application `event`, may have a caller's words in it."""
+        whose, term = (event.get("Engine-Switch"), event.get("Engine-Site")), event.get("Engine-Term")
+        if event.uuid or whose != (switch, self._site) or event.get("Engine-Run") == self._run:
+            return
+        if not self.acts or not _TERM.fullmatch(term):
+            return
+        if int(term) > self._lock.term:
+            self._depose("another engine has begun to act for the switch", switch)
+        else:
+            answer()
+
+    def _take(self):
+        return self._threads.apply(self._lock.take)
+
+    def _act(self):
+        self.acts = True
+        self._begin()
+
+    def _follow(self):
+        try:
+            if not self.acts:
+                self._stand_by()
+                log.warning("this engine acts from now on")
+                self._act()
+            self._keep()
+        except Exception as fault:  # noqa: BLE001  whatever it is, this engine does not act, and the next one may
+            self._end(fault)
+
+    def _stand_by(self):
+        lost = False
+        while True:
+            gevent.sleep(LOOK_S)
+            try:
+                if lost:
+                    self._threads.apply(self._lock.reach)
+                    log.info("the database is there again")
+                    gevent.sleep(RETURN_S)
+                    lost = False
+                self._prepare()
+                if self._take() is None:
+                    return
+            except SQLAlchemyError as gone:
+                if not lost:
+                    log.warning("the database is lost to an engine that stands by", reason=str(gone))
+                lost = True
+
+    def _keep(self):
+        lost = False
+        while not self.deposed:
+            gevent.sleep(LOOK_S)
+            try:
+                rival = self._take()
+            except Exception as gone:  # noqa: BLE001  whatever it is, recording goes on
+                if not lost:
+                    log.error("the database is lost, and with it the lock of the engine that acts: it goes on",
+                              reason=str(gone) if isinstance(gone, SQLAlchemyError) else place(gone))
+                    self._unsure(True)
+                lost = True
+                continue
+            if rival is None and lost:
+                log.info("the lock of the engine that acts is taken again")
+                self._unsure(False)
+                lost = False
+            elif rival is not None and not rival.is_ours:
+                self._depose("another engine has the lock", rival.switch, acting=rival.who)
+
+    def _depose(self, why, switch, **more):
+        if not self.deposed:
+            self.deposed = True
+            log.error("this engine ends, to stand by", reason=why, switch=switch, **more)
+            self._unsure(True)
+            self._end(None)
+
+

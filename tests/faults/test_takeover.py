@@ -1,0 +1,95 @@
+"""Two engines for one switch: the one that acts is killed, stopped, or cut off from the database, and the other acts.
+Nothing is recorded twice, and nothing is lost."""
+
+import os
+import signal
+
+import pytest
+from gevent.event import Event
+
+from tests import database
+from tests.faults.pair import ENGINES, Pair
+
+pytestmark = pytest.mark.skipif(not database.SERVER, reason="two engines for one switch want PostgreSQL")
+
+#: Seconds until new calls are recorded again.
+WITHIN_MS = 5_000
+
+IS_LONG = os.environ.get("KAZOO_REC_FAULTS") == "long"
+
+#: Takeovers, calls a second, for how long they talk, seconds, and seconds between a takeover and the next, at most.
+TAKEOVERS, CALLS_S, TALK_S, BETWEEN_S = (50, 20, (6.0, 12.0), 4.0) if IS_LONG else (3, 2, (3.0, 8.0), 2.0)
+
+#: KAZOO_REC_SEED has a run again.
+SEED = int(os.environ.get("KAZOO_REC_SEED") or int.from_bytes(os.urandom(3), "big"))
+
+
+@pytest.fixture
+def site(tmp_path):
+    with Pair(tmp_path, seed=SEED) as pair:
+        yield pair
+
+
+def settled(site, table, fault, runs=1, may_lose=False):
+    site.switch.ask("hush")
+    site.switch.ask("hang_up")
+    site.wait_quiet(300)
+    account = site.account(may_lose=may_lose)
+    table.add(fault, account, runs)
+    return account
+
+
+def stand_by(site, name):
+    """The engine of that name again."""
+    said = site.log_of(name).read_text().count("stands by")
+    site.start(name)
+    site.until(lambda: site.log_of(name).read_text().count("stands by") > said, 60, "it does not stand by")
+
+
+def other(name):
+    return ENGINES[1 - ENGINES.index(name)]
+
+
+def test_takeovers_under_traffic_lose_nothing_and_double_nothing(site, table):
+    site.traffic(CALLS_S, TALK_S)
+    took_ms = []
+    for _ in range(TAKEOVERS):
+        Event().wait(site.chance.uniform(0.5, BETWEEN_S))
+        ended, since_ms = site.end_acting()
+        took_ms.append(site.until(lambda since_ms=since_ms: site.begun_since(since_ms), 60, "nobody records again"))
+        assert site.wait_acting() == other(ended)
+        site.wait_taken_in()
+        stand_by(site, ended)
+    account = settled(site, table, f"takeovers, {CALLS_S} calls/s, seed {SEED}", TAKEOVERS, may_lose=IS_LONG)
+    assert account.delivered
+    print("ms to the first recording, to the first whole call:", took_ms)  # noqa: T201
+    assert IS_LONG or max(map(max, took_ms)) < WITHIN_MS
+
+
+def test_an_engine_that_is_stopped_hands_over(site, table):
+    for _ in range(3):
+        site.call(talk_s=None)
+    site.until(lambda: sum(map(len, site.switch.ask("recorded").values())) == 6, 30, "not all is recorded")
+    before = site.switch.ask("recorded")
+    ended, _ = site.end_acting(signal.SIGTERM)
+    assert site.wait_acting() == other(ended)
+    site.wait_taken_in()
+    assert site.switch.ask("recorded") == before
+    assert settled(site, table, "takeover from one that is stopped").delivered == 6
+
+
+def test_who_is_cut_off_from_the_database_ends_and_what_it_says_late_changes_nothing(site, table):
+    site.traffic(CALLS_S, TALK_S)
+    Event().wait(3)
+    first = site.wait_acting()
+    site.note_outage()
+    site.wires[first].cut()
+    site.until(lambda: site.acting() == other(first), 30, "the other does not take over")
+    site.until(lambda: "this engine ends" in site.log_of(first).read_text(), 30, "it does not end")
+    site.wires[first].mend()
+    assert site.processes[first].wait(30) == 0
+    site.wait_taken_in()
+    assert site.switch.ask("listening") == 1
+    stand_by(site, first)
+    assert settled(site, table, "takeover from one that is cut off").delivered
+    assert not [row for row in site.ledger.recordings() if row["state"] in ("armed", "recording", "paused")]

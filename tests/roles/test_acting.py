@@ -1,0 +1,246 @@
+"""Of the engines that watch a switch one acts; the others stand by, or on SQLite are refused."""
+
+from dataclasses import replace
+
+import gevent
+import pytest
+from gevent.event import Event
+from sqlalchemy.exc import OperationalError
+
+from kazoo_rec.errors import AlreadyActs
+from kazoo_rec.roles import acting
+from kazoo_rec.roles.engine import Engine
+from kazoo_rec.simulator.simulator import Simulator
+from kazoo_rec.store import Store, sqlite
+from tests import database
+from tests.roles.test_callflows import config  # noqa: F401
+from tests.switch.conftest import said  # noqa: F401
+from tests.switch.fakes import PATIENCE_S
+
+on_postgresql = pytest.mark.skipif(not database.SERVER, reason="two engines for one switch want PostgreSQL")
+
+
+@pytest.fixture
+def switch(tmp_path):
+    with Simulator(recordings=tmp_path) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def begun(config, switch, monkeypatch):  # noqa: F811
+    """`begun()` starts an engine of that switch; its `over` is set when it has ended."""
+    monkeypatch.setattr(acting, "LOOK_S", 0.02)
+    monkeypatch.setattr(acting, "RETURN_S", 0.1)
+    host, port = switch.address
+    here = replace(config, callflow=None,
+                   switches=tuple(replace(one, host=host, port=port, password="ClueCon") for one in config.switches))
+    engines = []
+
+    def begin(**changed):
+        over = Event()
+        engine = Engine(replace(here, **changed), ended=over.set)
+        engine.over = over
+        engines.append(engine)
+        engine.start()
+        return engine
+
+    yield begin
+    for engine in engines:
+        engine.stop()
+
+
+def until(condition):
+    with gevent.Timeout(PATIENCE_S):
+        while not (found := condition()):
+            gevent.idle()
+    return found
+
+
+def acts(engine):
+    """Whether it has all its connections."""
+    return engine._tell()["switches"] == {"fs1": True}
+
+
+def listening(switch):
+    return len(switch.sockets.wanting("CHANNEL_CREATE", None, None))
+
+
+def stop(engine):
+    engine.stop()
+    engine.stop = lambda: None
+
+
+def cut_off(engine, monkeypatch):
+    """The session that has the engine's lock ends, and the engine gets no other until that is undone."""
+    lock = engine._acting._lock
+
+    def reach():
+        if lock._session is not None:
+            lock._forget()
+        raise OperationalError("SELECT 1", None, OSError("the server is gone"))
+
+    monkeypatch.setattr(lock, "reach", reach)
+
+
+@pytest.mark.sqlite
+def test_on_sqlite_a_second_engine_is_refused_and_told_whose_turn_it_is(begun, monkeypatch):
+    monkeypatch.setattr(sqlite, "ENDS_WITHIN_S", 0.1)
+    begun()
+    second = begun()
+    assert second.over.wait(PATIENCE_S)
+    assert isinstance(second.fault, AlreadyActs) and "process" in second.fault.detail and "fs1" in second.fault.detail
+
+
+@pytest.mark.sqlite
+def test_on_sqlite_one_whose_predecessor_is_still_ending_waits_for_that(begun, switch):
+    first = begun()
+    until(lambda: acts(first))
+    second = begun()
+    stop(first)
+    until(lambda: acts(second))
+    assert not second.over.is_set()
+
+
+def test_one_that_observes_is_in_nobody_s_way(begun, config, switch):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    host, port = switch.address
+    watching = Engine(replace(config, callflow=None, switches=tuple(
+        replace(one, host=host, port=port, password="ClueCon") for one in config.switches)), observe=True)
+    watching.start()
+    try:
+        until(lambda: listening(switch) == 2)
+    finally:
+        watching.stop()
+
+
+@on_postgresql
+def test_who_stands_by_is_not_on_the_switch_and_says_nothing_of_itself(begun, switch, said, config):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    connections = len(switch.sockets.all())
+    begun()
+    line = said.wait("this engine stands by")
+    assert line["switch"] == "fs1" and "kazoo_rec" in line["acting"]
+    gevent.sleep(5 * acting.LOOK_S)
+    assert len(said.those("stands by")) == 1 and len(switch.sockets.all()) == connections
+
+
+@on_postgresql
+def test_when_the_one_that_acts_is_stopped_the_other_does_and_the_time_between_is_known(begun, switch, config):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    second = begun()
+    stop(first)
+    until(lambda: acts(second))
+    store = Store(config.database)
+    try:
+        until(lambda: [row["role"] for row in store.vitals.all()] == ["engine"])
+        (outage,) = until(lambda: [one for one in store.outages.between(0, 1 << 62) if one["until_ms"]])
+        assert outage["why"] == "the engine was stopped"
+    finally:
+        store.close()
+    assert listening(switch) == 1
+
+
+@on_postgresql
+def test_engines_of_other_switches_act_beside_each_other(begun, config):  # noqa: F811
+    first = begun()
+    second = begun(node="fs2", switches=tuple(replace(one, name="fs2") for one in config.switches))
+    assert first._acting.acts and second._acting.acts
+
+
+@on_postgresql
+def test_who_is_cut_off_from_the_database_goes_on_and_has_its_lock_again(begun, switch, said, config, monkeypatch):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    with monkeypatch.context() as patch:
+        cut_off(first, patch)
+        said.wait("it goes on")
+        assert acts(first) and first._store.recordings.unsure
+    said.wait("the lock of the engine that acts is taken again")
+    assert acts(first) and not first.over.is_set() and not first._store.recordings.unsure
+
+
+@on_postgresql
+def test_who_is_cut_off_hears_from_the_switch_that_another_acts_and_ends(begun, switch, said, config, monkeypatch):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    second = begun()
+    cut_off(first, monkeypatch)
+    assert first.over.wait(PATIENCE_S) and first.fault is None
+    assert said.wait("this engine ends")["reason"] == "another engine has begun to act for the switch"
+    assert first._watches[0]._pool.connections == []
+    until(lambda: acts(second))
+    stop(first)
+    store = Store(config.database)
+    try:
+        until(lambda: [row["role"] for row in store.vitals.all()] == ["engine"])
+        until(lambda: all(one["until_ms"] for one in store.outages.between(0, 1 << 62)))
+        assert store.engines.running() == ["fs1"]
+    finally:
+        store.close()
+
+
+@on_postgresql
+def test_a_fault_of_ours_at_the_lock_ends_no_recording(begun, switch, said, monkeypatch):  # noqa: F811
+    engine = begun()
+    until(lambda: acts(engine))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._acting._lock, "take", lambda: [].pop())
+        said.wait("it goes on")
+    said.wait("taken again")
+    assert acts(engine) and not engine.over.is_set()
+
+
+@on_postgresql
+def test_who_is_told_by_the_database_that_another_acts_ends(begun, said, config, monkeypatch):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    monkeypatch.setattr("kazoo_rec.roles.engine._Watch._announcement", lambda watch: None)
+    second = begun()
+    with monkeypatch.context() as patch:
+        cut_off(first, patch)
+        until(lambda: acts(second))
+    assert first.over.wait(PATIENCE_S)
+    assert said.wait("this engine ends")["reason"] == "another engine has the lock"
+
+
+@on_postgresql
+@pytest.mark.parametrize("change", [
+    {"Engine-Switch": "fs2"}, {"Engine-Site": "0" * 8}, {"Engine-Term": "1"}, {"Engine-Term": "-1"},
+    {"Unique-ID": "5f8f7b68-0f7c-4a0c-9d7a-6b9f6f3b0c52"}])
+def test_what_is_no_word_of_a_later_engine_of_this_database_ends_none(begun, switch, config, change):  # noqa: F811
+    engine = begun()
+    until(lambda: acts(engine))
+    word = {"Engine-Switch": "fs1", "Engine-Site": engine._store.secrets.key_id, "Engine-Run": "0" * 32,
+            "Engine-Term": str(1 << 60)}
+    switch.publish("CUSTOM", lambda: {**word, **change}, acting.SUBCLASS)
+    switch.publish("CUSTOM", lambda: {**word, "Engine-Run": engine._acting._run}, acting.SUBCLASS)
+    events = engine._watches[0]._meter.events
+    until(lambda: events._value.get() >= 2)
+    assert not engine.over.is_set()
+    switch.publish("CUSTOM", lambda: word, acting.SUBCLASS)
+    assert engine.over.wait(PATIENCE_S)
+
+
+@on_postgresql
+def test_who_acts_says_so_again_to_one_that_began_before(begun, switch):
+    engine = begun()
+    until(lambda: acts(engine))
+    said_before = switch._sequence
+    assert said_before
+    heard = []
+    listeners = switch.publish
+
+    def publish(name, headers, subclass=None, of=None):
+        if subclass == acting.SUBCLASS:
+            heard.append(headers())
+        listeners(name, headers, subclass, of)
+
+    switch.publish = publish
+    switch.publish("CUSTOM", lambda: {
+        "Engine-Switch": "fs1", "Engine-Site": engine._store.secrets.key_id, "Engine-Run": "0" * 32,
+        "Engine-Term": "1"}, acting.SUBCLASS)
+    until(lambda: len(heard) == 2)
+    assert heard[1]["Engine-Run"] == engine._acting._run
