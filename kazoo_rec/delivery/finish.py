@@ -211,6 +211,6 @@ def _upload(row, now_ms, settings):
         "last_error": None,
     }
     try:
-        return upload | {"host": target.host(upload["url"])}
+        return upload | {"host": target.server(upload["url"])}
     except TargetError as error:
         return upload | {"state": "failed", "last_error": str(error)}

@@ -6,6 +6,7 @@ could lose.
 
 import random
 import time
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -13,16 +14,18 @@ import gevent
 import structlog
 from gevent.event import Event
 
-from kazoo_rec.delivery import http, target, webhook
+from kazoo_rec.delivery import bucket, http, target, webhook
 from kazoo_rec.delivery.clock import monotonic_ms
 from kazoo_rec.delivery.finish import finish, remove
 from kazoo_rec.delivery.jobs import Jobs
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces, Place, UploadPlaces
+from kazoo_rec.delivery.s3 import Content, ObjectStore
 from kazoo_rec.delivery.servers import Servers
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import TargetError
+from kazoo_rec.media import sealed
 from kazoo_rec.media.names import all_of
 from kazoo_rec.store.spans import is_declined
 
@@ -65,14 +68,16 @@ class Worker:
       timeout_s: to connect, and to answer.
       now_at: milliseconds that no jump of a clock moves.
       mark: the directory's.
+      objects: `delivery.s3.ObjectStore`, None: there is none.
     """
 
     def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, connections,
                  clock_ms, spread=random.random, timeout_s=http.TIMEOUT_S, now_at=monotonic_ms,
-                 mark: str | None = None):
+                 mark: str | None = None, objects: ObjectStore | None = None):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
         self._settings, self._connections, self._clock_ms = settings, connections, clock_ms
         self._timeout_s, self._now_at, self._mark, self.meter = timeout_s, now_at, mark, Meter()
+        self._objects = objects
         self.servers = Servers(store.failing_servers, node)
         self._finishing = FinishingPlaces(max(1, pool.maxsize // 2))
         self._uploads = UploadPlaces(settings, self.servers)
@@ -257,14 +262,25 @@ class Worker:
             if told:
                 return http.tell(self._connections, address, webhook.body(recording, told),
                                  webhook.key(recording, told), self._clock_ms() / 1000, self._timeout_s)
-            url = target.build(address, recording, self._settings.file_name, self._settings.query)
             key = self._store.secrets.unwrap(recording["account_id"], recording["id"], recording.get("data_key"))
+            if bucket.is_one(address):
+                return self._put(address, recording, key)
+            url = target.build(address, recording, self._settings.file_name, self._settings.query)
             return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
                              self._pool, self._clock_ms() / 1000, self._timeout_s, key)
         except TargetError as error:
             return http.Failure(http.printable(str(error)), final=True, ours=True)
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error
             return http.Failure(http.explain(error), ours=True)
+
+    def _put(self, url, recording, key):
+        name = target.file_name_of(recording, self._settings.file_name)
+        if self._objects is None:
+            raise TargetError("cannot deliver to this URL", "there is no object store", "the configuration's `s3`")
+        content = Content(self._recordings_dir / recording["file"], partial(sealed.opened, key=key, finished=True),
+                          recording["size_bytes"], recording["sha256"], recording["content_type"], recording["id"])
+        return self._objects.put(self._objects.delivered(url, recording["account_id"], name), content,
+                                 self._clock_ms() / 1000, self._timeout_s)
 
     def _remove_all(self, recording):
         master = self._recordings_dir / recording["master"]
