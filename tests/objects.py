@@ -13,6 +13,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from gevent.event import Event
+from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -39,6 +40,7 @@ class Store:
     moved          says that the bucket is in another region
     skewed         says that the clock is wrong
     hang           takes nothing and says nothing until the mode is another
+    held           as hang, of writes alone
     slow           takes and gives SLOW_BYTES_S
     silent         takes and keeps it, and waits, before it answers, until the mode is another
     absent         takes a file or a part, says 200, and does not keep it
@@ -54,7 +56,7 @@ class Store:
     def __call__(self, environ, start_response):
         mode, writes = self._mode, environ["REQUEST_METHOD"] == "PUT"
         self._requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
-        if mode == "hang":
+        if mode == "hang" or (mode == "held" and writes):
             self._wait()
         part = int(parse_qs(environ["QUERY_STRING"]).get("partNumber", [0])[0])
         if part and part == self._held:
@@ -213,7 +215,8 @@ class Door:
     def up(self, port: int = 0):
         """Serves, on the port that it had."""
         port = port or (self._server.server_port if self._server else 0)
-        self._server = WSGIServer(("127.0.0.1", port), self._store, log=None, handler_class=_Handler)
+        self._server = WSGIServer(("127.0.0.1", port), self._store, log=None, handler_class=_Handler,
+                                  spawn=Pool())
         self._server.init_socket()
         self._server.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._server.start()

@@ -21,7 +21,6 @@ from kazoo_rec.delivery.settings import DeliverySettings, S3Settings
 from kazoo_rec.delivery.signature import signed
 from kazoo_rec.errors import TargetError
 from kazoo_rec.media import sealed
-from tests.faults.child import Child
 from tests.objects import KEYS, REGION
 
 from .fakes import RECORDING_ID, refusing_url
@@ -32,34 +31,6 @@ LARGE = PART_BYTES + PART_BYTES // 2
 IN_CLEAR = partial(open, mode="rb")
 NAME = f"call_recording_{RECORDING_ID}.mp3"
 TENANT = f"s3://AKTENANT:{KEYS['AKTENANT'].replace('/', '%2F')}@calls/rec"
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory):
-    store = Child(tmp_path_factory.mktemp("objects") / "log", "tests.objects", orders=True)
-    store.ask("make", bucket="calls")
-    yield store
-    store.kill()
-
-
-@pytest.fixture
-def store(process):
-    """As a process that others have used before."""
-    process.ask("mode", mode="ok")
-    process.ask("clear", bucket="calls")
-    process.ask("requests")
-    return process
-
-
-@pytest.fixture
-def settings(store):
-    return {"endpoint": f"http://127.0.0.1:{store.ask('port')}", "region": REGION, "access_key": "AKOPERATOR",
-            "secret_key": KEYS["AKOPERATOR"], "deliver_to": ("s3://calls/of/{account_id}",)}
-
-
-@pytest.fixture
-def objects(settings, pool):
-    return s3.opened(DeliverySettings(s3=S3Settings(**settings)), pool)
 
 
 @pytest.fixture
@@ -93,72 +64,72 @@ def proof(outcome, body):
 
 
 class TestAFile:
-    def test_it_is_an_object_with_its_type_and_digest_and_is_looked_at(self, store, put):
+    def test_it_is_an_object_with_its_type_and_digest_and_is_looked_at(self, stored, put):
         assert proof(put(), BODY).etag == f'"{hashlib.md5(BODY).hexdigest()}"'
-        [(key, there)] = store.ask("objects", bucket="calls").items()
+        [(key, there)] = stored.ask("objects", bucket="calls").items()
         assert key == f"rec/{NAME}"
         assert (there["sha256"], there["type"]) == (hashlib.sha256(BODY).hexdigest(), "audio/mpeg")
         assert there["metadata"]["x-amz-meta-recording-id"] == RECORDING_ID
-        assert store.ask("requests") == [f"PUT /calls/rec/{NAME}?", f"HEAD /calls/rec/{NAME}?"]
+        assert stored.ask("requests") == [f"PUT /calls/rec/{NAME}?", f"HEAD /calls/rec/{NAME}?"]
 
-    def test_once_more_is_as_good_as_once(self, store, put):
+    def test_once_more_is_as_good_as_once(self, stored, put):
         assert proof(put(), BODY) == proof(put(), BODY)
-        assert len(store.ask("objects", bucket="calls")) == 1
+        assert len(stored.ask("objects", bucket="calls")) == 1
 
-    def test_what_was_encrypted_arrives_as_it_was(self, store, objects, content, tmp_path):
+    def test_what_was_encrypted_arrives_as_it_was(self, stored, objects, content, tmp_path):
         key = bytes(32)
         what = content(BODY, partial(sealed.opened, key=key, finished=True))
         sealed.seal(what.path, key)
         proof(objects.put(objects.delivered(TENANT, "acme", NAME), what, time.time()), BODY)
-        [there] = store.ask("objects", bucket="calls").values()
+        [there] = stored.ask("objects", bucket="calls").values()
         assert there["sha256"] == what.sha256
 
     @pytest.mark.parametrize("size", [1000, LARGE])
-    def test_a_file_that_is_another_than_it_was_is_not_sent(self, store, put, size):
+    def test_a_file_that_is_another_than_it_was_is_not_sent(self, stored, put, size):
         outcome = put(bytes(size), change=lambda path: path.write_bytes(b"x" * size))
         assert outcome.ours or outcome.text.startswith("answered 400 XAmzContentSHA256Mismatch")
-        assert not store.ask("objects", bucket="calls") and not store.ask("uploads", bucket="calls")
+        assert not stored.ask("objects", bucket="calls") and not stored.ask("uploads", bucket="calls")
 
     @pytest.mark.parametrize("change", [lambda path: path.write_bytes(BODY + b"x"), lambda path: path.unlink()])
-    def test_a_file_that_cannot_be_read_is_no_fault_of_the_stores(self, store, put, change):
-        assert put(change=change).ours and not store.ask("requests")
+    def test_a_file_that_cannot_be_read_is_no_fault_of_the_stores(self, stored, put, change):
+        assert put(change=change).ours and not stored.ask("requests")
 
 
 class TestALargeFile:
     BODY = bytes(range(256)) * (LARGE // 256)
 
-    def test_it_goes_in_parts(self, store, put):
+    def test_it_goes_in_parts(self, stored, put):
         proof(put(self.BODY), self.BODY)
-        [there] = store.ask("objects", bucket="calls").values()
+        [there] = stored.ask("objects", bucket="calls").values()
         assert (there["bytes"], there["sha256"]) == (LARGE, hashlib.sha256(self.BODY).hexdigest())
         assert there["type"] == "audio/mpeg"
-        assert not store.ask("uploads", bucket="calls")
-        assert [line.partition(" ")[0] for line in store.ask("requests")] == [
+        assert not stored.ask("uploads", bucket="calls")
+        assert [line.partition(" ")[0] for line in stored.ask("requests")] == [
             "GET", "POST", "PUT", "PUT", "POST", "HEAD"]
 
-    def test_parts_of_a_killed_attempt_are_removed_by_the_next(self, store, put):
+    def test_parts_of_a_killed_attempt_are_removed_by_the_next(self, stored, put):
         for key in (f"rec/{NAME}", f"rec/{NAME}", f"rec/{NAME}.other"):
-            store.ask("begin_upload", bucket="calls", key=key)
+            stored.ask("begin_upload", bucket="calls", key=key)
         proof(put(self.BODY), self.BODY)
-        assert store.ask("uploads", bucket="calls") == {f"rec/{NAME}.other": [1]}
+        assert stored.ask("uploads", bucket="calls") == {f"rec/{NAME}.other": [1]}
 
-    def test_a_kill_between_two_parts_leaves_them_to_the_next_attempt(self, store, put):
-        store.ask("hold", part=2)
+    def test_a_kill_between_two_parts_leaves_them_to_the_next_attempt(self, stored, put):
+        stored.ask("hold", part=2)
         attempt = gevent.spawn(put, self.BODY)
-        until(lambda: store.ask("waiting"))
+        until(lambda: stored.ask("waiting"))
         attempt.kill()  # as a worker that stops; a process that is killed says as little
-        assert store.ask("uploads", bucket="calls") == {f"rec/{NAME}": [1]}
-        store.ask("hold", part=0)
+        assert stored.ask("uploads", bucket="calls") == {f"rec/{NAME}": [1]}
+        stored.ask("hold", part=0)
         proof(put(self.BODY), self.BODY)
-        assert not store.ask("uploads", bucket="calls")
+        assert not stored.ask("uploads", bucket="calls")
 
-    def test_an_attempt_that_fails_leaves_no_parts(self, store, put):
-        store.ask("fail", part=2)
+    def test_an_attempt_that_fails_leaves_no_parts(self, stored, put):
+        stored.ask("fail", part=2)
         assert put(self.BODY) == Failure("answered 500 InternalError: said so of ********", 500)
-        assert not store.ask("uploads", bucket="calls")
+        assert not stored.ask("uploads", bucket="calls")
 
-    def test_keys_that_may_not_look_for_parts_are_no_reason_not_to_deliver(self, store, put):
-        store.ask("fail", part=-1)
+    def test_keys_that_may_not_look_for_parts_are_no_reason_not_to_deliver(self, stored, put):
+        stored.ask("fail", part=-1)
         proof(put(self.BODY), self.BODY)
 
 
@@ -166,45 +137,45 @@ class TestALie:
     @pytest.mark.parametrize(("mode", "text"), [
         ("absent", "took it, and does not have it"), ("cut", f"took {len(BODY)} bytes, and has {len(BODY) // 2}"),
         ("other", "took it, and has other bytes")])
-    def test_a_write_that_the_store_says_it_did_is_looked_at(self, store, put, mode, text):
-        store.ask("mode", mode=mode)
+    def test_a_write_that_the_store_says_it_did_is_looked_at(self, stored, put, mode, text):
+        stored.ask("mode", mode=mode)
         outcome = put()
         assert outcome == Failure(text) and outcome.of_server and not outcome.final
-        store.ask("mode", mode="ok")
+        stored.ask("mode", mode="ok")
         proof(put(), BODY)
 
     @pytest.mark.parametrize("mode", ["absent", "cut", "other"])
-    def test_of_a_large_file_too(self, store, put, mode):
-        store.ask("mode", mode=mode)
+    def test_of_a_large_file_too(self, stored, put, mode):
+        stored.ask("mode", mode=mode)
         assert isinstance(put(bytes(LARGE) + b"x"), Failure)
-        store.ask("mode", mode="ok")
-        assert not store.ask("uploads", bucket="calls")
+        stored.ask("mode", mode="ok")
+        assert not stored.ask("uploads", bucket="calls")
 
 
 class TestAStoreThatIsNotWell:
-    def test_one_that_is_down(self, store, put):
-        store.ask("down")
+    def test_one_that_is_down(self, stored, put):
+        stored.ask("down")
         outcome = put()
-        store.ask("up")
+        stored.ask("up")
         assert outcome.text.startswith("ConnectionRefusedError") and outcome.of_server
         proof(put(), BODY)
 
-    def test_one_that_hangs(self, store, put):
-        store.ask("mode", mode="hang")
+    def test_one_that_hangs(self, stored, put):
+        stored.ask("mode", mode="hang")
         outcome = put(timeout_s=(0.3, 0.3))
         assert isinstance(outcome, Failure) and outcome.of_server
 
-    def test_one_that_is_slow_is_waited_for_as_long_as_a_slow_line_may_take(self, store, put, monkeypatch):
+    def test_one_that_is_slow_is_waited_for_as_long_as_a_slow_line_may_take(self, stored, put, monkeypatch):
         monkeypatch.setattr("kazoo_rec.delivery.http.SLOWEST_BYTES_S", 1_000_000)
-        store.ask("mode", mode="slow")
+        stored.ask("mode", mode="slow")
         assert put(bytes(4_000_000), timeout_s=(0.3, 0.3)).of_server
 
     @pytest.mark.parametrize(("mode", "text", "status"), [
         ("moved", f"answered 301 PermanentRedirect: the bucket's region is us-west-2, and not {REGION}", None),
         ("503", "answered 503 InternalError: said so of ********", 503),
         ("skewed", "answered 403 RequestTimeTooSkewed: said so of ********", 403)])
-    def test_what_it_says_is_the_reason_and_has_no_key_in_it(self, store, put, mode, text, status):
-        store.ask("mode", mode=mode)
+    def test_what_it_says_is_the_reason_and_has_no_key_in_it(self, stored, put, mode, text, status):
+        stored.ask("mode", mode=mode)
         outcome = put()
         assert outcome == Failure(text, status) and outcome.of_server
 
@@ -218,14 +189,14 @@ class TestAStoreThatIsNotWell:
 
 
 class TestWhoseKeys:
-    def test_a_url_without_keys_has_the_operators_below_what_is_open(self, store, put):
+    def test_a_url_without_keys_has_the_operators_below_what_is_open(self, stored, put):
         proof(put(url="s3://calls/of/acme/2026"), BODY)
-        assert list(store.ask("objects", bucket="calls")) == [f"of/acme/2026/{NAME}"]
+        assert list(stored.ask("objects", bucket="calls")) == [f"of/acme/2026/{NAME}"]
 
     @pytest.mark.parametrize("url", [
         "s3://calls", "s3://calls/of", "s3://calls/of/globex", "s3://calls/of/acme2", "s3://calls/rec/of/acme",
         "s3://other/of/acme", "s3://calls/OF/acme"])
-    def test_it_is_refused_elsewhere(self, store, objects, url):
+    def test_it_is_refused_elsewhere(self, stored, objects, url):
         with pytest.raises(TargetError, match=r"s3\.deliver_to"):
             objects.delivered(url, "acme", NAME)
 
@@ -301,8 +272,8 @@ class TestAWorker:
         yield site
         site.worker.stop()
 
-    def test_what_stopped_arrives_and_what_the_store_lied_about_is_sent_again(self, store, site):
-        store.ask("mode", mode="absent")
+    def test_what_stopped_arrives_and_what_the_store_lied_about_is_sent_again(self, stored, site):
+        stored.ask("mode", mode="absent")
         site.stopped("s3://calls/of/acme", settings={"media_name": "../x"})
         site.step()
         site.step()
@@ -310,10 +281,10 @@ class TestAWorker:
         assert (upload["host"], upload["state"], upload["last_error"]) == (
             "s3://calls", "due", "took it, and does not have it")
         assert site.worker.servers.failing == 1
-        store.ask("mode", mode="ok")
+        stored.ask("mode", mode="ok")
         site.step(later_s=3600)
         assert (upload["state"], upload["proof_sha256"]) == ("delivered", site.store.rows[RECORDING_ID]["sha256"])
-        [(key, there)] = store.ask("objects", bucket="calls").items()
+        [(key, there)] = stored.ask("objects", bucket="calls").items()
         assert (key, there["sha256"]) == ("of/acme/___x.wav", upload["proof_sha256"])
 
     @pytest.mark.parametrize(("url", "hint"), [
