@@ -118,16 +118,17 @@ def printable(text: str) -> str:
     return ascii(text)[1:-1][:TEXT_LIMIT]
 
 
-def within(size_bytes: int, timeout_s, attempt: Callable) -> Proof | Failure:
+def within(size_bytes: int, timeout_s, attempt: Callable, slowest_bytes_s: int | None = None) -> Proof | Failure:
     """What `attempt()` gives in the time that so many bytes may take; what it raises is a Failure."""
-    limit = gevent.Timeout(sum(timeout_s) + size_bytes / SLOWEST_BYTES_S)
+    slowest_bytes_s = slowest_bytes_s or SLOWEST_BYTES_S
+    limit = gevent.Timeout(sum(timeout_s) + size_bytes / slowest_bytes_s)
     try:
         with limit:
             return attempt()
     except gevent.Timeout as expired:
         if expired is not limit:
             raise
-        return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+        return Failure(f"slower than {slowest_bytes_s} bytes a second")
     except TargetRefused as refused:  # not final: another answer of DNS, or another word of the operator, may come
         return Failure(printable(str(refused)))
     except MediaError as error:

@@ -6,16 +6,22 @@ an upload. Its row knows the length and the digest of what is to be there.
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from kazoo_rec.delivery import target
 from kazoo_rec.delivery.http import Failure, Proof
 from kazoo_rec.delivery.s3 import Content, Object, ObjectStore
 from kazoo_rec.delivery.settings import DeliverySettings
+from kazoo_rec.errors import LibraryError
 
 KIND = "library"
+
+#: Seconds to connect, and to answer, while somebody waits for it.
+TIMEOUT_S = (5.0, 10.0)
 
 _opened = partial(open, mode="rb")
 
@@ -38,6 +44,17 @@ def place(objects: ObjectStore, delivery: Mapping, recording: Mapping) -> Object
     """Where a recording is, or is to be: under its account and id."""
     name = f"{recording['id']}{Path(recording['master']).suffix}"
     return objects.library(delivery["url"], recording["account_id"], name)
+
+
+def fetch(objects: ObjectStore | None, delivery: Mapping, recording: Mapping, file: BinaryIO):
+    """Writes a recording's master, as it lay on its host's disk, to a file. Raises LibraryError where it is not to be
+    had."""
+    if objects is None:
+        raise LibraryError("there is no object store", hint="the configuration's `s3`")
+    failed = objects.get(place(objects, delivery, recording), delivery["size_bytes"], delivery["sha256"], file,
+                         time.time(), TIMEOUT_S)
+    if failed:
+        raise LibraryError("the library does not give a recording", failed.text)
 
 
 def put(objects: ObjectStore, delivery: Mapping, recordings_dir: Path, now_s: float, timeout_s) -> Proof | Failure:

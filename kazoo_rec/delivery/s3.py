@@ -30,6 +30,9 @@ PART_BYTES = 16 * 1024 * 1024
 #: Bytes that are hashed before another may have the thread's processor.
 HASHED_BYTES = 1024 * 1024
 
+#: Bytes a second below which reading is broken off: somebody waits for it.
+SLOWEST_READ_BYTES_S = 500_000
+
 #: Times that parts of earlier attempts are looked for, some uploads each time.
 LOOKS, UPLOADS_AT_ONCE = 10, 3
 
@@ -124,7 +127,7 @@ class ObjectStore:
             timeout_s=http.TIMEOUT_S) -> Failure | None:
         """Writes what an object has, which has to be this, to a file."""
         return self._attempt(size_bytes, timeout_s, lambda: self._get(there, size_bytes, sha256, file, now_s,
-                                                                      timeout_s))
+                                                                      timeout_s), SLOWEST_READ_BYTES_S)
 
     def remove(self, there: Object, size_bytes: int, now_s: float, timeout_s=http.TIMEOUT_S) -> Failure | None:
         """None once there is no such object, and no part of one; `size_bytes` it has, or was to have."""
@@ -136,14 +139,14 @@ class ObjectStore:
         return self._attempt(0, timeout_s, remove)
 
     @staticmethod
-    def _attempt(size_bytes, timeout_s, act):
+    def _attempt(size_bytes, timeout_s, act, slowest_bytes_s=None):
         def attempt():
             try:
                 return act()
             except _Refused as refused:
                 return refused.args[0]
 
-        return http.within(size_bytes, timeout_s, attempt)
+        return http.within(size_bytes, timeout_s, attempt, slowest_bytes_s)
 
     def _put(self, there, content, now_s, timeout_s):
         checksum = _base64(content.sha256)

@@ -3,14 +3,17 @@
 import gc
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
 
 import structlog
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from kazoo_rec.api import loan
 from kazoo_rec.api.app import make_app
 from kazoo_rec.config import Config
+from kazoo_rec.delivery import library, s3
 from kazoo_rec.store import Store
 from kazoo_rec.threads import Threads
 
@@ -37,9 +40,10 @@ class Api:
 
     def start(self):
         """Raises StoreError where the database is another version's, OSError where the address is taken, ConfigError
-        where the certificate cannot be used."""
+        where the certificate, or `delivery.ca_file`, cannot be used."""
         tls = self._config.api.tls()
         self._store = Store(self._config.database)
+        self._threads.apply(loan.clear, (Path(self._config.recordings_dir.here),))
         listener = listen(self._config.api.host, self._config.api.port)
         self._server = serve(listener, self._app(), tls)
         self._server.start()
@@ -48,7 +52,8 @@ class Api:
     def _app(self):
         return make_app(self._store, self._config.node, Path(self._config.recordings_dir.here), self._threads.apply,
                         public_url=self._config.api.public_url, encode=self._encoding_threads.apply,
-                        hashing=self._hashing_threads.apply, alarm_below=self._config.disk.alarm_below)
+                        hashing=self._hashing_threads.apply, alarm_below=self._config.disk.alarm_below,
+                        fetch=partial(library.fetch, s3.opened(self._config.delivery, self._threads)))
 
     def stop(self):
         if self._server is not None:
