@@ -14,9 +14,10 @@ import yaml
 from kazoo_rec import tls
 from kazoo_rec.calls.identity import IdentityRules, Trunk
 from kazoo_rec.control import place
-from kazoo_rec.delivery.settings import DeliverySettings, DiskSettings
+from kazoo_rec.delivery import bucket
+from kazoo_rec.delivery.settings import DeliverySettings, DiskSettings, S3Settings
 from kazoo_rec.documents.schema import check, worded
-from kazoo_rec.errors import ConfigError, StoreError
+from kazoo_rec.errors import ConfigError, StoreError, TargetError
 from kazoo_rec.store.database import Database
 
 #: Where the engine listens for other hosts, unless said otherwise.
@@ -157,7 +158,7 @@ def _config(said: dict, beside: Path) -> Config:
     paths = {name: beside / said.pop(name) for name in ("documents",) if name in said}
     return Config(
         recordings_dir=RecordingsDir(**directory), switches=tuple(switches), identity=IdentityRules(**identity),
-        delivery=_delivery(said.pop("delivery", {}), beside), api=Api(**api), callflow=callflow,
+        delivery=_delivery(said.pop("delivery", {}), said.pop("s3", None), beside), api=Api(**api), callflow=callflow,
         control=control, disk=disk, **paths, **said)
 
 
@@ -173,10 +174,28 @@ def _control(said: dict, beside: Path) -> ControlAddress:
     return ControlAddress(host, port, address, **files)
 
 
-def _delivery(said: dict, beside: Path) -> DeliverySettings:
+def _delivery(said: dict, s3: dict | None, beside: Path) -> DeliverySettings:
     if "ca_file" in said:
         said["ca_file"] = beside / said["ca_file"]
-    return DeliverySettings(**said | {"allow_networks": tuple(said.get("allow_networks", ()))})
+    return DeliverySettings(**said | {"allow_networks": tuple(said.get("allow_networks", ()))},
+                            s3=None if s3 is None else _s3(s3))
+
+
+def _s3(said: dict) -> S3Settings:
+    places, library = said.get("deliver_to", []), said.get("library")
+    if len(said.keys() & {"access_key", "secret_key"}) == 1:
+        raise ConfigError("s3.access_key and s3.secret_key are said together, or neither")
+    if (places or library) and "access_key" not in said:
+        raise ConfigError("s3.deliver_to and s3.library need s3.access_key and s3.secret_key")
+    for one in [*(place.replace(bucket.ACCOUNT, "0") for place in places), *([library] if library else [])]:
+        try:
+            bucket.place(one)
+        except TargetError as wrong:
+            raise ConfigError(f"{one}: {wrong.message}", wrong.detail, wrong.hint) from None
+    if library and (other := bucket.overlap(library, places)):
+        raise ConfigError("an account may not deliver into the library", f"s3.library {library} and s3.deliver_to "
+                          f"{other} have objects together", "give the library a prefix of its own")
+    return S3Settings(**said | {"deliver_to": tuple(places)})
 
 
 def _with_environment(value, environ, missing):

@@ -119,6 +119,10 @@ class MediaError(KazooRecError):
     """A file is not the audio that it should be."""
 
 
+class LibraryError(KazooRecError):
+    """The library does not do what it was asked for."""
+
+
 class TargetError(KazooRecError):
     """A delivery URL that cannot be delivered to."""
 

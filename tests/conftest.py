@@ -9,6 +9,8 @@ import structlog
 
 from tests import database
 
+pytest_plugins = ["tests.stored"]
+
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was():

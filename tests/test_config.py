@@ -1,11 +1,13 @@
 """The configuration file: obeyed as it says, or refused with every fault."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from kazoo_rec.calls.identity import Trunk
 from kazoo_rec.config import RecordingsDir, load
+from kazoo_rec.delivery.settings import S3Settings
 from kazoo_rec.errors import ConfigError
 
 LEAST = """
@@ -157,3 +159,37 @@ def test_networks_and_authorities_of_delivery(tmp_path):
     delivery = loaded(tmp_path, text).delivery
     assert delivery.allow_networks == ("10.0.0.0/8", "fd00::/8") and delivery.ca_file == tmp_path / "own.pem"
     assert (loaded(tmp_path).delivery.allow_networks, loaded(tmp_path).delivery.ca_file) == ((), None)
+
+
+S3 = """
+s3:
+  endpoint: https://objects.example:9000
+  region: eu-west-1
+  access_key: AK
+  secret_key: "${S3_SECRET}"
+  deliver_to: ["s3://calls/of/{account_id}"]
+  library: s3://library
+"""
+
+
+def test_an_object_store_and_its_keys_which_are_not_shown(tmp_path):
+    config = loaded(tmp_path, LEAST + S3, S3_SECRET="hunter2")
+    assert config.delivery.s3 == S3Settings("https://objects.example:9000", "eu-west-1", "AK", "hunter2",
+                                            ("s3://calls/of/{account_id}",), "s3://library")
+    assert "hunter2" not in repr(config) and loaded(tmp_path).delivery.s3 is None
+    assert loaded(tmp_path, LEAST + "s3: {}\n").delivery.s3 == S3Settings()
+
+
+@pytest.mark.parametrize(("said", "fault"), [
+    ("{access_key: AK}", "together, or neither"), ("{library: 's3://library'}", "need s3.access_key"),
+    ("{deliver_to: ['s3://calls']}", "need s3.access_key"), ("{endpoint: 'https://a/b'}", "without a path"),
+    ("{endpoint: 'https://me:hunter2@a'}", "without a path"), ("{library: 's3://AK:hunter2@calls'}", "s3://bucket"),
+    ("{access_key: a, secret_key: b, library: 's3://Calls'}", "lower-case"),
+    ("{access_key: a, secret_key: b, library: 's3://calls/{account_id}'}", "its prefix"),
+    ("{access_key: a, secret_key: b, deliver_to: ['s3://calls/../x']}", "its prefix"),
+    ("{access_key: a, secret_key: b, library: 's3://calls/library', deliver_to: ['s3://calls/{account_id}']}",
+     "may not deliver into the library"), ("{key: a}", "unknown key")])
+def test_an_object_store_that_cannot_be(tmp_path, said, fault):
+    with pytest.raises(ConfigError, match=re.escape(fault)) as refused:
+        loaded(tmp_path, f"{LEAST}s3: {said}\n")
+    assert "hunter2" not in str(refused.value)

@@ -24,12 +24,13 @@ from kazoo_rec.store import epoch_ms
 
 
 def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, clock_ms=epoch_ms,
-             public_url: str | None = None, encode=None, hashing=None, alarm_below: float = 0.0, engines_tls=None
-             ) -> falcon.App:
+             public_url: str | None = None, encode=None, hashing=None, alarm_below: float = 0.0, engines_tls=None,
+             fetch=None) -> falcon.App:
     """The WSGI application over a `Store`; `run(function, args)` runs on a thread what blocks or takes milliseconds,
     `encode` likewise what takes seconds, `hashing` what a stranger's log-in costs (None: as `run`), `public_url` is
     what links begin with, `alarm_below` the share of the disk that is left to calls, `engines_tls` the context by which
-    engines of other hosts are asked."""
+    engines of other hosts are asked, `fetch(delivery, recording, file)` brings a master from the library (None: there
+    is none)."""
     throttle = Throttle(clock)
     app = _App(middleware=[Door(store.access, throttle, node, run)])
     app.add_error_handler(Exception, fail_unforeseen)
@@ -51,7 +52,7 @@ def make_app(store, node: str, recordings_dir: Path, run, clock=time.monotonic, 
     app.add_route("/v2/accounts/{account_id}", Document("account", store, editor))
     app.add_route("/v2/accounts/{account_id}/audit", Audit(store))
     recording = "/v2/accounts/{account_id}/recordings/{recording_id}"
-    sound = Sound(recordings_dir, run, encode or run, store.secrets, alarm_below)
+    sound = Sound(recordings_dir, run, encode or run, store, alarm_below, fetch)
     app.add_route("/v2/accounts/{account_id}/recordings", Recordings(store))
     app.add_route("/v2/accounts/{account_id}/users/{document_id}/recordings", Recordings(store))
     app.add_route(recording, Recording(store, sound))

@@ -44,6 +44,10 @@ PARTIAL = {"true": True, "false": False}
 TIMES = {"created_from": COLUMNS.created_ms, "created_to": COLUMNS.created_ms, "modified_from": COLUMNS.updated_ms,
          "modified_to": COLUMNS.updated_ms}
 
+#: What is said of a delivery that was done. Where the operator has the library, and how it fares, is not said.
+_DELIVERED = {"upload": "delivered to {host}", "library": "put into the library"}
+_UNTOLD = "the library has not taken it"
+
 READERS = {"admin", "user", "listener"}
 
 
@@ -138,7 +142,7 @@ class Explain:
         happened = [{"at_ms": row[f"{what}_ms"], "what": what} for what in ("armed", "answered", "started", "stopped")
                     if row[f"{what}_ms"] is not None]
         happened += [{"at_ms": one["delivered_ms"],
-                      "what": f"{'delivered' if one['kind'] == 'upload' else one['kind']} to {one['host']}"}
+                      "what": _DELIVERED.get(one["kind"], "{kind} to {host}").format(**one)}
                      for one in self._store.deliveries.of(row["id"]) if one["delivered_ms"]]
         if row["audio_removed_ms"] is not None:
             happened.append({"at_ms": row["audio_removed_ms"], "what": "its audio was removed here"})
@@ -189,8 +193,9 @@ def shown(row: dict) -> dict:
 
 
 def _delivery(row):
-    return {name: row[name] for name in ("kind", "host", "method", "state", "attempts", "status", "last_error",
+    told = {name: row[name] for name in ("kind", "host", "method", "state", "attempts", "status", "last_error",
                                          "delivered_ms", "next_attempt_ms", "etag")}
+    return told | {"host": "library", "last_error": row["last_error"] and _UNTOLD} if row["kind"] == "library" else told
 
 
 def _conditions(request):

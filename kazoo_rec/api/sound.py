@@ -3,15 +3,19 @@
 import errno
 import os
 import re
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import falcon
+import structlog
 from falcon.util.mediatypes import best_match
 from gevent.lock import BoundedSemaphore
 
 from kazoo_rec.api.envelope import ApiError, invalid, not_found
-from kazoo_rec.errors import MediaError, StoreError
+from kazoo_rec.api.loan import lent
+from kazoo_rec.errors import LibraryError, MediaError, StoreError
 from kazoo_rec.media import encode, names, sealed, wav
 from kazoo_rec.media.peaks import peaks
 from kazoo_rec.store.recordings import OPEN_STATES
@@ -28,15 +32,26 @@ BLOCK_BYTES = 256 * 1024
 #: has one of the API's connections.
 WAITERS, AGAIN_S = 4, 5
 
+#: Requests that may wait for the library at once: where it hangs, others have the API's connections.
+FETCHES = 32
+
+log = structlog.get_logger()
+
+
+class _NotHere(Exception):
+    """There is no such file on this host, or it is not the recording's."""
+
 
 class Sound:
     """Parameters: `recordings_dir` as this host sees it, `run(function, args)` on a thread, `encode(function, args)` on
-    one that may be busy for seconds: nobody who reads waits for it; `secrets` of the store; `alarm_below`, the share of
-    the disk that has to be free for anything to be made."""
+    one that may be busy for seconds: nobody who reads waits for it; `alarm_below`, the share of the disk that has to be
+    free for anything to be made; `fetch(delivery, recording, file)` brings a master from the library, None: there is
+    none. Raises LibraryError."""
 
-    def __init__(self, recordings_dir: Path, run, encode, secrets, alarm_below: float):
-        self._recordings_dir, self._run, self._encode, self._secrets = recordings_dir, run, encode, secrets
-        self._alarm_below = alarm_below
+    def __init__(self, recordings_dir: Path, run, encode, store, alarm_below: float, fetch=None):
+        self._recordings_dir, self._run, self._encode, self._store = recordings_dir, run, encode, store
+        self._alarm_below, self._fetch = alarm_below, fetch
+        self._fetches = 0
         self._encoding = WeakValueDictionary()  # an account → the lock of who encodes for it: nobody gets all threads
 
     @staticmethod
@@ -53,38 +68,69 @@ class Sound:
     def play(self, request, response, row, form, channels, track):
         """Fills the response with the file, or the part that Range asks for."""
         request.context.sent = f"{form} {channels} {track}"
+        if not _playable(row):
+            raise not_found(row["id"])
         asked = row, form, channels, track
-        path = self._run(self._delivered, asked) or self._slowly(row, self._made, asked)
         response.set_header("Accept-Ranges", "bytes")
         response.set_header("X-Request-ID", request.context.request_id)
         response.cache_control = ["private", "no-cache"]
-        how = "inline" if request.get_param("inline") == "true" else "attachment"
-        response.set_header("Content-Disposition", f'{how}; filename="{path.name.replace(names.PLAYED, "")}"')
         etag = f'"{row["sha256"][:32]}-{form}-{channels}-{track}"'
         response.set_header("ETag", etag)
         if {"*", etag.strip('"')} & set(request.if_none_match or ()):  # without W/: the comparison is weak
             response.status = 304
             return
+        file, name = self._run(self._delivered, asked) or self._slowly(row, partial(self._made, asked))
+        how = "inline" if request.get_param("inline") == "true" else "attachment"
+        response.set_header("Content-Disposition", f'{how}; filename="{name.replace(names.PLAYED, "")}"')
         response.content_type = TYPES[form]
-        self._send(request, response, row, path, etag)
+        self._send(request, response, file, etag)
 
     def peaks(self, row, points):
         """See `media.peaks`."""
-        return self._slowly(row, self._of_master, (row, lambda master, key: peaks(master, points, key)))
+        if not _playable(row):
+            raise not_found(row["id"])
+        return self._slowly(row, lambda master, key: peaks(master, points, key))
 
-    def _slowly(self, row, make, args):
+    def _slowly(self, row, make):
+        """What `make(master, its key)` gives of the master here, else of the library's."""
         lock = self._encoding.setdefault(row["account_id"], BoundedSemaphore())
         if lock.linkcount() >= WAITERS:
             raise ApiError(503, "service_unavailable", {"message": "too many of the account wait for audio to be made"},
                            retry_after_s=AGAIN_S)
         with lock:
-            return self._encode(make, args)
+            try:
+                return self._encode(self._of_master, (row, make, self._recordings_dir / row["master"]))
+            except _NotHere:
+                return self._borrowed(row, make)
 
-    def _send(self, request, response, row, path, etag):
+    def _borrowed(self, row, make):
+        kept = next((one for one in self._store.deliveries.of(row["id"])
+                     if (one["kind"], one["state"]) == ("library", "delivered")), None)
+        if kept is None or self._fetch is None:
+            raise _not_here(row)
+        if self._fetches >= FETCHES:
+            raise ApiError(503, "service_unavailable", {"message": "too many wait for the library"},
+                           retry_after_s=AGAIN_S)
+        self._fetches += 1
         try:
-            file = self._run(sealed.opened, (path, self._key(row), True))
-        except (FileNotFoundError, MediaError):  # removed since it was looked for, or not by the recording's key
+            self._run(self._need_room, (self._recordings_dir,))
+            with lent(self._recordings_dir, self._run) as directory:
+                master = directory / Path(row["master"]).name
+                with self._run(open, (master, "xb")) as file:
+                    self._fetch(kept, row, file)
+                return self._encode(self._of_master, (row, make, master))
+        except _NotHere:
             raise _not_here(row) from None
+        except LibraryError as refused:
+            log.warning("a recording cannot be had from the library", recording_id=row["id"], reason=str(refused))
+            raise ApiError(503, "service_unavailable", {"message": "the library does not give it: try again"},
+                           retry_after_s=AGAIN_S) from None
+        except OSError as refused:
+            raise _not_made() from refused
+        finally:
+            self._fetches -= 1
+
+    def _send(self, request, response, file, etag):
         size = sealed.size_of(file)
         part = _range(request.get_header("Range"), size) if request.method == "GET" else None
         if part is not None and request.get_header("If-Range") in (None, etag):
@@ -102,51 +148,57 @@ class Sound:
         response.stream = _blocks(file, first, last, self._run)
 
     def _delivered(self, row, form, channels, track):
-        """The file that was delivered, or was made before, where it is what is asked for; else None. Blocks."""
+        """(the file that was delivered, or was made before, and its name) where it is what is asked for; else None.
+        Blocks."""
         settings = row["settings"]
         if row["file"] and (form, channels, track) == (settings["format"], settings["channels"], settings["track"]):
-            file = self._recordings_dir / row["file"]
-            if _playable(row) and file.exists():
-                return file
+            path = self._recordings_dir / row["file"]
+            with suppress(FileNotFoundError, MediaError):  # not there, or not by the recording's key
+                return sealed.opened(path, self._key(row), finished=True), path.name
 
         def made_before(master, key):
             _, target = _target(master, key, row, form, channels, track)
-            return target if target.exists() else None
+            return (sealed.opened(target, key, finished=True), target.name) if target.exists() else None
 
-        return self._of_master(row, made_before)
+        with suppress(_NotHere):
+            return self._of_master(row, made_before, self._recordings_dir / row["master"])
+        return None
 
-    def _made(self, row, form, channels, track):
-        """The file that is asked for. Blocks for seconds."""
-        def made(master, key):
-            known, target = _target(master, key, row, form, channels, track)
-            if not target.exists():  # who had the lock before may have made it
-                disk = os.statvfs(master.parent)
-                if disk.f_bavail < disk.f_blocks * self._alarm_below:  # what is left is for calls
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                make = encode.to_mp3 if form == "mp3" else encode.to_wav
-                make(known, target, channels, track)
-            return target
+    def _made(self, asked, master, key):
+        """(the file that is asked for, its name). Blocks for seconds."""
+        row, form, channels, track = asked
+        known, target = _target(master, key, row, form, channels, track)
+        if not target.exists():  # who had the lock before may have made it
+            self._need_room(master.parent)
+            make = encode.to_mp3 if form == "mp3" else encode.to_wav
+            make(known, target, channels, track)
+        return sealed.opened(target, key, finished=True), target.name
 
-        return self._of_master(row, made)
+    def _need_room(self, directory):
+        """What is left is for calls. Blocks."""
+        disk = os.statvfs(directory)
+        if disk.f_bavail < disk.f_blocks * self._alarm_below:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _of_master(self, row, make):
-        if not _playable(row):
-            raise not_found(row["id"])
-        master, key = self._recordings_dir / row["master"], self._key(row)
+    def _of_master(self, row, make, master):
+        key = self._key(row)
         try:
             sealed.opened(master, key, finished=True).close()
             return make(master, key)
         except (FileNotFoundError, MediaError):
-            raise _not_here(row) from None
+            raise _NotHere from None
         except OSError as refused:
-            raise ApiError(503, "service_unavailable", {"message": "it cannot be made: the disk is full or fails"}
-                           ) from refused
+            raise _not_made() from refused
 
     def _key(self, row):
         try:
-            return self._secrets.unwrap(row["account_id"], row["id"], row["data_key"])
+            return self._store.secrets.unwrap(row["account_id"], row["id"], row["data_key"])
         except StoreError:
             raise ApiError(404, "bad_identifier", {"message": "the audio is encrypted, and its key is lost"}) from None
+
+
+def _not_made():
+    return ApiError(503, "service_unavailable", {"message": "it cannot be made: the disk is full or fails"})
 
 
 def _not_here(row):

@@ -25,7 +25,12 @@ class Answer(HTTPResponse):
 
     def __init__(self, sock, *args, **kwargs):
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Limited(self.fp.detach()))
+        self._limited = _Limited(self.fp.detach())
+        self.fp = io.BufferedReader(self._limited)
+
+    def expect(self, count: int):
+        """The answer may be longer by so many bytes."""
+        self._limited.left += count
 
     def unacknowledged(self) -> int:
         """Bytes that the kernel has of us and the server's host has not said that it has. Whoever answers to all bytes
@@ -39,7 +44,7 @@ class _Limited(io.RawIOBase):
 
     def __init__(self, raw):
         super().__init__()
-        self._raw, self._left = raw, LARGEST_BYTES
+        self._raw, self.left = raw, LARGEST_BYTES
 
     def readable(self):
         return True
@@ -52,9 +57,9 @@ class _Limited(io.RawIOBase):
         super().close()
 
     def readinto(self, buffer):
-        if not self._left:
+        if not self.left:
             raise HTTPException("the answer does not end")
         gevent.sleep(0)
-        count = self._raw.readinto(memoryview(buffer)[:self._left])
-        self._left -= count or 0
+        count = self._raw.readinto(memoryview(buffer)[:self.left])
+        self.left -= count or 0
         return count

@@ -13,15 +13,18 @@ class File:
     when the server answered; `sha256` is of `sent` once it is all.
 
     Parameters:
-      size_bytes, sha256: of the file when it was finished.
+      size_bytes, sha256: of the file when it was finished, or of its part.
+      first: the part's first byte, where it is one.
+      whole_bytes: of the file that it is a part of.
       pool: reads and hashes.
       buffer: a bytearray; what is read at once fits into it.
+      opened: opens a path to be read and sought in.
     """
 
-    def __init__(self, path, size_bytes, sha256, pool, buffer, key):
-        self._key = key
+    def __init__(self, path, size_bytes, sha256, pool, buffer, opened, first=0, whole_bytes=None):
+        self._opened, self._first = opened, first
         self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
-        self.size_bytes = size_bytes
+        self.size_bytes, self._whole_bytes = size_bytes, size_bytes if whole_bytes is None else whole_bytes
         self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
         self.sent = self.withheld = 0
 
@@ -62,10 +65,11 @@ class File:
 
     def _read(self):
         if self._file is None:
-            self._file = sealed.opened(self._path, self._key, finished=True)
+            self._file = self._opened(self._path)
             found = sealed.size_of(self._file)
-            if found != self.size_bytes:
-                raise OSError(f"the file has {found} bytes and had {self.size_bytes} when it was finished")
+            if found != self._whole_bytes:
+                raise OSError(f"the file has {found} bytes and had {self._whole_bytes} when it was finished")
+            self._file.seek(self._first)
         count = self._file.readinto(self._buffer[:self.size_bytes - self.sent])
         if not count:
             raise OSError(f"the file ended after {self.sent} bytes")

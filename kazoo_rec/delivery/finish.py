@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from kazoo_rec.delivery import target, webhook
+from kazoo_rec.delivery import library, target, webhook
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.settings import DeliverySettings
@@ -58,6 +58,9 @@ def finish(row: Mapping, store, recordings_dir: Path, pool, now_ms: int, setting
     deliveries = []
     if columns["state"] == "recorded" and row["settings"]["url"]:
         deliveries.append(_upload(row, now_ms, settings))
+    if columns["state"] == "recorded" and (
+            kept := pool.apply(library.row, (row, recordings_dir / row["master"], now_ms, settings))):
+        deliveries.append(kept)
     if told := webhook.row(row, columns["state"], now_ms, settings.retry_for_s):
         deliveries.append(told)
     changed = store.recordings.finish(row["id"], columns, deliveries).get()
@@ -211,6 +214,6 @@ def _upload(row, now_ms, settings):
         "last_error": None,
     }
     try:
-        return upload | {"host": target.host(upload["url"])}
+        return upload | {"host": target.server(upload["url"])}
     except TargetError as error:
         return upload | {"state": "failed", "last_error": str(error)}

@@ -1,11 +1,12 @@
 """One attempt to deliver: a PUT or POST of a file's bytes, or of a text, and what came of it."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +19,7 @@ from kazoo_rec.delivery.answer import ANSWER_BYTES
 from kazoo_rec.delivery.body import File, Text
 from kazoo_rec.delivery.connections import spoken_to
 from kazoo_rec.errors import MediaError, TargetError, TargetRefused
+from kazoo_rec.media import sealed
 
 #: Seconds to connect (and for the server to take anything of the body), and to answer.
 TIMEOUT_S = (10.0, 60.0)
@@ -30,6 +32,11 @@ REDIRECTS = 5
 
 #: Answers 4xx that do not depend on the file.
 OF_SERVER = (401, 403, 407, 408, 429)
+
+USER_AGENT = f"kazoo_rec/{__version__}"
+
+#: Why a file is not sent.
+CHANGED = "the file is not what it was when it was finished"
 
 #: Characters kept of a foreign text.
 TEXT_LIMIT = 200
@@ -79,21 +86,22 @@ def send(connections, method: str, url: str, recording: Mapping, path: Path, poo
     Raises TargetError for a URL that cannot be delivered to.
     """
     size_bytes, sha256 = recording["size_bytes"], recording["sha256"]
+    opened = partial(sealed.opened, key=key, finished=True)
     headers = {
         "Content-Type": recording["content_type"],
         "Content-Length": str(size_bytes),
         "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:",  # RFC 9530
         "Idempotency-Key": recording["id"],
     }
-    return _within(size_bytes, timeout_s, lambda: _follow(
-        connections, method.upper(), url, headers, lambda buffer: File(path, size_bytes, sha256, pool, buffer, key),
+    return within(size_bytes, timeout_s, lambda: _follow(
+        connections, method.upper(), url, headers, lambda buffer: File(path, size_bytes, sha256, pool, buffer, opened),
         now_s, timeout_s))
 
 
 def tell(connections, url: str, content: bytes, key: str, now_s: float, timeout_s=TIMEOUT_S) -> Proof | Failure:
     """Posts JSON, with `key` as its Idempotency-Key; else as `send`."""
     headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), "Idempotency-Key": key}
-    return _within(len(content), timeout_s, lambda: _follow(
+    return within(len(content), timeout_s, lambda: _follow(
         connections, "POST", url, headers, lambda _: Text(content), now_s, timeout_s))
 
 
@@ -110,15 +118,17 @@ def printable(text: str) -> str:
     return ascii(text)[1:-1][:TEXT_LIMIT]
 
 
-def _within(size_bytes, timeout_s, attempt):
-    limit = gevent.Timeout(sum(timeout_s) + size_bytes / SLOWEST_BYTES_S)
+def within(size_bytes: int, timeout_s, attempt: Callable, slowest_bytes_s: int | None = None) -> Proof | Failure:
+    """What `attempt()` gives in the time that so many bytes may take; what it raises is a Failure."""
+    slowest_bytes_s = slowest_bytes_s or SLOWEST_BYTES_S
+    limit = gevent.Timeout(sum(timeout_s) + size_bytes / slowest_bytes_s)
     try:
         with limit:
             return attempt()
     except gevent.Timeout as expired:
         if expired is not limit:
             raise
-        return Failure(f"slower than {SLOWEST_BYTES_S} bytes a second")
+        return Failure(f"slower than {slowest_bytes_s} bytes a second")
     except TargetRefused as refused:  # not final: another answer of DNS, or another word of the operator, may come
         return Failure(printable(str(refused)))
     except MediaError as error:
@@ -129,7 +139,7 @@ def _within(size_bytes, timeout_s, attempt):
 
 def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
     """`body_of(buffer)` makes the body anew for each address."""
-    headers = {"User-Agent": f"kazoo_rec/{__version__}", **headers}
+    headers = {"User-Agent": USER_AGENT, **headers}
     first = origin = target.host(url)
     address, credentials = target.without_credentials(url)
     secrets = ()
@@ -138,18 +148,10 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
         headers["Authorization"] = f"Basic {basic}"  # RFC 7617
         secrets = tuple(filter(None, (basic, credentials[1] or credentials[0])))
     for _ in range(REDIRECTS + 1):
-        connection, done = connections.take(origin), False
-        try:
-            with closing(body_of(connection.buffer)) as body:
-                response, answer, done = _exchange(connection, method, address, headers, body, timeout_s)
-        finally:
-            if done:
-                connections.give_back(origin, connection)
-            else:
-                connection.close()
+        response, answer, body = ask(connections, origin, method, address, headers, body_of, timeout_s)
         status = response.status
         if status not in (301, 302, 307, 308):
-            return _outcome(response, _without(secrets, answer), body, now_s)
+            return _outcome(response, without(secrets, answer), body, now_s)
         try:
             address = urljoin(address, response.headers.get("Location", ""))
         except ValueError:  # brackets that have no IPv6 address in them
@@ -166,8 +168,24 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
     return Failure(f"more than {REDIRECTS} redirects", status)
 
 
-def _exchange(connection, method, address, headers, body, timeout_s):
-    """(the answer's head, the start of its body, whether the connection may be used again)."""
+def ask(connections, origin: str, method: str, address: str, headers: Mapping, body_of: Callable, timeout_s):
+    """One request to an address of `origin`: the answer's head, the start of its body, and the body that was sent.
+    Raises what sockets, http.client and the body raise."""
+    connection, done = connections.take(origin), False
+    try:
+        with closing(body_of(connection.buffer)) as body:
+            response, answer, done = exchange(connection, method, address, headers, body, timeout_s)
+    finally:
+        if done:
+            connections.give_back(origin, connection)
+        else:
+            connection.close()
+    return response, answer, body
+
+
+def exchange(connection, method: str, address: str, headers: Mapping, body, timeout_s,
+             answer_bytes: int = ANSWER_BYTES):
+    """(the answer's head, the start of its body, whether the connection may be used again). Raises as `ask` does."""
     connect_s, answer_s = timeout_s
     body.read()  # what cannot be read is not asked for
     parts = urlsplit(address)
@@ -192,11 +210,11 @@ def _exchange(connection, method, address, headers, body, timeout_s):
     response, answer = connection.getresponse(), b""
     body.withheld = response.unacknowledged()
     with suppress(HTTPException, OSError):  # the status line has said it already
-        answer = response.read(ANSWER_BYTES)
+        answer = response.read(answer_bytes)
     return response, answer, body.complete and response.isclosed() and connection.sock is not None
 
 
-def _without(secrets, answer):
+def without(secrets: Iterable[str], answer: bytes) -> bytes:
     """A server may say again what it was told; nobody else is to read that."""
     for secret in secrets:
         answer = answer.replace(secret.encode(), b"********")
@@ -207,17 +225,17 @@ def _outcome(response, answer, body, now_s):
     status = response.status
     if not 200 <= status < 300:
         text = f"answered {status} {printable(answer.decode(errors='replace'))}".rstrip()
-        return Failure(text[:TEXT_LIMIT], status, _retry_after_s(response.headers.get("Retry-After"), now_s))
+        return Failure(text[:TEXT_LIMIT], status, retry_after_s(response.headers.get("Retry-After"), now_s))
     if not body.complete:
         taken = max(0, body.sent - body.withheld)
         return Failure(f"answered {status} after {taken} of {body.size_bytes} bytes", status)
     if not body.intact:
-        return Failure("the file is not what it was when it was finished", status, ours=True)
+        return Failure(CHANGED, status, ours=True)
     etag = response.headers.get("ETag")
     return Proof(status, etag and printable(etag), body.sha256)
 
 
-def _retry_after_s(value, now_s):
+def retry_after_s(value: str | None, now_s: float) -> float | None:
     """Seconds or an HTTP date (RFC 9110, 10.2.3); None for what is neither."""
     if value is None:
         return None

@@ -52,8 +52,7 @@ class Jobs:
           read: rows, of each queue as many as it is called with. A queue that has fewer leaves its places to others.
           begin: called with queue and row.
         """
-        now_at = self._now_at()
-        queues = [queue for queue in queues if self._set_aside_of(queue, now_at) < ASIDE_MOST]
+        queues = [queue for queue in queues if not self.stuck(queue)]
         while given := give(queues, [place for _, place in self._at_work.values()]):
             begun = Counter()
             for row in self.free(given, read):
@@ -62,6 +61,10 @@ class Jobs:
                     begun[queue] += 1
                     begin(queue, row)
             queues = [queue for queue in queues if begun[queue] == given[queue]]
+
+    def stuck(self, queue: tuple) -> bool:
+        """Whether so much of it is set aside that nothing more is to be begun."""
+        return self._set_aside_of(queue, self._now_at()) >= ASIDE_MOST
 
     def free(self, wanted: Mapping[tuple, int], read) -> list:
         """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old;

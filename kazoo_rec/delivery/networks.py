@@ -19,6 +19,9 @@ _NOT_PUBLIC = tuple(map(ip_network, (
 #: All that is given out of IPv6's for the Internet (IANA IPv6 Global Unicast Address Assignments).
 _GIVEN_OUT = ip_network("2000::/3")
 
+#: Every network, for what the operator names.
+ANYWHERE = ("0.0.0.0/0", "::/0")
+
 #: Its last 32 bits are the IPv4 address that a translator connects to (RFC 6052, 2.1).
 _NAT64 = ip_network("64:ff9b::/96")
 

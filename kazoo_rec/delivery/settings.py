@@ -1,7 +1,21 @@
 """What the configuration says about delivery."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """An object store. `endpoint` None: Amazon's of `region`. `access_key` and `secret_key` are the operator's: for
+    `library`, and for URLs without keys of their own, which have to lie below one of `deliver_to`.
+    """
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    deliver_to: tuple[str, ...] = ()
+    library: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,8 @@ class DeliverySettings:
     allow_networks: tuple[str, ...] = ()
     #: PEM: authorities, beside the usual ones, that servers' certificates are verified against.
     ca_file: Path | None = None
+    #: None: nothing is delivered to object stores.
+    s3: S3Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from kazoo_rec.delivery import bucket
 from kazoo_rec.errors import TargetError
 
 #: Seconds from year 0, from which Kazoo counts, to 1970.
@@ -33,6 +34,11 @@ def host(url: str) -> str:
     return f"{parts.scheme}://{name}:{port}"
 
 
+def server(url: str) -> str:
+    """As `host`; of an object store `s3://bucket`, each of which has rights and a region of its own."""
+    return f"s3://{bucket.place(url).bucket}" if bucket.is_one(url) else host(url)
+
+
 def build(url: str, recording: Mapping, file_name: str = "recording_id", query: str = "kazoo") -> str:
     """The URL to send a recording to, everything of it percent-encoded.
 
@@ -46,7 +52,7 @@ def build(url: str, recording: Mapping, file_name: str = "recording_id", query: 
     _parts(url)
     base = url.partition("#")[0].rstrip("/")
     path, _, asked = base.partition("?")
-    name = _file_name(recording, file_name)
+    name = file_name_of(recording, file_name)
     if asked:
         _, equals, value = asked.rpartition("&")[2].partition("=")
         between = "&recording=" if value else "" if equals else "="
@@ -89,7 +95,8 @@ def _parts(url):
     return parts, port or PORTS[parts.scheme]
 
 
-def _file_name(recording, file_name):
+def file_name_of(recording: Mapping, file_name: str) -> str:
+    """The name that a file is delivered by, percent-encoded; `file_name` as in DeliverySettings."""
     extension = PurePath(recording["file"]).suffix
     wanted = recording["settings"].get("media_name")
     if wanted:

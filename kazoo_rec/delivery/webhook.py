@@ -54,7 +54,7 @@ def row(recording: Mapping, state: str, now_ms: int, retry_for_s: int) -> dict |
 
 
 def status(kind: str) -> str | None:
-    """What a delivery of this kind tells; None for an upload."""
+    """What a delivery of this kind tells; None for one of a file."""
     return kind.removeprefix(KIND) if kind.startswith(KIND) else None
 
 

@@ -6,6 +6,7 @@ could lose.
 
 import random
 import time
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -13,16 +14,18 @@ import gevent
 import structlog
 from gevent.event import Event
 
-from kazoo_rec.delivery import http, target, webhook
+from kazoo_rec.delivery import bucket, http, library, target, webhook
 from kazoo_rec.delivery.clock import monotonic_ms
 from kazoo_rec.delivery.finish import finish, remove
 from kazoo_rec.delivery.jobs import Jobs
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.places import DELETING, FINISHING, SENT, FinishingPlaces, Place, UploadPlaces
+from kazoo_rec.delivery.s3 import Content, ObjectStore
 from kazoo_rec.delivery.servers import Servers
 from kazoo_rec.delivery.settings import DeliverySettings
-from kazoo_rec.errors import TargetError
+from kazoo_rec.errors import LibraryError, TargetError
+from kazoo_rec.media import sealed
 from kazoo_rec.media.names import all_of
 from kazoo_rec.store.spans import is_declined
 
@@ -66,14 +69,16 @@ class Worker:
       timeout_s: to connect, and to answer.
       now_at: milliseconds that no jump of a clock moves.
       mark: the directory's.
+      objects: `delivery.s3.ObjectStore`, None: there is none.
     """
 
     def __init__(self, store, node: str, recordings_dir: Path, pool, settings: DeliverySettings, connections,
                  clock_ms, spread=random.random, timeout_s=http.TIMEOUT_S, now_at=monotonic_ms,
-                 mark: str | None = None):
+                 mark: str | None = None, objects: ObjectStore | None = None):
         self._store, self._node, self._recordings_dir, self._pool = store, node, recordings_dir, pool
         self._settings, self._connections, self._clock_ms = settings, connections, clock_ms
         self._timeout_s, self._now_at, self._mark, self.meter = timeout_s, now_at, mark, Meter()
+        self._objects = objects
         self.servers = Servers(store.failing_servers, node)
         self._finishing = FinishingPlaces(max(1, pool.maxsize // 2))
         self._uploads = UploadPlaces(settings, self.servers)
@@ -83,6 +88,7 @@ class Worker:
         self._ended = {look: Event() for look in (self._take_stopped, self._take_due, self._take_to_delete)}
         self._loops = []
         self._disk_tried_at, self.disk_refuses = 0, False
+        self._into_library: set[str] = set()  # recordings that are on their way
 
     def start(self):
         """Begins to look into the store."""
@@ -157,12 +163,13 @@ class Worker:
             self._look_again_s = now_s + min(LOOK_RESTS * (now_s - since_s), LOOK_RESTS_MOST_S)
 
     def _take_to_delete(self):
-        if self._disk_rests():
-            return
         queue = ()
+        if self._disk_rests() or self._jobs.stuck(queue):
+            return
         for row in self._jobs.free({queue: DELETE_AT_ONCE}, lambda most: self._store.recordings.to_delete(
                 self._node, most[queue])):
-            self._jobs.begin(row, Place(queue, DELETING), self._delete)
+            if row["id"] not in self._into_library:  # what is on its way would be there again after it
+                self._jobs.begin(row, Place(queue, DELETING), self._delete)
 
     def _make_room(self, place):
         looks = {FINISHING: (self._take_stopped, self._take_due), DELETING: (self._take_to_delete,)}
@@ -203,11 +210,36 @@ class Worker:
         """The audio first, then the row says so: killed in between, it is done again."""
         self._remove_all(row)
         self._disk_takes()
+        self._remove_from_library(row)
         self._store.recordings.update(row["id"], state="deleted", file=None).get()
         self.meter.states.labels("deleted").inc()
         log.info("recording deleted", recording_id=row["id"], call_id=row["call_id"], by=row["deleted_by"])
 
+    def _remove_from_library(self, row):
+        for kept in self._store.deliveries.of(row["id"]):
+            if kept["kind"] != library.KIND:
+                continue
+            if self._objects is None:
+                raise LibraryError("the library has a recording that is to be deleted, and there is no object store",
+                                   hint="the configuration's `s3`")
+            left = self._objects.remove(library.place(self._objects, kept, row), kept["size_bytes"],
+                                        self._clock_ms() / 1000, self._timeout_s)
+            if left:
+                raise LibraryError("the library does not remove what is to be deleted", left.text)
+
     def _upload(self, job):
+        if job["kind"] != library.KIND:
+            self._deliver(job)
+            return
+        recording_id = job["recording"]["id"]
+        self._into_library.add(recording_id)
+        try:
+            if self._store.recordings.get(recording_id)["delete_requested_ms"] is None:
+                self._deliver(job)
+        finally:
+            self._into_library.remove(recording_id)
+
+    def _deliver(self, job):
         outcome = self._attempt(job)
         queue = job["account_id"], job["host"]
         now_ms, attempts, recording = self._clock_ms(), job["attempts"] + 1, job["recording"]
@@ -222,7 +254,7 @@ class Worker:
                 proof_sha256=outcome.sha256, delivered_ms=now_ms, last_error=None).get()
             self.meter.attempts.labels("delivered").inc()
             told.info("recording delivered", status=outcome.status)
-            there = proved and job["kind"] == "upload"
+            there = proved and job["kind"] in ("upload", library.KIND)
             if there and self._settings.remove_after_delivery:
                 self._remove_unless_held(recording)
             return
@@ -254,18 +286,35 @@ class Worker:
     def _attempt(self, job):
         recording, told = job["recording"], webhook.status(job["kind"])
         try:
+            if job["kind"] == library.KIND:
+                self._need_objects()
+                return library.put(self._objects, job, self._recordings_dir, self._clock_ms() / 1000, self._timeout_s)
             address = self._store.secrets.open(job["url"])
             if told:
                 return http.tell(self._connections, address, webhook.body(recording, told),
                                  webhook.key(recording, told), self._clock_ms() / 1000, self._timeout_s)
-            url = target.build(address, recording, self._settings.file_name, self._settings.query)
             key = self._store.secrets.unwrap(recording["account_id"], recording["id"], recording.get("data_key"))
+            if bucket.is_one(address):
+                return self._put(address, recording, key)
+            url = target.build(address, recording, self._settings.file_name, self._settings.query)
             return http.send(self._connections, job["method"], url, recording, self._recordings_dir / recording["file"],
                              self._pool, self._clock_ms() / 1000, self._timeout_s, key)
         except TargetError as error:
             return http.Failure(http.printable(str(error)), final=True, ours=True)
         except Exception as error:  # noqa: BLE001 - becomes this delivery's last_error
             return http.Failure(http.explain(error), ours=True)
+
+    def _put(self, url, recording, key):
+        name = target.file_name_of(recording, self._settings.file_name)
+        self._need_objects()
+        content = Content(self._recordings_dir / recording["file"], partial(sealed.opened, key=key, finished=True),
+                          recording["size_bytes"], recording["sha256"], recording["content_type"], recording["id"])
+        return self._objects.put(self._objects.delivered(url, recording["account_id"], name), content,
+                                 self._clock_ms() / 1000, self._timeout_s)
+
+    def _need_objects(self):
+        if self._objects is None:
+            raise TargetError("cannot deliver to this URL", "there is no object store", "the configuration's `s3`")
 
     def _remove_all(self, recording):
         master = self._recordings_dir / recording["master"]

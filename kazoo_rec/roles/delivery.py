@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config
+from kazoo_rec.delivery import s3
 from kazoo_rec.delivery.backlog import Backlog
 from kazoo_rec.delivery.clock import HostClock, monotonic_ms
 from kazoo_rec.delivery.connections import Connections, trusted
@@ -84,7 +85,8 @@ class Delivery:
             deliveries.bring_near(switch.name, now_ms, now_ms + RETRY_LAST_MS).get()
             worker = Worker(self._store, switch.name, directory, threads, settings,
                             Connections(settings.uploads, authorities, networks),
-                            HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)), mark=mark)
+                            HostClock(epoch_ms, monotonic_ms, partial(deliveries.shift, switch.name)), mark=mark,
+                            objects=s3.opened(settings, threads))
             worker.start()
             self._workers[switch.name] = worker, threads
             quota_gb = settings.account_quota_gb

@@ -73,12 +73,14 @@ _ACCOUNTS_STOPPED = text("""
 #: In clear, as `_TO_DELETE`: audio that is still on the disk.
 _ON_DISK = text("recordings.state = 'recorded' AND recordings.audio_removed_ms IS NULL")
 
-_UPLOAD = and_(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "upload")
+_OF_AUDIO = and_(deliveries.c.recording_id == recordings.c.id,
+                 or_(deliveries.c.kind == "upload", deliveries.c.kind == "library"))
 
-#: All of it arrived, and that it did is proved.
+#: It is wherever it is to be, and that it is is proved.
 _PROVED = and_(
-    exists().where(_UPLOAD, deliveries.c.state == "delivered", deliveries.c.proof_sha256 == recordings.c.sha256),
-    ~exists().where(_UPLOAD, deliveries.c.state != "delivered"))
+    exists().where(_OF_AUDIO, deliveries.c.state == "delivered",
+                   deliveries.c.proof_sha256 == func.coalesce(deliveries.c.sha256, recordings.c.sha256)),
+    ~exists().where(_OF_AUDIO, deliveries.c.state != "delivered"))
 
 #: A page as one text: SQLite hands rows over one by one, and Python's threads take turns at each.
 _ALL = literal_column("json_group_array(json_array({}))".format(", ".join(
@@ -230,8 +232,8 @@ class Recordings:
 
         def write(connection):
             changed = change(connection)
-            if changed and rows:
-                connection.execute(deliveries.insert(), self._secrets.seal(rows))
+            for row in rows if changed else ():  # one by one: not all have the same columns
+                connection.execute(deliveries.insert(), self._secrets.seal(row))
             return changed
 
         return self._submit(write)

@@ -135,6 +135,9 @@ deliveries = Table(
     Column("etag", Text),
     Column("proof_sha256", Text),
     Column("delivered_ms", BigInteger),
+    # Of the kind "library": what is to be there. An upload's are the recording's.
+    Column("size_bytes", BigInteger),
+    Column("sha256", Text),
     # The condition is that of `Deliveries.due`.
     Index("deliveries_due", "node", "state", "account_id", "host", "next_attempt_ms",
           **_where("state = 'due'")),

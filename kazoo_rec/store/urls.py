@@ -10,7 +10,7 @@ MASK = "********"
 URLS = frozenset(("url", "status_callback"))
 
 #: Before `@`, of the authority of a URL (RFC 3986, 3.2); a backslash ends it for some parsers.
-_URL = re.compile(r"(?P<scheme>https?)://(?P<userinfo>[^/?#\\]+)@(?P<address>[^/?#@\\]*)(?P<rest>.*)", re.I | re.S)
+_URL = re.compile(r"(?P<scheme>https?|s3)://(?P<userinfo>[^/?#\\]+)@(?P<address>[^/?#@\\]*)(?P<rest>.*)", re.I | re.S)
 #: To the last `@`: an unencoded password may have a slash.
 _IN_TEXT = re.compile(r"//\S*@")
 

@@ -282,10 +282,19 @@ class TestSound:
         answer = root("GET", f"{path}/{made['id']}", params={"accept": "audio/wav"})
         assert answer.status_code == 404 and "not here" in answer.json["data"]["message"]
 
-    def test_audio_that_goes_between_look_and_play_is_said_to_be_elsewhere(self, root, one, monkeypatch, tmp_path):
-        monkeypatch.setattr(sound.Sound, "_delivered", lambda *_: tmp_path / "gone.wav")
-        answer = root("GET", one, headers={"Accept": "audio/wav"})
-        assert answer.status_code == 404 and "the audio is not here" in answer.text
+    def test_audio_that_goes_between_look_and_play_is_played_to_its_end(
+            self, root, recording, acme, path, monkeypatch, tmp_path):
+        made, found = recording(acme), sound.Sound._delivered
+        master = tmp_path / "recordings" / made["master"]
+        whole = master.read_bytes()
+
+        def gone(*asked):
+            file = found(*asked)
+            master.unlink()
+            return file
+
+        monkeypatch.setattr(sound.Sound, "_delivered", gone)
+        assert root("GET", f"{path}/{made['id']}", headers={"Accept": "audio/wav"}).content == whole
 
     def test_audio_that_made_room_is_said_to_be_removed(self, root, recording, acme, path, tmp_path):
         made = recording(acme, audio_removed_ms=1_795_221_339_000)

@@ -139,6 +139,9 @@ class Deliveries:
     def _due(self, node):
         return [upload for upload in self._store.uploads.values() if (upload["node"], upload["state"]) == (node, "due")]
 
+    def of(self, recording_id):
+        return [dict(upload) for upload in self._store.uploads.values() if upload["recording_id"] == recording_id]
+
     def queues(self, node):
         first = {}
         for upload in self._due(node):

@@ -26,14 +26,15 @@ class Site:
         self.store, self.clock, self.at = Store(), Clock(), Clock(5000)
         self.timeout_s = (5, 5)
         self.spread = 0.0
-        self.settings = {}
+        self.settings, self.objects = {}, None
         self._worker = None
 
     @property
     def worker(self):
         if self._worker is None:
             self._worker = Worker(self.store, "fs1", self.directory, self.pool, DeliverySettings(**self.settings),
-                                  self.connections, self.clock, lambda: self.spread, self.timeout_s, self.at)
+                                  self.connections, self.clock, lambda: self.spread, self.timeout_s, self.at,
+                                  objects=self.objects)
         return self._worker
 
     def stopped(self, url, recording_id=RECORDING_ID, seconds=0.5, settings=(), **columns):

@@ -121,6 +121,19 @@ def test_a_sealed_url_that_is_moved_to_another_host_does_not_open(secrets):
         secrets.open(sealed.replace("https:", "http:"))
 
 
+def test_keys_before_a_bucket_are_sealed_and_masked_as_passwords_are(secrets):
+    url = "s3://AK:hunter%2F2@calls/rec"
+    sealed = secrets.seal({"url": url})["url"]
+    assert "hunter" not in sealed and "AK" not in sealed and secrets.open(sealed) == url
+    assert target.server(sealed) == target.server(url) == "s3://calls"
+    assert masked(url) == masked(sealed) == f"s3://{MASK}@calls/rec"
+    assert restored({"url": f"s3://{MASK}@calls/new"}, {"url": url}) == {"url": "s3://AK:hunter%2F2@calls/new"}
+    with pytest.raises(LookupError):
+        restored({"url": f"s3://{MASK}@mine/new"}, {"url": url})
+    with pytest.raises(StoreError):
+        secrets.open(sealed.replace("@calls", "@mine"))
+
+
 def test_who_writes_what_looks_sealed_has_it_sealed_like_anything_else(secrets):
     forged = f"https://sealed:{secrets.key_id}.QUJD@files.example/"
     assert secrets.seal(forged) != forged and secrets.open(secrets.seal(forged)) == forged

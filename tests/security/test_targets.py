@@ -129,7 +129,7 @@ def test_the_reason_tells_no_address_of_the_operators_network(upload, names):
 @pytest.mark.parametrize("url", [
     "http://files.example\\@127.0.0.1/", "http://127.0.0.1\t/", "http://127.0.0.1:0/", "http://①②⑦.0.0.1/",
     "http:///etc/passwd", "http:127.0.0.1/", "http://", "file:///etc/passwd", "gopher://127.0.0.1:8021/", "ftp://a/",
-    "s3://bucket/key", "javascript:1", "http://[::1/", "http://a:b/", "http://a:99999/", "//127.0.0.1/"])
+    "javascript:1", "http://[::1/", "http://a:b/", "http://a:99999/", "//127.0.0.1/"])
 def test_what_is_no_http_url_is_refused_by_documents_and_by_delivery(upload, url):
     _, faults = check("recording_settings", {"url": url})
     assert faults
