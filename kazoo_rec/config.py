@@ -187,7 +187,7 @@ def _s3(said: dict) -> S3Settings:
         raise ConfigError("s3.access_key and s3.secret_key are said together, or neither")
     if (places or library) and "access_key" not in said:
         raise ConfigError("s3.deliver_to and s3.library need s3.access_key and s3.secret_key")
-    for one in [*(place.replace(bucket.ACCOUNT, "0") for place in places), *([library] if library else [])]:
+    for one in [*(prefix.replace(bucket.ACCOUNT, "0") for prefix in places), *([library] if library else [])]:
         try:
             bucket.place(one)
         except TargetError as wrong:

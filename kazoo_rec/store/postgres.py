@@ -12,10 +12,11 @@ from functools import cache
 from time import monotonic
 from uuid import uuid4
 
-from sqlalchemy import NullPool, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import NullPool, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from kazoo_rec.store.rival import Rival
+from kazoo_rec.store.statement import executed
 
 #: Seconds that a statement may wait for another's lock, or take: the server ends it, and it is tried again.
 LOCK_WITHIN_S, STATEMENT_WITHIN_S = 5, 25
@@ -38,14 +39,6 @@ _FAULTS = ("08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX")
 #: As of `store.sqlite`.
 NOT_OURS = "the database cannot be reached"
 
-#: The marks of writers. A process that was killed leaves its row.
-_MARKS = "CREATE TABLE writers (id text PRIMARY KEY, batch bigint NOT NULL, at timestamptz NOT NULL DEFAULT now())"
-_LEAVE = ("INSERT INTO writers (id, batch) VALUES (%(writer)s, %(number)s) "
-          "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = now()")
-_FIND = ("INSERT INTO writers (id, batch) VALUES (%(writer)s, 0) "
-         "ON CONFLICT (id) DO UPDATE SET batch = writers.batch RETURNING batch")
-_FORGET = "DELETE FROM writers WHERE at < now() - interval '1 day'"
-
 #: Of the advisory lock of whoever changes the tables.
 _MIGRATING = 0x6B617A6F6F
 
@@ -64,6 +57,10 @@ _RIVAL = text("""
 
 #: Greater each time that it is asked for, whatever becomes of the server's clock; a standby server refuses it.
 _TERM = text("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
+
+
+#: Of a transaction that has ended, or still goes on.
+_STATUS = text("SELECT pg_xact_status(CAST(:number AS xid8))")
 
 
 def reading(url: str):
@@ -133,21 +130,25 @@ class Turns(nullcontext):
 
 class Marks:
     """What tells whether a transaction was committed of which the COMMIT had no answer: written again it might be
-    there twice, or undo what others have made of it meanwhile. Each leaves its number in a row of the writer's own."""
+    there twice, or undo what others have made of it meanwhile. The server knows it by the transaction's number."""
 
     def __init__(self):
-        self._mine = {"writer": uuid4().hex, "number": 0}
+        self._last = None
 
     def leave(self, connection):
         """As the last of a transaction."""
-        if not self._mine["number"]:
-            connection.exec_driver_sql(_FORGET)
-        self._mine["number"] += 1
-        connection.exec_driver_sql(_LEAVE, self._mine)
+        self._last = executed(connection, "SELECT CAST(pg_current_xact_id() AS text)").fetchone()[0]
 
     def found(self, connection) -> bool:
-        """Whether the last transaction that left its mark was committed. Waits for one that still goes on."""
-        return connection.exec_driver_sql(_FIND, self._mine).scalar_one() == self._mine["number"]
+        """Whether the last transaction that left its mark was committed. Raises OperationalError while it still goes
+        on."""
+        try:
+            status = connection.execute(_STATUS, {"number": self._last}).scalar()
+        except DataError:  # a number yet to come: the server has been put back to what it was before
+            return False
+        if status == "in progress":
+            raise OperationalError(str(_STATUS), None, TimeoutError("a transaction still goes on"))
+        return status == "committed"
 
 
 class EngineLock:
@@ -242,8 +243,6 @@ def migrating(url: str, _beside: str):
     try:
         with engine.connect() as connection:
             connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))
-            if not inspect(connection).has_table("writers"):
-                connection.exec_driver_sql(_MARKS)
             yield
     finally:
         engine.dispose()
