@@ -5,8 +5,10 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 
+import gevent
 import structlog
 from gevent import Timeout
+from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
@@ -38,12 +40,12 @@ def _refused(remote: str, reason: str):
 
 
 def serve(listener: socket.socket, app, context: ssl.SSLContext | None = None,
-          refused: Callable[[str, str], object] = _refused) -> WSGIServer:
+          refused: Callable[[str, str], object] = _refused, apart_s: float = 0.0) -> WSGIServer:
     """A server, not yet started, with a WSGI application; over TLS with a context. `refused(remote, reason)` hears of
-    a client that did not come to terms, and of nothing that it said."""
+    a client that did not come to terms, and of nothing that it said. Clients come to terms so many seconds apart."""
     server = _Server(listener, app, log=None, error_log=None, spawn=Pool(CONNECTIONS), handler_class=_Handler,
                      **({"ssl_context": context} if context else {}))
-    server.refused = refused
+    server.refused, server.apart_s = refused, apart_s
     return server
 
 
@@ -70,7 +72,7 @@ class _Server(WSGIServer):
 
     def __init__(self, *arguments, **more):
         super().__init__(*arguments, **more)
-        self._strangers = Counter()
+        self._strangers, self._turn = Counter(), BoundedSemaphore()
 
     def wrap_socket_and_handle(self, client_socket, address):
         remote = address[0]
@@ -79,6 +81,9 @@ class _Server(WSGIServer):
             return None  # who calls closes it
         self._strangers[remote] += 1
         try:
+            if self.apart_s:
+                with self._turn:
+                    gevent.sleep(self.apart_s)
             # Of all of it: a client that sends a byte now and then is cut as one that is silent.
             with Timeout(TERMS_WITHIN_S, TimeoutError("not within its time")):
                 secured = self.wrap_socket(client_socket, **self.ssl_args)

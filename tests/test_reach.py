@@ -1,6 +1,5 @@
 """A call on one host, ordered about over the API of another: in one process over TLS, and as processes that die."""
 
-import json
 import os
 import shutil
 import signal
@@ -9,35 +8,20 @@ from pathlib import Path
 
 import gevent
 import pytest
-import requests
 import trustme
 from gevent.socket import create_server
 
 from kazoo_rec import tls
-from kazoo_rec.api import tokens
 from kazoo_rec.api.app import make_app
 from kazoo_rec.control import client
 from kazoo_rec.store import Store
 from tests import database
-from tests.control.certificates import write
-from tests.faults.child import Child
+from tests.control.api import Api
+from tests.control.certificates import certified, free_port
 from tests.faults.site import Site
 from tests.switch.conftest import said  # noqa: F401
 from tests.test_live_calls import Live
 from tests.test_whole_way import every
-
-
-def free_port():
-    with create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-def certified(place, authority, port):
-    """`control` of a configuration."""
-    certificate, key = write(place, "control", authority, ["127.0.0.1"])
-    (place / "ca.pem").write_bytes(authority.cert_pem.bytes())
-    return {"host": "127.0.0.1", "port": port, "certificate": str(certificate), "key": str(key),
-            "ca": str(place / "ca.pem")}
 
 
 @pytest.fixture
@@ -105,28 +89,6 @@ def test_an_engine_that_others_cannot_be_let_to_records_all_the_same(tmp_path, m
         site.stop()
 
 
-class Api:
-    """A process of its own, without an engine."""
-
-    def __init__(self, place, shared, authority, recordings, log):
-        self.port = free_port()
-        (place / "kazoo_rec.yaml").write_text(json.dumps({
-            "node": "api1", **shared, "recordings_dir": str(recordings), "api": {"port": self.port},
-            "switches": [{"password": "x"}], "control": certified(place, authority, free_port())}))
-        self.process = Child(log, "kazoo_rec", "role", "api", "--config", place / "kazoo_rec.yaml")
-        self.headers = {}
-
-    def __call__(self, method, path, data=None):
-        return requests.request(method, f"http://127.0.0.1:{self.port}{path}", headers=self.headers, timeout=30,
-                                **({"json": {"data": data}} if data else {}))
-
-    def ready(self):
-        try:
-            return self("GET", "/healthz").status_code == 200
-        except requests.ConnectionError:
-            return False
-
-
 @contextmanager
 def two_hosts(place):
     """(fs1, fs2, api): an engine and a switch each, one database, and certificates; over TLS as their hosts differ."""
@@ -145,19 +107,17 @@ def two_hosts(place):
             **shared, "node": "fs2", "state_dir": str(second), "control": certified(second, authority, free_port())}))
         for socket in (f"{beside}.fs1.control", f"{beside}.fs2.control"):
             Path(socket).unlink(missing_ok=True)  # SQLite: as of hosts that have it not
-        api = Api(third, {**shared, "state_dir": str(third)}, authority, first, place / "log")
+        api = Api(third, {**shared, "state_dir": str(third)}, authority, place / "log")
         try:
             fs1.until(api.ready, 60, "the api does not serve")
             store = Store(database.of(first))
             try:
-                secret, row = tokens.make("admin", "acme", None, "test", None)
-                store.access.add_token(row).get()
-                api.headers = {"X-Auth-Token": secret}
+                api.come_in(store)
                 yield fs1, fs2, api, store
             finally:
                 store.close()
         finally:
-            api.process.kill()
+            api.kill()
 
 
 def test_engines_that_are_frozen_and_killed_are_named_and_the_other_one_obeys(tmp_path):

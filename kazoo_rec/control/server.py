@@ -20,6 +20,9 @@ LARGEST_BYTES = 65536
 #: Seconds between lines about who is refused, of whom there may be thousands.
 TOLD_EVERY_S = 10.0
 
+#: Seconds between two who come to terms over TLS, which takes a millisecond or two of the hub that the calls have.
+APART_S = 0.01
+
 #: Answers, in the words of RFC 9110.
 _LINES = {200: "200 OK", 400: "400 Bad Request", 404: "404 Not Found", 409: "409 Conflict", 504: "504 Gateway Timeout"}
 
@@ -55,7 +58,7 @@ class Server:
 
     def start_for_others(self, host: str, port: int, context: ssl.SSLContext) -> int:
         """Over TLS, to whom `context` verifies; the port. Raises OSError where the address is taken."""
-        return self._serve(web.serve(web.listen(host, port), self._answer, context, self._told)).server_port
+        return self._serve(web.serve(web.listen(host, port), self._answer, context, self._told, APART_S)).server_port
 
     def stop(self):
         for server in self._servers:

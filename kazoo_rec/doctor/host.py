@@ -13,6 +13,9 @@ from kazoo_rec.errors import ConfigError, EngineSilent
 #: Days before its end that a certificate should be made anew: nobody else sees to it.
 EXPIRY_DAYS = 30
 
+#: Authorities of `control.ca`: one, and another while it is replaced. More are the world's.
+AUTHORITIES = 2
+
 
 def priority(granted: bool) -> list[Finding]:
     """See roles/priority.py for why."""
@@ -48,6 +51,9 @@ def control(address: ControlAddress | None, now_s: float) -> list[Finding]:
     except ssl.SSLError as refused:
         return [wrong(name, f"{file} is refused by other hosts: {tls.refusal(refused)}",
                       f"it has to be of control.ca, for server and client, and to name {host} (docs/deployment.md)")]
+    if (many := len(ends.client.get_ca_certs())) > AUTHORITIES:
+        return [wrong(name, f"{address.ca} has {many} authorities: a certificate of any is enough to give orders",
+                      "make an authority that vouches for these hosts and nobody else (docs/deployment.md)")]
     found = [_ends(name, which, until["notAfter"])
              for which, until in ((file, shown), *((address.ca, one) for one in ends.client.get_ca_certs()))
              if ssl.cert_time_to_seconds(until["notAfter"]) - now_s < EXPIRY_DAYS * 86_400]

@@ -134,6 +134,23 @@ def test_one_address_has_so_many_places_and_no_more(site, said, monkeypatch):
     beyond.close()
 
 
+def test_who_comes_to_terms_does_so_one_after_another_and_leaves_time_to_the_calls(site, monkeypatch):
+    now, most, waited, sleep = [0], [0], [], gevent.sleep
+
+    def pause(seconds):
+        waited.append(seconds)
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        sleep(0.001)
+        now[0] -= 1
+
+    monkeypatch.setattr(web.gevent, "sleep", pause)
+    calls = site.engine("fs1", "leg")
+    asking = [gevent.spawn(ask, calls.port, site.mutual.client) for _ in range(20)]
+    assert all(b"200 OK" in one.get() for one in asking)
+    assert waited == [server.APART_S] * 20 and most == [1]
+
+
 @pytest.mark.parametrize(("engine", "reason"), [
     ({"by": "another"}, "unable to get local issuer"), ({"hosts": ("fs2.example",)}, "mismatch"),
     ({"not_before": LONG_AGO, "not_after": YESTERDAY}, "expired")])

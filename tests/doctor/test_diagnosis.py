@@ -228,6 +228,12 @@ class TestControl:
         found = deployment.examine()
         assert wrong(found) == {"control certificate"} and "cannot be used" in only(found, "control certificate").seen
 
+    def test_more_than_an_authority_of_ones_own_is_wrong(self, deployment, taken_in):
+        self.certified(deployment, trustme.CA())
+        for _ in range(2):
+            trustme.CA().cert_pem.write_to_path(deployment.place / "ca.pem", append=True)
+        assert "has 3 authorities" in only(deployment.examine(), "control certificate").seen
+
     def test_one_that_ends_soon_is_told_of(self, deployment, taken_in):
         soon = datetime.now(UTC) + 29 * DAY
         self.certified(deployment, trustme.CA(), not_after=soon)

@@ -98,10 +98,11 @@ class Product:
       directory: for everything it writes; the switch must be able to write there.
       switch: `tests.freeswitch.conftest.Switch`.
       address: (host, port) by which it reaches the switch, the switch's own unless something is in between.
+      more: of the configuration.
     """
 
-    def __init__(self, directory: Path, switch, address=None):
-        self._directory, self._switch = directory, switch
+    def __init__(self, directory: Path, switch, address=None, **more):
+        self._directory, self._switch, self._more = directory, switch, more
         self._address = address or (switch.host, switch.port)
         self.receiver = Receiver()
         self.documents, self.recordings_dir = directory / "documents", directory / "recordings"
@@ -125,7 +126,7 @@ class Product:
             "recordings_dir": str(self.recordings_dir), "callflow": {"port": 8086},
             "delivery": {"remove_after_delivery": False, "allow_networks": ["127.0.0.0/8"]},
             "switches": [{"host": host, "port": port, "password": self._switch.password,
-                          "command_connections": 8}]}))
+                          "command_connections": 8}], **self._more}))
         self._write({}, {})
         self._log.touch()
         self.run()
