@@ -39,13 +39,6 @@ def settled(site, table, fault, runs=1, may_lose=False):
     return account
 
 
-def stand_by(site, name):
-    """The engine of that name again."""
-    said = site.log_of(name).read_text().count("stands by")
-    site.start(name)
-    site.until(lambda: site.log_of(name).read_text().count("stands by") > said, 60, "it does not stand by")
-
-
 def other(name):
     return ENGINES[1 - ENGINES.index(name)]
 
@@ -59,7 +52,7 @@ def test_takeovers_under_traffic_lose_nothing_and_double_nothing(site, table):
         took_ms.append(site.until(lambda since_ms=since_ms: site.begun_since(since_ms), 60, "nobody records again"))
         assert site.wait_acting() == other(ended)
         site.wait_taken_in()
-        stand_by(site, ended)
+        site.stand_by(ended)
     account = settled(site, table, f"takeovers, {CALLS_S} calls/s, seed {SEED}", TAKEOVERS, may_lose=IS_LONG)
     assert account.delivered
     print("ms to the first recording, to the first whole call:", took_ms)  # noqa: T201
@@ -90,6 +83,6 @@ def test_who_is_cut_off_from_the_database_ends_and_what_it_says_late_changes_not
     assert site.processes[first].wait(30) == 0
     site.wait_taken_in()
     assert site.switch.ask("listening") == 1
-    stand_by(site, first)
+    site.stand_by(first)
     assert settled(site, table, "takeover from one that is cut off").delivered
     assert not [row for row in site.ledger.recordings() if row["state"] in ("armed", "recording", "paused")]
