@@ -8,11 +8,12 @@ into the file of who has gone. It lists the file at the leg that has it now, and
 was transferred: what is in the file from then on is not of the recording.
 
 Of others there is no row: their engine died before it was written, and the leg is planned for anew. They end at once,
-that there are no two of one talk; what there is of them `delivery.orphans` finds.
+that there are no two of one talk; what there is of them `delivery.orphans` finds. So do those of an engine whose place
+this one has taken, and which had not heard of that: their row comes late, or their leg is known here already.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
 
@@ -52,15 +53,17 @@ class Astray:
         for path in listed:
             if (recording_id := id_of(path)) and recording_id not in own:
                 self._found[recording_id] = path, dump
-        for name in dump.headers:
-            ours = _ARMED.fullmatch(name)
-            if ours and ours[1] not in own and self._files.on_switch("") in dump.get(name):
-                self._found.setdefault(ours[1], (None, dump))
+        for recording_id in armed(dump, self._files):
+            if recording_id not in own:
+                self._found.setdefault(recording_id, (None, dump))
 
     def end_unknown(self):
-        """Ends those of which there is no row."""
+        """Ends those of which there is no row, or was none when the leg's were read."""
         for recording_id, (path, dump) in list(self._found.items()):
-            if recording_id not in self._recorder and self._rows.get(recording_id) is None:
+            if recording_id in self._recorder:
+                continue
+            row = self._rows.get(recording_id)
+            if row is None or row["call_id"] == dump.uuid:
                 log.warning("a recording of which no row tells is ended", recording_id=recording_id, call_id=dump.uuid)
                 self._recorder.disown(dump.uuid, recording_id, path)
                 del self._found[recording_id]
@@ -98,6 +101,13 @@ class Astray:
             self._rows.tell(row["id"], columns, told, OPEN_STATES)
         else:
             self._rows.update_open(row["id"], **columns)
+
+
+def armed(dump: Event, files) -> Iterator[str]:
+    """Ids of the recordings of ours that a leg has armed, or had as it was answered, as an event or a dump tells."""
+    for name in dump.headers:
+        if (ours := _ARMED.fullmatch(name)) and files.on_switch("") in dump.get(name):
+            yield ours[1]
 
 
 def transferred_ms(dump: Event, since_ms: int) -> int | None:

@@ -16,6 +16,7 @@ import gevent
 import structlog
 
 from kazoo_rec.calls.announcement import DECLINED, Announcer
+from kazoo_rec.calls.astray import armed
 from kazoo_rec.calls.beep import Beeper
 from kazoo_rec.calls.ending import Endings
 from kazoo_rec.calls.ledger import Ledger
@@ -428,6 +429,10 @@ class Recorder:
     def disown(self, uuid, recording_id, path):
         """What the switch records to `path` on the leg, or (None) has armed, and no row tells of."""
         self._orders.disown(uuid, recording_id, path)
+
+    def armed_before(self, event) -> bool:
+        """Whether the leg of an event, which is not known, has a recording of ours armed."""
+        return any(armed(event, self._files))
 
     def doubt(self, leg):
         """News of `leg` may have been missed."""

@@ -214,7 +214,7 @@ class Recovery:
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
             leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
-            astray.look(dump, listed, before.get(leg.uuid, ()))
+            astray.look(dump, listed, self._own(leg, before.get(leg.uuid, ()), known))
             if known:
                 unlisted += self._recorder.resumption.unlisted(leg, listed)
             else:
@@ -228,6 +228,12 @@ class Recovery:
         for row, _, _ in answers:
             self._tracker.let_go(row["uuid"], self._now_at())
         return [leg for leg, _ in taken]
+
+    def _own(self, leg, rows, known):
+        """Of a leg that was known already, what another engine has open is nobody's: it was planned for here."""
+        ours = {recording.id for recording in leg.recordings}
+        return [row for row in rows if not known or row["state"] not in OPEN_STATES or row["id"] in ours
+                or row["id"] in self._recorder]
 
     def _rows_of(self, uuids):
         """{leg's uuid: its recordings so far, the oldest first}."""

@@ -296,6 +296,8 @@ class Tracker:
     def _answered(self, event, now_at):
         leg = self._legs.get(event.uuid)
         unheard_of = leg is None
+        if unheard_of and self._recorder.armed_before(event):
+            return  # by an engine before this one: recovery finds the leg, and what becomes of its recordings
         if unheard_of:  # its CHANNEL_CREATE was lost
             leg = self._enter(as_created(event, self._registrations))
         if leg.answered_ms is not None:

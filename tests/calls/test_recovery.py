@@ -676,6 +676,48 @@ def test_what_an_engine_armed_or_began_that_died_before_its_row_was_written_has_
     assert set(site.rows()) == {"c"} and running not in site.scene.rows.by_id
 
 
+def before_and_after(monkeypatch):
+    """A leg has answered that an engine armed: (the engine after it, which has not looked yet; the row; the path)."""
+    (_, account, id, body), *phones = DOCUMENTS
+    everything = {**body, "call_recording": {"account": {"any": {"any": {"enabled": True}}}}}
+    site, later = (Site(monkeypatch, [("account", account, id, everything), *phones], has_files=True) for _ in range(2))
+    caller = {"sip_authorized": "true", "sip_auth_username": "1002", "sip_auth_realm": "acme.example"}
+    site.leg("a", dialed_user="1001", dialed_domain="acme.example", **caller).sweep()
+    (row,) = site.scene.rows.by_id.values()
+    path = f"{ROOT}/{row['master']}"
+    later.leg("a", dialed_user="1001", dialed_domain="acme.example", ago_ms=0,
+              **caller, **{f"execute_on_answer_{row['id']}": f"record_session {path} +0"})
+    later.running = {"a": [path]}
+    return later, row, path
+
+
+def test_a_leg_that_was_armed_by_an_engine_before_is_not_planned_for_as_it_answers(monkeypatch):
+    later, row, _ = before_and_after(monkeypatch)
+    later.scene.rows.by_id[row["id"]] = row
+    later.scene.event("CHANNEL_ANSWER", "a", **{**later.legs["a"][0], "Event-Name": "CHANNEL_ANSWER"})
+    assert len(later.scene.rows.by_id) == 1
+    later.sweep()
+    assert len(later.scene.rows.by_id) == 1 and not later.scene.switch.of("uuid_record")
+    assert later.scene.rows.by_id[row["id"]]["state"] == "recording"
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_what_an_engine_began_that_had_not_heard_of_this_one_ends_and_this_one_s_goes_on(monkeypatch, when):
+    """Its row comes late, as it was cut off from the database; or this one has heard of the leg from its beginning."""
+    later, row, path = before_and_after(monkeypatch)
+    if when == "before":
+        dump = {header: value for header, value in later.legs["a"][0].items() if "execute_on_answer" not in header}
+        later.scene.event("CHANNEL_CREATE", "a", **{**dump, "Event-Name": "CHANNEL_CREATE",
+                                                    "Caller-Channel-Answered-Time": "0", "Answer-State": "ringing"})
+        later.scene.rows.by_id[row["id"]] = row
+    else:
+        later.meanwhile["a"] = lambda: later.scene.rows.by_id.update({row["id"]: row})
+    later.sweep()
+    assert later.scene.switch.of(f"uuid_record a stop {path}")
+    (own,) = later.scene.rows.by_id.keys() - {row["id"]}
+    assert not later.scene.switch.of(f"stop {ROOT}/{later.scene.rows.by_id[own]['master']}")
+
+
 def test_what_is_closed_as_nothing_of_it_was_recorded_is_told(site):
     one = site.scene
     one.phone_calls("a", "1000").rings("b", "a", "1001")

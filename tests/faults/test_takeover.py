@@ -7,6 +7,7 @@ import signal
 import pytest
 from gevent.event import Event
 
+from kazoo_rec.roles.acting import LOOK_S, RETURN_S
 from tests import database
 from tests.faults.pair import ENGINES, Pair
 
@@ -39,13 +40,6 @@ def settled(site, table, fault, runs=1, may_lose=False):
     return account
 
 
-def stand_by(site, name):
-    """The engine of that name again."""
-    said = site.log_of(name).read_text().count("stands by")
-    site.start(name)
-    site.until(lambda: site.log_of(name).read_text().count("stands by") > said, 60, "it does not stand by")
-
-
 def other(name):
     return ENGINES[1 - ENGINES.index(name)]
 
@@ -59,7 +53,7 @@ def test_takeovers_under_traffic_lose_nothing_and_double_nothing(site, table):
         took_ms.append(site.until(lambda since_ms=since_ms: site.begun_since(since_ms), 60, "nobody records again"))
         assert site.wait_acting() == other(ended)
         site.wait_taken_in()
-        stand_by(site, ended)
+        site.stand_by(ended)
     account = settled(site, table, f"takeovers, {CALLS_S} calls/s, seed {SEED}", TAKEOVERS, may_lose=IS_LONG)
     assert account.delivered
     print("ms to the first recording, to the first whole call:", took_ms)  # noqa: T201
@@ -90,6 +84,25 @@ def test_who_is_cut_off_from_the_database_ends_and_what_it_says_late_changes_not
     assert site.processes[first].wait(30) == 0
     site.wait_taken_in()
     assert site.switch.ask("listening") == 1
-    stand_by(site, first)
+    site.stand_by(first)
     assert settled(site, table, "takeover from one that is cut off").delivered
     assert not [row for row in site.ledger.recordings() if row["state"] in ("armed", "recording", "paused")]
+
+
+def test_while_the_database_is_away_from_both_the_one_that_acts_goes_on_and_stays_it(site, table):
+    site.traffic(CALLS_S, TALK_S)
+    first = site.wait_acting()
+    for wire in site.wires.values():
+        wire.cut()
+    for name, line in ((first, "it goes on"), (other(first), "is lost to an engine that stands by")):
+        site.until(lambda name=name, line=line: line in site.log_of(name).read_text(), 30, f"{name} does not notice")
+    assert not site.acting()
+    Event().wait(3)
+    for wire in site.wires.values():
+        wire.mend()
+    site.until(lambda: "taken again" in site.log_of(first).read_text(), 30, "it does not get its lock back")
+    site.until(lambda: "the database is there again" in site.log_of(other(first)).read_text(), 30, "nobody stands by")
+    Event().wait(RETURN_S + 2 * LOOK_S)
+    assert site.acting() == first and "acts from now on" not in site.log_of(other(first)).read_text()
+    account = settled(site, table, "the database is away from two engines")
+    assert account.delivered == account.wanted

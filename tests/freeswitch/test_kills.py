@@ -33,6 +33,10 @@ CALLEE_PORT, CALLER_PORT = 6111, 6112
 #: the switch needs to begin (40 ms at its 99th percentile under such a load).
 WHOLE_MS = 260
 
+#: One file alone may be longer by this share of its talk: sipp, where others keep the host busy, sends what it is late
+#: with at once, and the switch writes all of it (6.42 s of 6.06 were seen, begun and stopped by one engine).
+BURST = 0.1
+
 #: An engine that comes back knows the switch's legs after this; a shorter talk it may never have heard of.
 TAKEN_IN_S = 3.0
 
@@ -127,7 +131,8 @@ def account(lab, talks, rows, away):
         recorded_ms = sum(row["duration_ms"] for row in kept)
         heard_s = ended - begun - sum(max(0, min(ended, until + TAKEN_IN_S) - max(begun, since))
                                       for since, until in away)
-        assert recorded_ms <= lasted_ms + WHOLE_MS, (leg, kept)
+        more_ms = WHOLE_MS if len(kept) > 1 else BURST * lasted_ms
+        assert recorded_ms <= lasted_ms + more_ms, (leg, lasted_ms, kept)
         if recorded_ms >= lasted_ms - WHOLE_MS:
             told["whole"] += 1
         elif of_leg[leg]:
