@@ -3,8 +3,10 @@ and it can be down, hang, be slow, and lie about a write."""
 
 import hashlib
 import io
+import json
 import sys
 from base64 import b64encode
+from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
 from urllib.parse import parse_qs
 
@@ -41,7 +43,7 @@ class Store:
     skewed         says that the clock is wrong
     hang           takes nothing and says nothing until the mode is another
     held           as hang, of writes alone
-    slow           takes and gives SLOW_BYTES_S
+    slow           takes and gives SLOW_BYTES_S until the mode is another
     silent         takes and keeps it, and waits, before it answers, until the mode is another
     absent         takes a file or a part, says 200, and does not keep it
     cut, other     keeps half of it, or other bytes, and says 200
@@ -88,18 +90,20 @@ class Store:
 
     def _body(self, environ, slowly):
         taken, left = io.BytesIO(), int(environ.get("CONTENT_LENGTH") or 0)
+        self._waiting += slowly
         while left and (block := environ["wsgi.input"].read(min(left, SLOW_BYTES_S // 4 if slowly else BLOCK_BYTES))):
             taken.write(block)
             left -= len(block)
-            if slowly:
+            if slowly and self._mode == "slow":
                 gevent.sleep(0.25)
+        self._waiting -= slowly
         return taken.getvalue()
 
-    @staticmethod
-    def _slowly(answer):
+    def _slowly(self, answer):
         for block in answer:
             for at in range(0, len(block), SLOW_BYTES_S // 4):
-                gevent.sleep(0.25)
+                if self._mode == "slow":
+                    gevent.sleep(0.25)
                 yield block[at:at + SLOW_BYTES_S // 4]
 
     def _refused(self, environ, body, mode):
@@ -153,7 +157,7 @@ class Store:
         self._changed.clear()
 
     def waiting(self) -> int:
-        """How many are held up."""
+        """How many are held up, or bring something slowly."""
         return self._waiting
 
     def requests(self) -> list[str]:
@@ -194,6 +198,18 @@ class Store:
         return {upload.key_name: sorted(map(int, upload.parts))
                 for upload in _moto().list_multipart_uploads(bucket).values()}
 
+    def export(self, bucket: str, prefix: str, directory: str):
+        """Writes down what is there below a prefix as tests/faults/receiver.py does what it was sent."""
+        with open(Path(directory) / "journal", "w") as journal:
+            for key in _moto().get_bucket(bucket).keys.values():
+                if key.name.startswith(prefix):
+                    sha256, known = hashlib.sha256(key.value).hexdigest(), key.metadata
+                    recording_id = known["x-amz-meta-recording-id"]
+                    (Path(directory) / f"{recording_id}.{sha256[:16]}").write_bytes(key.value)
+                    journal.write(json.dumps({
+                        "key": recording_id, "place": f"/{bucket}/{key.name}", "query": "", "sha256": sha256,
+                        "bytes": len(key.value), "verified": known["x-amz-meta-sha256"] == sha256}) + "\n")
+
     def begin_upload(self, bucket: str, key: str):
         """An upload with a part, as one that was killed leaves it."""
         upload = _moto().create_multipart_upload(bucket, key, {}, "STANDARD", [], None, None, None)
@@ -208,7 +224,7 @@ class Door:
     def __init__(self, store: Store, port: int):
         self._store, self._server = store, None
         for name in ("mode", "waiting", "requests", "hold", "fail", "clear", "make", "objects", "uploads",
-                     "begin_upload", "put"):
+                     "export", "begin_upload", "put"):
             setattr(self, name, getattr(store, name))
         self.up(port)
 

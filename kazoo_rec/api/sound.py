@@ -153,8 +153,12 @@ class Sound:
         settings = row["settings"]
         if row["file"] and (form, channels, track) == (settings["format"], settings["channels"], settings["track"]):
             path = self._recordings_dir / row["file"]
-            with suppress(FileNotFoundError, MediaError):  # not there, or not by the recording's key
+            try:
                 return sealed.opened(path, self._key(row), finished=True), path.name
+            except FileNotFoundError:
+                pass
+            except MediaError:  # it is not by the recording's key
+                raise _not_here(row) from None
 
         def made_before(master, key):
             _, target = _target(master, key, row, form, channels, track)

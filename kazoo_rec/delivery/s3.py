@@ -22,7 +22,7 @@ from kazoo_rec.delivery.http import Failure, Proof
 from kazoo_rec.delivery.networks import ANYWHERE, Networks
 from kazoo_rec.delivery.settings import DeliverySettings, S3Settings
 from kazoo_rec.delivery.signature import signed
-from kazoo_rec.errors import MediaError, TargetError
+from kazoo_rec.errors import LibraryError, MediaError, TargetError
 
 #: Bytes of a file that is more than one request, and of each of its parts but the last (S3: 5 MiB to 5 GiB).
 PART_BYTES = 16 * 1024 * 1024
@@ -35,6 +35,9 @@ SLOWEST_READ_BYTES_S = 500_000
 
 #: Times that parts of earlier attempts are looked for, some uploads each time.
 LOOKS, UPLOADS_AT_ONCE = 10, 3
+
+#: Answers of who may not, or cannot, tell of uploads.
+CANNOT_LIST = (403, 405, 501)
 
 #: What S3 says of one object alone (Amazon S3, "Error responses"): another one it would take.
 _OF_FILE = frozenset(("BadDigest", "EntityTooLarge", "IncompleteBody", "InvalidPart", "KeyTooLongError", "NoSuchUpload",
@@ -103,7 +106,9 @@ class ObjectStore:
         return Object(place.bucket, place.key(name), place.keys or self._own)
 
     def library(self, url: str, account_id: str, name: str) -> Object:
-        """An object of the library at `url`."""
+        """An object of the library at `url`. Raises LibraryError where there are no keys for it any more."""
+        if not self._own:
+            raise LibraryError("there are no keys for the library", url, "s3.access_key and s3.secret_key")
         place = bucket.place(url)
         return Object(place.bucket, place.key(f"{account_id}/{name}"), self._own)
 
@@ -208,7 +213,7 @@ class ObjectStore:
         for _ in range(LOOKS):
             response, answer = self._ask(
                 "GET", Object(there.bucket, "", there.keys), now_s, timeout_s,
-                {"max-uploads": str(UPLOADS_AT_ONCE), "prefix": there.key, "uploads": ""}, also=(403,))
+                {"max-uploads": str(UPLOADS_AT_ONCE), "prefix": there.key, "uploads": ""}, also=CANNOT_LIST)
             found = [(unescape(first or last), unescape(upload or other))
                      for first, upload, other, last in _UPLOAD.findall(answer)]
             left = [upload for key, upload in found if key == there.key and response.status == 200]

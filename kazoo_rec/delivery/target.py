@@ -107,6 +107,15 @@ def file_name_of(recording: Mapping, file_name: str) -> str:
     return f"call_recording_{_encoded(known_by)}{extension}"
 
 
+def object_name(recording: Mapping, file_name: str) -> str:
+    """As `file_name_of`, with the recording's id: an object store has one file of a name, the last."""
+    name, recording_id = file_name_of(recording, file_name), recording["id"]
+    if recording_id in name:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    return f"{stem}_{recording_id}{dot}{extension}"
+
+
 def _encoded(value):
     return quote(str(value), safe="", errors="replace")
 

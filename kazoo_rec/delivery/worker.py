@@ -305,8 +305,8 @@ class Worker:
             return http.Failure(http.explain(error), ours=True)
 
     def _put(self, url, recording, key):
-        name = target.file_name_of(recording, self._settings.file_name)
         self._need_objects()
+        name = target.object_name(recording, self._settings.file_name)
         content = Content(self._recordings_dir / recording["file"], partial(sealed.opened, key=key, finished=True),
                           recording["size_bytes"], recording["sha256"], recording["content_type"], recording["id"])
         return self._objects.put(self._objects.delivered(url, recording["account_id"], name), content,

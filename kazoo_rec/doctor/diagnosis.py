@@ -10,9 +10,10 @@ import gevent
 from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.config import Config, Switch
+from kazoo_rec.delivery import s3
 from kazoo_rec.delivery.connections import trusted
 from kazoo_rec.delivery.networks import Networks
-from kazoo_rec.doctor import database, documents, host, hosts, legs, place, trial
+from kazoo_rec.doctor import database, documents, host, hosts, legs, objects, place, trial
 from kazoo_rec.doctor import switch as on_switch
 from kazoo_rec.doctor.finding import Finding, failed, skipped, wrong
 from kazoo_rec.documents.directory import Directory
@@ -23,6 +24,9 @@ from kazoo_rec.threads import Threads
 
 #: Seconds that a check may take, and that the delivery hosts may.
 CHECK_S, HOSTS_S = 30.0, hosts.ALL_S + 10.0
+
+#: Seconds that a write, a read and a removal may take.
+LIBRARY_S = 60.0
 
 #: Seconds for letting go of the database and of the threads.
 CLOSE_S = 5.0
@@ -86,6 +90,8 @@ class Diagnosis:
             self._note("deliveries", lambda: database.waiting(self._store, self._now_ms()))
             self._note("engines", lambda: host.engines(self._store, config.control))
             written = self._store.recordings.written_since
+        self._note(objects.NAME, lambda: objects.library(
+            config.delivery.s3, s3.opened(config.delivery, self._threads), lambda: self._now_ms() / 1000), LIBRARY_S)
         self._note("disk space", lambda: place.space(
             config.recordings_dir.here, written, self._now_ms(), config.delivery.remove_after_delivery,
             config.disk, lambda path: run(os.statvfs, (path,))))
@@ -106,7 +112,8 @@ class Diagnosis:
         urls = dict.fromkeys(documents.urls([row for row in (*(in_store or ()), *read) if not row["deleted"]]))
         delivery = self._config.delivery
         self._note(hosts.NAME, lambda: hosts.reachable(urls, self._now_ms() / 1000, trusted(delivery.ca_file),
-                                                       Networks(delivery.allow_networks)), HOSTS_S)
+                                                       Networks(delivery.allow_networks), delivery.s3 is not None),
+                   HOSTS_S)
         return Directory().apply(in_store or read)
 
     def _switch(self, switch: Switch, directory: Directory):

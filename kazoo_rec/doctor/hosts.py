@@ -9,7 +9,7 @@ import gevent
 from gevent import socket
 from gevent.pool import Pool
 
-from kazoo_rec.delivery import target
+from kazoo_rec.delivery import bucket, target
 from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.doctor.finding import Finding, ok, shown, warning, wrong
 from kazoo_rec.errors import TargetError, TargetRefused
@@ -23,21 +23,25 @@ HOST_S, ALL_S, AT_ONCE = 8.0, 60.0, 32
 EXPIRY_DAYS = 14
 
 
-def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLContext, networks: Networks
-              ) -> list[Finding]:
+def reachable(urls: Iterable[tuple[str, str]], now_s: float, context: ssl.SSLContext, networks: Networks,
+              objects: bool = False) -> list[Finding]:
     """Connects once to each distinct host of (url, whose) pairs, with TLS where it is https, and hangs up.
 
-    `context` verifies certificates and `networks` allows addresses, as for uploads.
+    `context` verifies certificates and `networks` allows addresses, as for uploads; `objects` says that there is an
+    object store.
     """
     whose, found = {}, []
     for url, owner in urls:
         try:
-            whose.setdefault(target.host(url), owner)
+            if not bucket.is_one(url):
+                whose.setdefault(target.host(url), owner)
+            elif bucket.place(url) and not objects:
+                raise TargetError("cannot deliver to this URL", "there is no object store", "the configuration's `s3`")
         except TargetError as error:
             found.append(wrong(NAME, f"{owner}: {error.message}, {error.detail}: {shown(_without_secrets(url))}",
                                error.hint or "write it as https://host/path"))
     if not whose:
-        return found or [ok(NAME, "no document has a url: files stay in the library")]
+        return found or [ok(NAME, "no document has a url of a host")]
     pool = Pool(AT_ONCE)
     begun = {host: pool.spawn(_looked_at, host, owner, now_s, context, networks) for host, owner in whose.items()}
     try:

@@ -169,8 +169,9 @@ def test_a_file_here_that_is_not_the_recordings_is_not_played_either(ask, kept, 
 
 def test_what_a_killed_api_was_playing_goes_at_the_next_start_and_what_another_plays_stays(tmp_path):
     with loan.lent(tmp_path, lambda function, args: function(*args)) as mine:
-        code = ("import os, pathlib; from kazoo_rec.api import loan; c = loan.lent(pathlib.Path(os.sys.argv[1]), "
-                "lambda function, args: function(*args)); p = c.__enter__(); (p / 'file').touch(); os.kill(os.getpid(), 9)")
+        code = ("import os, pathlib, sys; from kazoo_rec.api import loan; "
+                "lent = loan.lent(pathlib.Path(sys.argv[1]), lambda function, args: function(*args)); "
+                "(lent.__enter__() / 'file').touch(); os.kill(os.getpid(), 9)")
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
         assert len(os.listdir(tmp_path)) == 2
         loan.clear(tmp_path)

@@ -285,7 +285,7 @@ class TestAWorker:
         site.step(later_s=3600)
         assert (upload["state"], upload["proof_sha256"]) == ("delivered", site.store.rows[RECORDING_ID]["sha256"])
         [(key, there)] = stored.ask("objects", bucket="calls").items()
-        assert (key, there["sha256"]) == ("of/acme/___x.wav", upload["proof_sha256"])
+        assert (key, there["sha256"]) == (f"of/acme/___x_{RECORDING_ID}.wav", upload["proof_sha256"])
 
     @pytest.mark.parametrize(("url", "hint"), [
         ("s3://calls/of/globex", "s3.deliver_to"), ("s3://AK@calls", "s3://ACCESSKEY:SECRETKEY@bucket"),

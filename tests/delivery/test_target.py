@@ -5,7 +5,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kazoo_rec.delivery.target import build, host, without_credentials
+from kazoo_rec.delivery.target import build, host, object_name, without_credentials
 from kazoo_rec.errors import TargetError
 
 from .fakes import RECORDING_ID, stopped_row
@@ -53,6 +53,14 @@ def test_what_is_not_known_is_an_empty_field():
     url = build("http://a.example/rec", recording(user_id=None, started_ms=None))
     assert "&owner_id=&" in url
     assert "&start=&" in url
+
+
+@pytest.mark.parametrize(("columns", "file_name", "expected"), [
+    ({}, "recording_id", FILE), ({"call_id": "a.b"}, "call_id", f"call_recording_a.b_{RECORDING_ID}.mp3"),
+    ({"settings": {"media_name": "sale"}}, "recording_id", f"sale_{RECORDING_ID}.mp3"),
+    ({"settings": {"media_name": f"../{RECORDING_ID}0.mp3"}}, "recording_id", f"___{RECORDING_ID}0.mp3")])
+def test_no_two_recordings_are_one_object(columns, file_name, expected):
+    assert object_name(recording(**columns), file_name) == expected
 
 
 def test_kazoos_own_name_is_that_of_the_call():
