@@ -12,19 +12,31 @@ from kazoo_rec.store.database import Database
 
 SERVER = os.environ.get("KAZOO_REC_TEST_DATABASE")
 
-#: Directories and the databases that were made for them.
+#: Directories and the databases that were made for them, and what was said of a directory's instead.
 _made: dict[str, str] = {}
+_said: dict[str, dict] = {}
 
 
 def said(place) -> dict:
     """What a configuration says of the database of the directory `place`; always the same of one."""
+    if str(place) in _said:
+        return _said[str(place)]
     if not SERVER:
-        return {"database": f"sqlite:///{place}/kazoo_rec.db"}
+        return a_file(place)
     name = f"test_{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
     if str(place) not in _made:
         _do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
         _made[str(place)] = name
     return {"database": f"{SERVER}/{name}", "state_dir": str(place)}
+
+
+def a_file(place) -> dict:
+    return {"database": f"sqlite:///{place}/kazoo_rec.db"}
+
+
+def say(place, what: dict):
+    """From now on the directory's is this one."""
+    _said[str(place)] = what
 
 
 def of(place) -> Database:

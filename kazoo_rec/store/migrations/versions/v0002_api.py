@@ -35,7 +35,7 @@ def upgrade():
     op.create_index("document_keys_by_key", "document_keys", ["what", "key"], unique=False)
     for kind, account_id, document_id, body in op.get_bind().execute(sa.text(
             "SELECT kind, account_id, id, body FROM documents WHERE NOT deleted")).all():
-        if found := _keys_of(kind, json.loads(body)):
+        if found := _keys_of(kind, json.loads(body) if isinstance(body, str) else body):
             op.bulk_insert(keys, [{"kind": kind, "account_id": account_id, "id": document_id, "what": what,
                                    "text": text, "key": key} for what, text, key in found])
     op.create_table(
