@@ -39,6 +39,9 @@ TOLD_EVERY = 20_000
 #: What a new database has, before anybody has used it: its first change, and the key that it was made with.
 _ITS_OWN = (change, sealing)
 
+#: In the text of a row: what may be a NUL, or in JSON half of a character.
+_STRANGE = re.compile(rb"u0000|\\\\u[dD]")
+
 #: In a JSON text: a NUL, or half of a character, neither of which PostgreSQL finds anything in.
 _UNFIT = re.compile(r"\\u(?:0000|d[89a-f])", re.I)
 _HALF = re.compile("[\0\ud800-\udfff]")
@@ -83,9 +86,10 @@ def move(source: Database, target: Database, last: bool = False,
         enter(closing(here))
         with here.begin(), source.backend.alone(here, source.beside):
             source.backend.hold(here)
-            compared = _pass(here, there, tell)
-            if any(table.changed for table in compared):
-                compared = _pass(here, there, tell)  # what was written is read again
+            first = _pass(here, there, tell)
+            again = {one.table: one for one in _pass(here, there, tell, [one.table for one in first if one.changed])}
+            # What was written is read again.
+            compared = [again.get(one.table, one)._replace(changed=one.changed) for one in first]
             if not all(table.equal for table in compared):
                 return compared
             source.backend.check_alone(here)
@@ -166,9 +170,9 @@ def _in_use(connection):
                  and connection.execute(select(table).limit(1)).first()), None)
 
 
-def _pass(here, there, tell):
+def _pass(here, there, tell, names=metadata.tables):
     compared = []
-    for table in metadata.sorted_tables:
+    for table in (table for table in metadata.sorted_tables if table.name in names):
         digests = hashlib.sha256(), hashlib.sha256()
         rows = changed = 0
         with there.writing(table) as write:
@@ -191,7 +195,7 @@ def _pass(here, there, tell):
 class _Row(NamedTuple):
     key: tuple
     text: bytes
-    values: dict
+    values: tuple
 
 
 def _beside(mine: Iterator[_Row], its: Iterator[_Row]):
@@ -207,12 +211,15 @@ def _rows(connection, table) -> Iterator[_Row]:
     """In the order of their keys, byte by byte."""
     columns = [cast(column, Text).label(column.name) if isinstance(column.type, JSON) else column for column in table.c]
     keys = [table.c.keys().index(column.name) for column in table.primary_key]
-    kinds = [(column.name, type(column.type)) for column in table.c]
+    kinds = [type(column.type) for column in table.c]
 
     def row(values):
-        values = [_fit(value, kind) for value, (_, kind) in zip(values, kinds, strict=True)]
-        return _Row(tuple(values[key] for key in keys), orjson.dumps(values) + b"\n",
-                    {name: value for value, (name, _) in zip(values, kinds, strict=True)})
+        values = tuple(values)
+        written = orjson.dumps(values)
+        if _STRANGE.search(written) or float in map(type, values):
+            values = tuple(map(_fit, values, kinds))
+            written = orjson.dumps(values)
+        return _Row(tuple(values[key] for key in keys), written + b"\n", values)
 
     if connection.dialect.name == "sqlite":
         found = map(row, _pages(connection, table, select(*columns)))
@@ -291,8 +298,9 @@ class _Target:
         keys, its = list(table.primary_key), [bindparam(f"its_{number}") for number in range(len(table.primary_key))]
         this = and_(*(key == value for key, value in zip(keys, its, strict=True)))
         values = {column.name: self._value(column) for column in table.c}
-        added = [row.values for row, known in pairs if known is None]
-        changed = [row.values | _named(row.key) for row, known in pairs if row and known]
+        names = table.c.keys()
+        added = [dict(zip(names, row.values, strict=True)) for row, known in pairs if known is None]
+        changed = [dict(zip(names, row.values, strict=True)) | _named(row.key) for row, known in pairs if row and known]
         gone = [_named(known.key) for row, known in pairs if row is None]
         try:
             with self._engine.begin() as connection:
