@@ -19,20 +19,32 @@ _ACTING = """SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (
              WHERE locktype = 'advisory' AND granted
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
-#: Directories, and the servers and databases that were made for them.
+#: Directories, the servers and databases that were made for them, and what was said of a directory's instead.
 _made: dict[str, tuple[str, str]] = {}
+_said: dict[str, dict] = {}
 
 
 def said(place, more: str = "") -> dict:
     """What a configuration says of the database of the directory `place`; always the same of one. `more` is of how a
     server makes it."""
+    if str(place) in _said:
+        return _said[str(place)]
     if not SERVER:
-        return {"database": f"sqlite:///{place}/kazoo_rec.db"}
+        return a_file(place)
     name = f"test_{hashlib.sha256(str(place).encode()).hexdigest()[:16]}"
     if str(place) not in _made:
         do(SERVER, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} {more}")
         _made[str(place)] = SERVER, name
     return {"database": f"{SERVER}/{name}", "state_dir": str(place)}
+
+
+def a_file(place) -> dict:
+    return {"database": f"sqlite:///{place}/kazoo_rec.db"}
+
+
+def say(place, what: dict):
+    """From now on the directory's is this one."""
+    _said[str(place)] = what
 
 
 def of(place) -> Database:

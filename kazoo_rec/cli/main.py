@@ -11,8 +11,8 @@ from kazoo_rec.errors import KazooRecError
 #: Commands, each with its module here where that has another name.
 COMMANDS = {
     "demo": "", "run": "", "role": "run", "decide": "", "callflow": "callflow_run", "docs": "", "doctor": "",
-    "recordings": "", "reconcile": "", "token": "", "keys": "", "simulate": "", "receive": "", "trace": "",
-    "replay": ""}
+    "recordings": "", "reconcile": "", "token": "", "keys": "", "migrate": "", "database": "", "simulate": "",
+    "receive": "", "trace": "", "replay": ""}
 
 
 class _Commands(click.Group):

@@ -23,7 +23,7 @@ from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
 from kazoo_rec.media.names import PART, all_of
-from kazoo_rec.media.sealed import remove_abandoned
+from kazoo_rec.media.sealed import is_sealed, remove_abandoned
 
 #: Seconds between looks at every directory that has changed, and between those at files that have no row yet.
 ALL_EVERY_S, FOUND_EVERY_S = 300.0, 5.0
@@ -159,10 +159,11 @@ class Orphans:
             row["node"] = next(iter(self._switches))
         if settings and (known or at_rest):
             # Whether the switch still writes it is the engine's to find out, as of every open row.
-            row |= {"state": "recording", "settings": settings[0], "settings_from": settings[1]}
+            row |= {"state": "recording", "settings": settings[0], "settings_from": settings[1],
+                    "state_reason": None}
         elif at_rest:
             row |= {"state": "failed", "settings": dict(self._kept), "settings_from": {},
-                    "state_reason": "found without its row: its settings are not known; the file is kept"}
+                    "state_reason": f"found without its row: {row['state_reason']}; the file is kept"}
         else:
             return False
         if self._store.recordings.adopt({**row, "user_id": user or None, "device_id": device or None}).get():
@@ -173,12 +174,15 @@ class Orphans:
 
     def _row(self, path, recording_id, stat):
         """What is known of it. Blocks."""
+        reason = "its settings are not known"
         try:
             probed = wav.probe(self._directory / path)
             said = _COMMENT.fullmatch(wav.comment(self._directory / path))
             duration_ms = probed.duration_ms
         except MediaError:
             said, duration_ms = None, 0
+            if is_sealed(self._directory / path):
+                reason = "it is encrypted, and its key was in its row"
         call, talk, rule, leg, user, device, digest, switch = said.groups() if said else 8 * ("",)
         ended_ms = stat.st_mtime_ns // 1_000_000
         return {
@@ -186,7 +190,7 @@ class Orphans:
             "call_id": call, "interaction_id": talk or call, "rule": rule, "leg": leg,
             "direction": "outbound" if leg == "B" else "inbound", "origin": "found", "master": path,
             "reason": "Found without its row.", "started_ms": ended_ms - duration_ms, "stopped_ms": ended_ms,
-            "created_ms": ended_ms - duration_ms, "duration_ms": duration_ms, "state_reason": None,
+            "created_ms": ended_ms - duration_ms, "duration_ms": duration_ms, "state_reason": reason,
             "user": user, "device": device, "digest": digest}
 
 

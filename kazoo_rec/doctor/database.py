@@ -62,7 +62,8 @@ def _unusable(path):
 
 
 def _files(path):
-    return [path, *(path.with_name(path.name + beside) for beside in (".lock", ".lock.turn", "-wal", "-shm", ".key"))]
+    return [path, *(path.with_name(path.name + beside)
+                    for beside in (".lock", ".lock.turn", ".lock.open", "-wal", "-shm", ".key"))]
 
 
 def _exposed(path):

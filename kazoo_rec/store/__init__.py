@@ -6,14 +6,13 @@ turn, and no look-up for a list.
 
 import time
 
-from kazoo_rec.errors import StoreError
 from kazoo_rec.store.access import Access
 from kazoo_rec.store.database import Database
 from kazoo_rec.store.deliveries import Deliveries
 from kazoo_rec.store.documents import Documents
 from kazoo_rec.store.engines import Engines
 from kazoo_rec.store.failing import FailingServers
-from kazoo_rec.store.migrations import head, revision
+from kazoo_rec.store.migrations import head, revision, unfit
 from kazoo_rec.store.outages import Outages
 from kazoo_rec.store.reader import Reader
 from kazoo_rec.store.recordings import Recordings
@@ -37,21 +36,25 @@ class Store:
 
     `beside` begins the names of its files on this host, `secrets` opens the URLs that its rows have.
 
-    Raises StoreError where the schema is not this version's (only `kazoo-rec run` and `docs import` migrate), or the
-    key not the database's.
+    Raises StoreError where the schema is not this version's (only `kazoo-rec run` and `docs import` migrate), where it
+    was moved, and where the key is not the database's.
     """
 
     def __init__(self, database: str | Database, clock_ms=epoch_ms):
         url, self.beside = self._database = database = Database.of(database)
-        backend, found = database.backend, revision(database)
-        if found != head():
-            raise StoreError("the database has another version's tables", f"found {found or 'none'}, need {head()}",
-                             "`kazoo-rec run` brings it up to date when it starts")
-        self._looking, self._reading = backend.reading(url), backend.reading(url)
-        self.secrets = secrets = opened(self._reading, self.beside)
+        backend = database.backend
+        _check(database)
+        turns = backend.Turns(self.beside)
+        try:
+            _check(database)  # again: who waited for who changed it finds it changed
+            self._looking, self._reading = backend.reading(url), backend.reading(url)
+            self.secrets = secrets = opened(self._reading, self.beside)
+        except BaseException:
+            turns.close()
+            raise
         self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._writing = backend.writing(url)
-        self._writer = Writer(backend, self._writing, backend.Turns(self.beside), self._writes)
+        self._writer = Writer(backend, self._writing, turns, self._writes)
         submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
         self.documents = Documents(self._read, submit, clock_ms, secrets)
         self.access = Access(self._read, look_up, submit, clock_ms)
@@ -93,3 +96,8 @@ class Store:
     def _query(self, query):
         with self._reading.connect() as connection:
             return query(connection)
+
+
+def _check(database):
+    if (found := revision(database)) != head():
+        raise unfit(database, found)

@@ -42,7 +42,8 @@ class Database(NamedTuple):
     @property
     def shown(self) -> str:
         """For people: without a password."""
-        return make_url(self.url).database if self.backend is sqlite else make_url(self.url).render_as_string()
+        url = make_url(self.url)
+        return url.database if self.backend is sqlite else url.set(drivername="postgresql").render_as_string()
 
     @property
     def backend(self):

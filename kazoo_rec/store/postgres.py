@@ -7,16 +7,18 @@ Nobody waits for a turn: the server orders what is written to one row, and a cha
 import hashlib
 import os
 import socket
+import time
 from contextlib import contextmanager, nullcontext
 from functools import cache
-from time import monotonic
 from uuid import uuid4
 
 from sqlalchemy import NullPool, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
+from kazoo_rec.errors import StoreError
 from kazoo_rec.store.rival import Rival
 from kazoo_rec.store.statement import executed
+from kazoo_rec.store.tables import metadata
 
 #: Seconds that a statement may wait for another's lock, or take: the server ends it, and it is tried again.
 LOCK_WITHIN_S, STATEMENT_WITHIN_S = 5, 25
@@ -39,9 +41,18 @@ _FAULTS = ("08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX")
 #: As of `store.sqlite`.
 NOT_OURS = "the database cannot be reached"
 
+#: Connections of kazoo_rec to this database, but the one that asks.
+_OTHERS = text("SELECT DISTINCT coalesce(host(client_addr), 'this host') FROM pg_stat_activity "
+               "WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()")
+
+#: A transaction sees those that were there at its first look.
+_LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
+
+#: Seconds for the server to notice that a connection was closed, and between looks.
+GONE_WITHIN_S, LOOK_S = 2.0, 0.05
+
 #: Of the advisory lock of whoever changes the tables.
 _MIGRATING = 0x6B617A6F6F
-
 
 #: Of the session that has the locks of an engine that acts: of a host that lost its power the server hears in seconds.
 _HEARD_OF = ("tcp_keepalives_idle = 1", "tcp_keepalives_interval = 1", "tcp_keepalives_count = 3",
@@ -57,7 +68,6 @@ _RIVAL = text("""
 
 #: Greater each time that it is asked for, whatever becomes of the server's clock; a standby server refuses it.
 _TERM = text("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
-
 
 #: Of a transaction that has ended, or still goes on.
 _STATUS = text("SELECT pg_xact_status(CAST(:number AS xid8))")
@@ -103,9 +113,9 @@ def _connection():
                     wanted = gen.send(came)
                 except StopIteration as done:
                     return done.value
-                since_s = monotonic()
+                since_s = time.monotonic()
                 while not (came := (yield wanted)):
-                    if monotonic() - since_s > ANSWER_WITHIN_S:
+                    if time.monotonic() - since_s > ANSWER_WITHIN_S:
                         self.close()
                         raise psycopg.OperationalError(f"the server says nothing for {ANSWER_WITHIN_S} s")
 
@@ -246,6 +256,32 @@ def migrating(url: str, _beside: str):
             yield
     finally:
         engine.dispose()
+
+
+@contextmanager
+def alone(connection, _beside: str):
+    """Nobody has the database open; `connection` is SQLAlchemy's. Raises StoreError where somebody has."""
+    check_alone(connection)
+    yield
+
+
+def check_alone(connection):
+    """Nobody has opened it meanwhile: nothing keeps others from it."""
+    connection.execute(_LOOK_AGAIN)
+    until_s = time.monotonic() + GONE_WITHIN_S
+    while others := connection.execute(_OTHERS, {"name": _CONNECT["application_name"]}).scalars().all():
+        if time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+            connection.execute(_LOOK_AGAIN)
+            continue
+        raise StoreError("somebody has the database open", ", ".join(others),
+                         "stop kazoo-rec on all hosts; FreeSWITCH goes on recording what it records")
+
+
+def hold(connection):
+    """From now on its transaction is the only one that writes."""
+    names = ", ".join(connection.dialect.identifier_preparer.format_table(one) for one in metadata.sorted_tables)
+    connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
 
 
 def was_sealed(_connection):

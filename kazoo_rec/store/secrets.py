@@ -66,6 +66,10 @@ class Secrets:
     def has(self, key_id: str) -> bool:
         return key_id in self._keys
 
+    def has_all(self, others: "Secrets") -> bool:
+        """Whether each key of others is here."""
+        return others._keys.keys() <= self._keys.keys()
+
     def seal(self, value):
         """A URL, or a tree of JSON with each of its URLS, with user and password sealed by the first key. What is
         sealed by a key that is not here stays as it is."""
@@ -198,16 +202,29 @@ def make_key(file: Path):
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
         known = file.read_text() if file.exists() else ""
-        part = file.with_name(f"{file.name}.part")
-        part.unlink(missing_ok=True)  # with another mode, perhaps
-        with open(part, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
-            opened.write(f"{b64encode(os.urandom(KEY_BYTES)).decode()}\n{known}")
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(part, file)
-        os.fsync(directory)
+        _put(file, f"{b64encode(os.urandom(KEY_BYTES)).decode()}\n{known}", directory)
     finally:
         os.close(directory)
+
+
+def copy_key(source: Path, target: Path):
+    """The keys of one file in another, as `make_key` makes it. Raises OSError."""
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        _put(target, source.read_text(), directory)
+    finally:
+        os.close(directory)
+
+
+def _put(file, text, directory):
+    part = file.with_name(f"{file.name}.part")
+    part.unlink(missing_ok=True)  # with another mode, perhaps
+    with open(part, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(part, file)
+    os.fsync(directory)
 
 
 def _identity(file):

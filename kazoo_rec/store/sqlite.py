@@ -34,6 +34,9 @@ _TO_VACUUM = 1
 #: What a database is that nothing can be read of.
 NOT_OURS = "this is no database of kazoo_rec"
 
+#: What to do where somebody has it open.
+IN_USE = "stop kazoo-rec, all of it; FreeSWITCH goes on recording what it records"
+
 log = structlog.get_logger()
 
 
@@ -68,12 +71,14 @@ def _prepare(connection, _record):
 class Turns:
     """Whose turn it is to write: a context. SQLite has one writer at a time, and its waiters sleep up to 100 ms, so
     three busy processes starve each other. A `flock` beside the database queues them in the kernel instead. A second
-    one is the turn to take it: a busy process that lets go cannot take it again before one that waited."""
+    one is the turn to take it: a busy process that lets go cannot take it again before one that waited. A third one is
+    shared by all that have the database open, for who wants it `alone`."""
 
     def __init__(self, beside: str):
         # Nobody else's to lock either: who holds it holds up every write.
-        self._lock = os.open(f"{beside}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        self._turn = os.open(f"{beside}.lock.turn", os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock, self._turn, self._open = (
+            os.open(f"{beside}.lock{more}", os.O_RDWR | os.O_CREAT, 0o600) for more in ("", ".turn", ".open"))
+        fcntl.flock(self._open, fcntl.LOCK_SH)
 
     def __enter__(self):
         fcntl.flock(self._turn, fcntl.LOCK_EX)
@@ -86,8 +91,8 @@ class Turns:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def close(self):
-        os.close(self._turn)
-        os.close(self._lock)
+        for lock in (self._turn, self._lock, self._open):
+            os.close(lock)
 
 
 class Marks:
@@ -169,11 +174,32 @@ def migrating(url: str, path: str):
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for file in (path, f"{path}.lock.turn"):
+        for file in (path, f"{path}.lock.turn", f"{path}.lock.open"):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def alone(_connection, path: str):
+    """Nobody has the database open, and nobody opens it meanwhile. Raises StoreError where somebody has."""
+    lock = os.open(f"{path}.lock.open", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as taken:
+        raise StoreError("somebody has the database open", path, IN_USE) from taken
+    finally:
+        os.close(lock)
+
+
+def check_alone(_connection):
+    """Nobody can have opened it meanwhile."""
+
+
+def hold(_connection):
+    """Its transaction is the only one that writes."""
 
 
 def was_sealed(connection):

@@ -12,7 +12,7 @@ import soundfile
 from kazoo_rec.delivery import orphans
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.orphans import ALL_EVERY_S, AT_REST_S, FOUND_EVERY_S, Orphans
-from kazoo_rec.media import wav
+from kazoo_rec.media import sealed, wav
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests import database
@@ -246,6 +246,16 @@ def test_what_is_no_wav_is_reported_too(site):
     site.now_s += AT_REST_S
     site.look()
     assert (site.row()["state"], site.row()["duration_ms"]) == ("failed", 0)
+
+
+def test_of_one_that_is_encrypted_it_is_said_that_its_key_went_with_its_row(site):
+    path = site.file(comment=SAID)
+    sealed.seal(path, bytes(32))
+    site.look(4)
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.row()["state"] == "failed" and "encrypted, and its key was in its row" in site.row()["state_reason"]
+    assert path.exists()
 
 
 def test_what_a_killed_process_was_making_beside_another_goes_and_what_is_being_made_stays(site):

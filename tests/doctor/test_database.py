@@ -50,12 +50,13 @@ def test_one_in_no_directory_is_wrong(tmp_path, threads):
 
 
 @pytest.mark.sqlite
-def test_one_of_another_version_is_wrong(deployment, threads):
+@pytest.mark.parametrize("version, advice", [("0001", "brings it up to date"), ("another", "database downgrade")])
+def test_one_of_another_version_is_wrong(deployment, threads, version, advice):
     with sqlite3.connect(deployment.place / "kazoo_rec.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'another'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", [version])
     connection.close()
     found = look(of(deployment.place), threads)
-    assert found.state == "wrong" and "another version" in found.seen and "brings it up to date" in found.advice
+    assert found.state == "wrong" and "another version" in found.seen and advice in found.advice
 
 
 @pytest.mark.sqlite
@@ -75,7 +76,7 @@ def test_one_that_somebody_else_has_locked_is_wrong(deployment, threads, monkeyp
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("beside", ["", ".lock", ".lock.turn", ".key"])
+@pytest.mark.parametrize("beside", ["", ".lock", ".lock.turn", ".lock.open", ".key"])
 def test_one_that_others_may_read_is_wrong(deployment, threads, beside):
     (deployment.place / f"kazoo_rec.db{beside}").chmod(0o640)
     found = look(of(deployment.place), threads)

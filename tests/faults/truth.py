@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine
 
+from kazoo_rec.store import sqlite
 from tests import database
 from tests.faults.switch import RECORDED
 
@@ -71,17 +72,17 @@ class Ledger:
 
     def rows(self, query: str, *values) -> list[dict]:
         """`values` are for each `?`; JSON is text. Raises SQLAlchemyError."""
-        if database.SERVER:
-            query = query.replace("?", "%s")
         with self._engine.connect() as connection:
+            if connection.dialect.name != "sqlite":
+                query = query.replace("?", "%s")
             return [{name: json.dumps(value) if isinstance(value, (dict, list)) else value
                      for name, value in row.items()}
                     for row in connection.exec_driver_sql(query, values).mappings()]
 
     @cached_property
     def _engine(self):
-        url = database.of(self._place).url if database.SERVER else (
-            f"sqlite:///file:{self._place}/kazoo_rec.db?mode=ro&uri=true&timeout=5")
+        found = database.of(self._place)
+        url = f"sqlite:///file:{found.beside}?mode=ro&uri=true&timeout=5" if found.backend is sqlite else found.url
         return create_engine(url, poolclass=NullPool)
 
     def recordings(self) -> list[dict]:

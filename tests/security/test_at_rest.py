@@ -43,7 +43,7 @@ def test_the_database_and_all_beside_it_are_its_owners_alone(tmp_path):
     found = modes(tmp_path)
     store.close()
     assert set(found) == ({"kazoo_rec.key"} if database.SERVER else {
-        f"kazoo_rec.db{beside}" for beside in ("", "-wal", "-shm", ".lock", ".lock.turn", ".key")})
+        f"kazoo_rec.db{beside}" for beside in ("", "-wal", "-shm", ".lock", ".lock.turn", ".lock.open", ".key")})
     assert set(found.values()) == {0o600}
 
 

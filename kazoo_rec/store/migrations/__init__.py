@@ -6,10 +6,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from alembic.util import CommandError
+from sqlalchemy import Boolean, MetaData, case, create_engine, func, select
 from sqlalchemy.exc import DatabaseError
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store import notice
 from kazoo_rec.store.database import Database
 from kazoo_rec.store.sealing import prepare
 
@@ -35,12 +37,37 @@ def revision(database: str | Database) -> str | None:
         engine.dispose()
 
 
+def unfit(database: Database, found: str | None) -> StoreError:
+    """Why a database of the version `found` is not one for this code."""
+    if found in (notice.COPY, notice.MOVED):
+        engine = create_engine(database.url)
+        with engine.connect() as connection:
+            other = notice.read(connection).other
+        engine.dispose()
+        if found == notice.MOVED:
+            return StoreError("this database was moved", f"{database.shown} to {other}",
+                              "have that one as `database` in the configuration")
+        return StoreError("this database is a copy that is not whole yet", f"{database.shown} of {other}",
+                          "run `kazoo-rec migrate` again, with --last when kazoo-rec does not run")
+    detail = f"found {found or 'none'}, need {head()}"
+    if found is None or found in versions():
+        return StoreError("the database has another version's tables", detail,
+                          "`kazoo-rec run` brings it up to date when it starts")
+    return StoreError("the database has another version's tables", detail, "if it is a newer one's: that one's "
+                      f"`kazoo-rec database downgrade --to {head()}` takes it down to this one's")
+
+
+def versions() -> list[str]:
+    """Those that this code knows, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions()]
+
+
 def migrate(database: str | Database):
     """Brings a database up to this version, making its key where there is none; one process at a time. SQLite's is made
     (0600) where there is none. Blocks.
 
-    Raises StoreError where its directory or server is not there, where its key is lost, and where the database is
-    damaged, locked or takes nothing more.
+    Raises StoreError where its directory or server is not there, where its key is lost, where the database is damaged,
+    locked or takes nothing more, and where it is a newer version's, a copy that is not whole, or was moved.
     """
     database = Database.of(database)
     try:
@@ -51,14 +78,82 @@ def migrate(database: str | Database):
                 prepare(database.backend, engine, database.beside)
             finally:
                 engine.dispose()
+    except CommandError:  # its version is none that is known
+        raise unfit(database, revision(database)) from None
     except DatabaseError as wrong:
         raise StoreError("the database cannot be brought up to date", f"{database.shown}: {wrong.orig}", "a damaged "
                          "one is put back from a copy; else look at its space, its rights and who else has it locked"
                          ) from wrong
 
 
-def _config(database: str | Database | None):
+def downgrade(database: str | Database, to: str | None = None, lose: bool = False) -> tuple[str, list[str]]:
+    """Takes a database down to an older version, by default the one before its own: (that version, what of it the older
+    one cannot hold, such as "outages: 3 rows", and what that means). Blocks.
+
+    Raises StoreError where somebody has it open, where there is no such version below its own, and, unless `lose`,
+    where something would be lost: then nothing is changed.
+    """
+    database, before, lost = Database.of(database), {}, []
+    steps, found = versions(), revision(database)
+    if found not in steps:
+        raise unfit(database, found)
+    below = steps[steps.index(found) + 1:]
+    to = below[0] if to is None and below else to
+    if to not in below:
+        raise StoreError("there is no such version below the database's", f"it is {found}, below are "
+                         f"{', '.join(below) or 'none'}")
+
+    def watch(connection):
+        if not before:
+            before.update(_content(connection))
+            return
+        lost.extend(_less(before, _content(connection)))
+        if lost and not lose:
+            raise StoreError(f"version {to} cannot hold all that there is", "; ".join([*lost, *_meaning(found, to)]),
+                             "with --lose that is lost")
+
+    engine = database.backend.changing(database.url)
+    try:
+        with (engine.connect() as connection, database.backend.alone(connection, database.beside),
+              database.backend.migrating(*database)):
+            connection.rollback()
+            command.downgrade(_config(database, watch), to)
+    finally:
+        engine.dispose()
+    return to, [*lost, *_meaning(found, to)] if lost else []
+
+
+def _content(connection):
+    """{table: {None: its rows, column: rows that say something there}}."""
+    found, metadata = {}, MetaData()
+    metadata.reflect(connection)
+    for table in metadata.sorted_tables:
+        said = [func.count(case((column, 1)) if isinstance(column.type, Boolean) else column) for column in table.c]
+        counts = connection.execute(select(func.count(), *said).select_from(table)).one()
+        found[table.name] = dict(zip([None, *table.c.keys()], counts, strict=True))
+    return found
+
+
+def _less(before, after):
+    """What is in `before` alone, of `_content`."""
+    for table, counts in before.items():
+        if table not in after and counts[None]:
+            yield f"{table}: {counts[None]} rows"
+        elif table in after:
+            yield from (f"{table}.{column}: {count} values" for column, count in counts.items()
+                        if count and column not in after[table])
+
+
+def _meaning(found, to):
+    """What the steps down say of what is lost by them."""
+    script = ScriptDirectory.from_config(_config(None))
+    said = [one.module.downgrade.__doc__ for one in script.iterate_revisions(found, to)]
+    return [" ".join(text.split()) for text in said if text]
+
+
+def _config(database: str | Database | None, watch=lambda connection: None):
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["database"] = database and Database.of(database)
+    config.attributes["watch"] = watch
     return config

@@ -19,6 +19,8 @@ def upgrade():
 
 
 def downgrade():
+    """Recordings that are encrypted cannot be heard nor delivered any more; user and password of URLs stay sealed, and
+    have to be said again."""
     with op.batch_alter_table("recordings") as recordings:
         recordings.drop_column("data_key")
     op.drop_table("sealing")
