@@ -24,7 +24,7 @@ from kazoo_rec.store import postgres  # noqa: E402
 NEWS_WITHIN_S = 0.5
 
 #: Seconds: a server on this host that says nothing for so long is stopped, and a lock is not soon free.
-CONNECT_WITHIN_S, ANSWER_WITHIN_S, LOCK_WITHIN_S = 2, 2, 1
+CONNECT_WITHIN_S, ANSWER_WITHIN_S, LOCK_WITHIN_S = 2, 4, 1
 
 
 def die(*_):
