@@ -1,13 +1,15 @@
 # make setup   .venv with the program and its test tools
 # make test    the tests          make lint   ruff
 # make demo    the main job, with a simulated switch, in under a minute
-# make faults  200 kills under 20 calls a second, and every other fault: a table, and exit 1 where a recording is broken
+# make faults  200 kills under 20 calls a second, and every other fault: a table, and exit 1 where a recording is broken;
+#              on SQLite, then on PostgreSQL, where there is one
 # make bench   the figures of bench/README.md that need no switch
 
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup lint test test-parts test-whole test-faults test-postgres demo faults bench clean
+.PHONY: setup lint test test-parts test-whole test-faults test-postgres demo faults faults-sqlite faults-postgres bench \
+	clean
 
 setup: .venv/.ready
 
@@ -45,13 +47,19 @@ test-faults:
 WITH =
 test-postgres: setup
 	$(BIN)/python -m tests.postgres $(BIN)/pytest --ignore=tests/api/test_schemathesis.py \
-		tests/api tests/delivery tests/doctor tests/store $(WITH)
+		tests/api tests/delivery tests/doctor tests/store tests/faults/test_server.py $(WITH)
 
 demo: setup
 	$(BIN)/kazoo-rec demo
 
 faults: setup
+	$(MAKE) --no-print-directory --keep-going faults-sqlite faults-postgres
+
+faults-sqlite:
 	KAZOO_REC_FAULTS=long $(BIN)/pytest tests/faults
+
+faults-postgres:
+	KAZOO_REC_FAULTS=long $(BIN)/python -m tests.postgres $(BIN)/pytest tests/faults
 
 bench: setup
 	$(BIN)/python bench/events.py

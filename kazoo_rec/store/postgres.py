@@ -30,7 +30,7 @@ IDLE_WITHIN_S = 10
 ANSWER_WITHIN_S = 30
 
 #: Of libpq: a server that has gone without a word is given up after some seconds, not after hours.
-_CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
             "tcp_user_timeout": 10_000, "application_name": "kazoo_rec"}
 
 #: Classes of SQLSTATE (PostgreSQL's appendix A) that are the server's trouble and not the write's, which is good later:
@@ -75,22 +75,22 @@ _STATUS = text("SELECT pg_xact_status(CAST(:number AS xid8))")
 
 def reading(url: str):
     """An engine of one connection whose statements are no transactions. One that was lost is made anew."""
-    return _limited(url, isolation_level="AUTOCOMMIT")
+    return _limited(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
 
 def writing(url: str):
-    """An engine of one connection, which commits what it says."""
+    """An engine of one connection, which commits what it says. One that was lost costs an attempt: the writer makes
+    another."""
     return _limited(url)
 
 
 def changing(url: str):
     """An engine for who changes the tables, which takes as long as it takes."""
-    return create_engine(url, hide_parameters=True, connect_args=_CONNECT)
+    return create_engine(url, hide_parameters=True, connect_args=CONNECT)
 
 
 def _limited(url, **more):
-    engine = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True,
-                           connect_args=_CONNECT, **more)
+    engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=CONNECT, **more)
     event.listen(engine, "do_connect", lambda _dialect, _record, words, named: _connection().connect(*words, **named))
     event.listen(engine, "connect", _limit)
     return engine

@@ -24,7 +24,7 @@ from kazoo_rec.store import postgres  # noqa: E402
 NEWS_WITHIN_S = 0.5
 
 #: Seconds: a server on this host that says nothing for so long is stopped, and a lock is not soon free.
-ANSWER_WITHIN_S, LOCK_WITHIN_S = 3, 1
+CONNECT_WITHIN_S, ANSWER_WITHIN_S, LOCK_WITHIN_S = 2, 4, 1
 
 
 def die(*_):
@@ -59,6 +59,7 @@ def doom(of: str, when: str, nth: int = 1, said: str = ""):
 if __name__ == "__main__":
     fate = json.loads(sys.argv.pop(1))
     recovery.NEWS_WITHIN_S = NEWS_WITHIN_S
+    postgres.CONNECT["connect_timeout"] = CONNECT_WITHIN_S
     postgres.ANSWER_WITHIN_S, postgres.LOCK_WITHIN_S = ANSWER_WITHIN_S, LOCK_WITHIN_S
     if fate:
         doom(**fate)

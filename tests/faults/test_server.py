@@ -110,7 +110,8 @@ def settle(site, table):
     def settled(fault, runs=1, within_s=60):
         site.until(lambda: not site.switch.ask("legs"), 20, "the calls do not end")
         legs = {uuid for uuid, leg in talks(site.journal).items() if leg.spoken[0][0] >= since_ms and leg.is_wanted}
-        site.until(lambda: legs <= {row["call_id"] for row in site.ledger.recordings()}, 40, "a row was never written")
+        site.until(lambda: legs <= {row["call_id"] for row in site.ledger.recordings()}, within_s,
+                   "a row was never written")
         site.wait_quiet(within_s)
         account = site.account(since_ms)
         table.add(fault, account, runs)
@@ -259,3 +260,26 @@ def test_an_engine_that_is_killed_while_the_server_is_gone_loses_no_file(site, s
     account = site.account(since_ms)
     table.add("server gone, engine killed", account)
     assert account.wanted == 2 * CALLS
+
+
+@LONG
+def test_roles_that_begin_while_the_server_is_gone_wait_for_it(server, tmp_path, table):
+    with Site(tmp_path, supervised=True) as site:
+        for _ in range(CALLS):
+            site.call(talk_s=None)
+        recorded(site, 2 * CALLS)
+        site.until(lambda: len(site.ledger.rows("SELECT id FROM recordings WHERE state = 'recording'")) == 2 * CALLS,
+                   20, "the rows are not written")
+        server.stop()
+        for role in ("engine", "delivery"):
+            site.kill(role)
+        meets(site, "the database cannot be reached")
+        server.start()
+        site.wait_heard()
+        site.switch.ask("hang_up")
+        site.until(lambda: not site.switch.ask("legs"), 20, "the calls do not end")
+        site.wait_quiet()
+        account = site.account()
+        table.add("server gone, roles killed", account)
+        assert account.wanted == account.delivered == 2 * CALLS
+    database.forget(tmp_path)
