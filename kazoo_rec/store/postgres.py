@@ -31,7 +31,7 @@ ANSWER_WITHIN_S = 30
 
 #: Of libpq: a server that has gone without a word is given up after some seconds, not after hours.
 CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
-            "tcp_user_timeout": 10_000, "application_name": "kazoo_rec"}
+           "tcp_user_timeout": 10_000, "application_name": "kazoo_rec"}
 
 #: Classes of SQLSTATE (PostgreSQL's appendix A) that are the server's trouble and not the write's, which is good later:
 #: lost connections, read-only transactions, wrong passwords and databases, deadlocks, no room or memory, locks, a
@@ -169,7 +169,7 @@ class EngineLock:
         # As far as the server keeps a name: 63 characters.
         self._name = f"kazoo_rec {uuid4().hex[:8]} {os.getpid()} on {socket.gethostname()}"[:63]
         self._engine = create_engine(url, poolclass=NullPool, hide_parameters=True, isolation_level="AUTOCOMMIT",
-                                     connect_args={**_CONNECT, "application_name": self._name})
+                                     connect_args={**CONNECT, "application_name": self._name})
         self._keys = {switch: _key(switch) for switch in sorted(switches)}
         self._session, self._held, self.term = None, False, 0
 
@@ -269,7 +269,7 @@ def check_alone(connection):
     """Nobody has opened it meanwhile: nothing keeps others from it."""
     connection.execute(_LOOK_AGAIN)
     until_s = time.monotonic() + GONE_WITHIN_S
-    while others := connection.execute(_OTHERS, {"name": _CONNECT["application_name"]}).scalars().all():
+    while others := connection.execute(_OTHERS, {"name": CONNECT["application_name"]}).scalars().all():
         if time.monotonic() < until_s:
             time.sleep(LOOK_S)
             connection.execute(_LOOK_AGAIN)

@@ -21,7 +21,8 @@ IS_LONG = os.environ.get("KAZOO_REC_FAULTS") == "long"
 #: Takeovers, calls a second, for how long they talk, seconds, and seconds between a takeover and the next, at most.
 TAKEOVERS, CALLS_S, TALK_S, BETWEEN_S = (50, 20, (6.0, 12.0), 4.0) if IS_LONG else (3, 2, (3.0, 8.0), 2.0)
 
-#: KAZOO_REC_SEED has a run again.
+#: KAZOO_REC_SEED has a run again, KAZOO_REC_KILLS another number of takeovers.
+TAKEOVERS = int(os.environ.get("KAZOO_REC_KILLS") or TAKEOVERS)
 SEED = int(os.environ.get("KAZOO_REC_SEED") or int.from_bytes(os.urandom(3), "big"))
 
 
