@@ -84,7 +84,7 @@ class Acting:
         whose, term = (event.get("Engine-Switch"), event.get("Engine-Site")), event.get("Engine-Term")
         if event.uuid or whose != (switch, self._site) or event.get("Engine-Run") == self._run:
             return
-        if not self.acts or not _TERM.fullmatch(term):
+        if not self.acts or self._lock.term is None or not _TERM.fullmatch(term):
             return
         if int(term) > self._lock.term:
             self._depose("another engine has begun to act for the switch", switch)
@@ -143,7 +143,7 @@ class Acting:
                 log.info("the lock of the engine that acts is taken again")
                 self._unsure(False)
                 lost = False
-            elif rival is not None and not rival.is_ours:
+            elif rival is not None and not rival.is_gone:
                 self._depose("another engine has the lock", rival.switch, acting=rival.who)
 
     def _depose(self, why, switch, **more):

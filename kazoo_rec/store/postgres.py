@@ -207,9 +207,11 @@ class EngineLock:
     def _rival(self, switch, key):
         high, low = divmod(key % 2**64, 2**32)
         found = self._session.execute(_RIVAL, {"high": high, "low": low}).first()
-        name, address = found or ("", None)
+        if found is None:
+            return Rival(switch, "a session that has just ended", is_gone=True)
+        name, address = found
         return Rival(switch, f"{name or 'another session'}, {address or 'by a socket of the server'}",
-                     name == self._name)
+                     is_gone=name == self._name)
 
     @contextmanager
     def _telling(self):

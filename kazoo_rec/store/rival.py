@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 
 class Rival(NamedTuple):
-    """Another engine has `switch`; `who` is for people. `is_ours`: it is our own session of before, of whose end the
-    server has not heard yet."""
+    """Another engine has `switch`; `who` is for people. `is_gone`: it ended just now, or is our own session of before,
+    of whose end the server has not heard yet."""
 
     switch: str
     who: str
-    is_ours: bool = False
+    is_gone: bool = False

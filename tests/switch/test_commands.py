@@ -94,6 +94,9 @@ def test_the_rest_as_they_are_sent():
     assert commands.hangup("USER_BUSY") == "sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY"
     assert commands.log_critical() == "log crit"
     assert commands.send_event("PRESENCE_OUT") == "sendevent PRESENCE_OUT"
+    assert commands.acting("a::b", "fs1", "0a1b2c3d", "0" * 32, 7) == (
+        f"sendevent CUSTOM\nEvent-Subclass: a::b\nEngine-Switch: fs1\nEngine-Site: 0a1b2c3d\n"
+        f"Engine-Run: {'0' * 32}\nEngine-Term: 7")
     assert commands.unsubscribe(["N", "PRESENCE_OUT"]) == "nixevent N PRESENCE_OUT"
     assert commands.auth("Clue Con:é") == "auth Clue Con:é"
     assert commands.subscribe(["CHANNEL_ANSWER", "RECORD_STOP"], ["a::b", "c::d"]) == (
