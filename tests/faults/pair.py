@@ -17,12 +17,13 @@ ENGINES = ("engine", "second")
 
 
 class Pair(Site):
-    """`wires` are the engines' to the database, by their names; there is always one engine that acts when it is
-    begun."""
+    """One of its engines acts when it is begun. `wired`: their ways to the database are `wires`, by their names, which
+    can be cut; all that they write passes through the harness then."""
 
-    def __init__(self, place, seed=1, **more):
+    def __init__(self, place, seed=1, wired=False, **more):
         super().__init__(place, seed, roles=("engine", "delivery"), **more)
         self.wires: dict[str, Wire] = {}
+        self._wired = wired
 
     def __enter__(self):
         super().__enter__()
@@ -50,9 +51,11 @@ class Pair(Site):
         server, _, port_and_name = said["database"].rpartition(":")
         port, _, name = port_and_name.partition("/")
         for engine in ENGINES:
-            wire = self.wires[engine] = Wire(("127.0.0.1", int(port)))
+            if self._wired:
+                self.wires[engine] = Wire(("127.0.0.1", int(port)))
+            way = self.wires[engine].port if self._wired else port
             (self.place / f"{engine}.yaml").write_text(json.dumps(
-                {**said, "database": f"{server}:{wire.port}/{name}", "state_dir": str(self.place / f"of {engine}")}))
+                {**said, "database": f"{server}:{way}/{name}", "state_dir": str(self.place / f"of {engine}")}))
             (self.place / f"of {engine}").mkdir(mode=0o700)
             shutil.copy(self.place / "kazoo_rec.key", self.place / f"of {engine}")
 

@@ -32,6 +32,12 @@ def site(tmp_path):
         yield pair
 
 
+@pytest.fixture
+def wired(tmp_path):
+    with Pair(tmp_path, seed=SEED, wired=True) as pair:
+        yield pair
+
+
 def settled(site, table, fault, runs=1, may_lose=False):
     site.switch.ask("hush")
     site.switch.ask("hang_up")
@@ -74,7 +80,8 @@ def test_an_engine_that_is_stopped_hands_over(site, table):
 
 
 @pytest.mark.parametrize("is_mended", [True, False])
-def test_who_is_cut_off_from_the_database_ends_and_what_it_says_late_changes_nothing(site, table, is_mended):
+def test_who_is_cut_off_from_the_database_ends_and_what_it_says_late_changes_nothing(wired, table, is_mended):
+    site = wired
     site.traffic(CALLS_S, TALK_S)
     Event().wait(3)
     first = site.wait_acting()
@@ -101,7 +108,8 @@ def test_who_is_cut_off_from_the_database_ends_and_what_it_says_late_changes_not
     assert not [row for row in site.ledger.recordings() if row["state"] in ("armed", "recording", "paused")]
 
 
-def test_while_the_database_is_away_from_both_the_one_that_acts_goes_on_and_stays_it(site, table):
+def test_while_the_database_is_away_from_both_the_one_that_acts_goes_on_and_stays_it(wired, table):
+    site = wired
     site.traffic(CALLS_S, TALK_S)
     first = site.wait_acting()
     for wire in site.wires.values():
