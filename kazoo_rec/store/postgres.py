@@ -12,8 +12,8 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from uuid import uuid4
 
-from sqlalchemy import NullPool, create_engine, event, text
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy import NullPool, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store.rival import Rival
@@ -51,6 +51,14 @@ _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
 #: Seconds for the server to notice that a connection was closed, and between looks.
 GONE_WITHIN_S, LOOK_S = 2.0, 0.05
 
+#: The marks of writers. A process that was killed leaves its row.
+_MARKS = "CREATE TABLE writers (id text PRIMARY KEY, batch bigint NOT NULL, at timestamptz NOT NULL DEFAULT now())"
+_LEAVE = ("INSERT INTO writers (id, batch) VALUES (%(writer)s, %(number)s) "
+          "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = now()")
+_FIND = ("INSERT INTO writers (id, batch) VALUES (%(writer)s, 0) "
+         "ON CONFLICT (id) DO UPDATE SET batch = writers.batch RETURNING batch")
+_FORGET = "DELETE FROM writers WHERE at < now() - interval '1 day'"
+
 #: Of the advisory lock of whoever changes the tables.
 _MIGRATING = 0x6B617A6F6F
 
@@ -68,9 +76,6 @@ _RIVAL = text("""
 
 #: Greater each time that it is asked for, whatever becomes of the server's clock; a standby server refuses it.
 _TERM = text("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
-
-#: Of a transaction that has ended, or still goes on.
-_STATUS = text("SELECT pg_xact_status(CAST(:number AS xid8))")
 
 
 def reading(url: str):
@@ -140,25 +145,22 @@ class Turns(nullcontext):
 
 class Marks:
     """What tells whether a transaction was committed of which the COMMIT had no answer: written again it might be
-    there twice, or undo what others have made of it meanwhile. The server knows it by the transaction's number."""
+    there twice, or undo what others have made of it meanwhile. Each leaves its number in a row of the writer's own.
+    `pg_xact_status` would not do: a server that is killed may give the number of a lost transaction to another."""
 
     def __init__(self):
-        self._last = None
+        self._mine = {"writer": uuid4().hex, "number": 0}
 
     def leave(self, connection):
         """As the last of a transaction."""
-        self._last = executed(connection, "SELECT CAST(pg_current_xact_id() AS text)").fetchone()[0]
+        if not self._mine["number"]:
+            executed(connection, _FORGET)
+        self._mine["number"] += 1
+        executed(connection, _LEAVE, self._mine)
 
     def found(self, connection) -> bool:
-        """Whether the last transaction that left its mark was committed. Raises OperationalError while it still goes
-        on."""
-        try:
-            status = connection.execute(_STATUS, {"number": self._last}).scalar()
-        except DataError:  # a number yet to come: the server has been put back to what it was before
-            return False
-        if status == "in progress":
-            raise OperationalError(str(_STATUS), None, TimeoutError("a transaction still goes on"))
-        return status == "committed"
+        """Whether the last transaction that left its mark was committed. Waits for one that still goes on."""
+        return connection.exec_driver_sql(_FIND, self._mine).scalar_one() == self._mine["number"]
 
 
 class EngineLock:
@@ -255,6 +257,8 @@ def migrating(url: str, _beside: str):
     try:
         with engine.connect() as connection:
             connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))
+            if not inspect(connection).has_table("writers"):
+                connection.exec_driver_sql(_MARKS)
             yield
     finally:
         engine.dispose()
