@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -182,6 +183,9 @@ def _delivery(said: dict, s3: dict | None, beside: Path) -> DeliverySettings:
 
 
 def _s3(said: dict) -> S3Settings:
+    if find_spec("boto3") is None:
+        raise ConfigError("boto3, which speaks to object stores, is not installed", "s3",
+                          "pip install 'kazoo_rec[s3]'")
     places, library = said.get("deliver_to", []), said.get("library")
     if len(said.keys() & {"access_key", "secret_key"}) == 1:
         raise ConfigError("s3.access_key and s3.secret_key are said together, or neither")

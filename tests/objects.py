@@ -47,6 +47,7 @@ class Store:
     silent         takes and keeps it, and waits, before it answers, until the mode is another
     absent         takes a file or a part, says 200, and does not keep it
     cut, other     keeps half of it, or other bytes, and says 200
+    garbled        says 200, and nothing else that S3 says
     """
 
     def __init__(self):
@@ -73,6 +74,10 @@ class Store:
             status, code = refused
             text = f"<Error><Code>{code}</Code><Message>said so of AKTENANT</Message></Error>".encode()
             start_response(status, [("Content-Length", str(len(text))), ("x-amz-bucket-region", "us-west-2")])
+            return [text] if environ["REQUEST_METHOD"] != "HEAD" else []
+        if mode == "garbled":
+            text = b"<Garbled>AKTENANT</Garbled>"
+            start_response("200 OK", [("Content-Length", str(len(text))), ("Last-Modified", "never")])
             return [text] if environ["REQUEST_METHOD"] != "HEAD" else []
         if writes and mode == "absent":
             start_response("200 OK", [("Content-Length", "0"), ("ETag", f'"{hashlib.md5(body).hexdigest()}"')])

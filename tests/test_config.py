@@ -180,6 +180,13 @@ def test_an_object_store_and_its_keys_which_are_not_shown(tmp_path):
     assert loaded(tmp_path, LEAST + "s3: {}\n").delivery.s3 == S3Settings()
 
 
+def test_an_object_store_needs_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("kazoo_rec.config.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=re.escape("pip install 'kazoo_rec[s3]'")):
+        loaded(tmp_path, LEAST + "s3: {}\n")
+    assert loaded(tmp_path).delivery.s3 is None
+
+
 @pytest.mark.parametrize(("said", "fault"), [
     ("{access_key: AK}", "together, or neither"), ("{library: 's3://library'}", "need s3.access_key"),
     ("{deliver_to: ['s3://calls']}", "need s3.access_key"), ("{endpoint: 'https://a/b'}", "without a path"),

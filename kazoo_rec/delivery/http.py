@@ -70,6 +70,10 @@ class Failure:
         return not self.ours and (self.status is None or not 400 <= self.status < 500 or self.status in OF_SERVER)
 
 
+class Refused(Exception):
+    """With the Failure that it is."""
+
+
 def send(connections, method: str, url: str, recording: Mapping, path: Path, pool, now_s: float,
          timeout_s=TIMEOUT_S, key: bytes | None = None) -> Proof | Failure:
     """Uploads `path`, which has to be the file whose `size_bytes` and `sha256` the recording's row has.
@@ -129,6 +133,8 @@ def within(size_bytes: int, timeout_s, attempt: Callable, slowest_bytes_s: int |
         if expired is not limit:
             raise
         return Failure(f"slower than {slowest_bytes_s} bytes a second")
+    except Refused as refused:
+        return refused.args[0]
     except TargetRefused as refused:  # not final: another answer of DNS, or another word of the operator, may come
         return Failure(printable(str(refused)))
     except MediaError as error:
@@ -168,13 +174,21 @@ def _follow(connections, method, url, headers, body_of, now_s, timeout_s):
     return Failure(f"more than {REDIRECTS} redirects", status)
 
 
-def ask(connections, origin: str, method: str, address: str, headers: Mapping, body_of: Callable, timeout_s):
-    """One request to an address of `origin`: the answer's head, the start of its body, and the body that was sent.
-    Raises what sockets, http.client and the body raise."""
+def beginning(response, count: int = ANSWER_BYTES) -> bytes:
+    """Of an answer's body."""
+    with suppress(HTTPException, OSError):  # the status line has said it already
+        return response.read(count)
+    return b""
+
+
+def ask(connections, origin: str, method: str, address: str, headers: Mapping, body_of: Callable, timeout_s,
+        read: Callable = beginning):
+    """One request to an address of `origin`: the answer's head, what `read(answer)` has of its body, and the body that
+    was sent. Raises what sockets, http.client, `read` and the body raise."""
     connection, done = connections.take(origin), False
     try:
         with closing(body_of(connection.buffer)) as body:
-            response, answer, done = exchange(connection, method, address, headers, body, timeout_s)
+            response, answer, done = _exchange(connection, method, address, headers, body, timeout_s, read)
     finally:
         if done:
             connections.give_back(origin, connection)
@@ -183,9 +197,8 @@ def ask(connections, origin: str, method: str, address: str, headers: Mapping, b
     return response, answer, body
 
 
-def exchange(connection, method: str, address: str, headers: Mapping, body, timeout_s,
-             answer_bytes: int = ANSWER_BYTES):
-    """(the answer's head, the start of its body, whether the connection may be used again). Raises as `ask` does."""
+def _exchange(connection, method, address, headers, body, timeout_s, read):
+    """(the answer's head, the start of its body, whether the connection may be used again)."""
     connect_s, answer_s = timeout_s
     body.read()  # what cannot be read is not asked for
     parts = urlsplit(address)
@@ -207,10 +220,9 @@ def exchange(connection, method: str, address: str, headers: Mapping, body, time
     except (BrokenPipeError, ConnectionResetError):
         pass
     connection.sock.settimeout(answer_s)
-    response, answer = connection.getresponse(), b""
+    response = connection.getresponse()
     body.withheld = response.unacknowledged()
-    with suppress(HTTPException, OSError):  # the status line has said it already
-        answer = response.read(answer_bytes)
+    answer = read(response)
     return response, answer, body.complete and response.isclosed() and connection.sock is not None
 
 
@@ -226,13 +238,18 @@ def _outcome(response, answer, body, now_s):
     if not 200 <= status < 300:
         text = f"answered {status} {printable(answer.decode(errors='replace'))}".rstrip()
         return Failure(text[:TEXT_LIMIT], status, retry_after_s(response.headers.get("Retry-After"), now_s))
+    if failure := unsent(status, body):
+        return failure
+    etag = response.headers.get("ETag")
+    return Proof(status, etag and printable(etag), body.sha256)
+
+
+def unsent(status: int, body) -> Failure | None:
+    """Why an answer 2xx is to other bytes than were to be sent; None where it is not."""
     if not body.complete:
         taken = max(0, body.sent - body.withheld)
         return Failure(f"answered {status} after {taken} of {body.size_bytes} bytes", status)
-    if not body.intact:
-        return Failure(CHANGED, status, ours=True)
-    etag = response.headers.get("ETag")
-    return Proof(status, etag and printable(etag), body.sha256)
+    return None if body.intact else Failure(CHANGED, status, ours=True)
 
 
 def retry_after_s(value: str | None, now_s: float) -> float | None:

@@ -1,28 +1,20 @@
-"""Object stores: a file as an object, written and looked at, fetched, removed.
-
-By `http.client` over connections as of all uploads, and not by boto3: that takes 12 MB and 0.1 s of the hub for each
-pair of keys, four times the processor time for a file, and connects where its environment says.
-"""
+"""Object stores: a file as an object, written and looked at, fetched, removed."""
 
 import hashlib
-import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape, unescape
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, urlencode
 
-from kazoo_rec.delivery import bucket, http, target
-from kazoo_rec.delivery.body import File, Text
+from kazoo_rec.delivery import bucket, http
+from kazoo_rec.delivery.body import File
 from kazoo_rec.delivery.bucket import Place
 from kazoo_rec.delivery.connections import Connections, trusted
-from kazoo_rec.delivery.http import Failure, Proof
+from kazoo_rec.delivery.http import Failure, Proof, Refused
 from kazoo_rec.delivery.networks import ANYWHERE, Networks
 from kazoo_rec.delivery.settings import DeliverySettings, S3Settings
-from kazoo_rec.delivery.signature import signed
-from kazoo_rec.errors import LibraryError, MediaError, TargetError
+from kazoo_rec.errors import ConfigError, LibraryError, MediaError, TargetError
 
 #: Bytes of a file that is more than one request, and of each of its parts but the last (S3: 5 MiB to 5 GiB).
 PART_BYTES = 16 * 1024 * 1024
@@ -33,21 +25,11 @@ HASHED_BYTES = 1024 * 1024
 #: Bytes a second below which reading is broken off: somebody waits for it.
 SLOWEST_READ_BYTES_S = 500_000
 
-#: Times that parts of earlier attempts are looked for, some uploads each time.
-LOOKS, UPLOADS_AT_ONCE = 10, 3
+#: Times that parts of earlier attempts are looked for, some uploads each time: as many as fit into an answer.
+LOOKS, UPLOADS_AT_ONCE = 10, 10
 
 #: Answers of who may not, or cannot, tell of uploads.
 CANNOT_LIST = (403, 405, 501)
-
-#: What S3 says of one object alone (Amazon S3, "Error responses"): another one it would take.
-_OF_FILE = frozenset(("BadDigest", "EntityTooLarge", "IncompleteBody", "InvalidPart", "KeyTooLongError", "NoSuchUpload",
-                      "XAmzContentSHA256Mismatch"))
-
-_EMPTY = hashlib.sha256().hexdigest()
-_CODE, _MESSAGE = re.compile("<Code>([A-Za-z0-9.]+)</Code>"), re.compile("<Message>([^<]*)</Message>")
-_UPLOAD_ID, _ETAG = re.compile("<UploadId>([^<]+)</UploadId>"), re.compile("<ETag>([^<]+)</ETag>")
-_UPLOAD = re.compile(r"<Key>([^<]*)</Key>\s*<UploadId>([^<]+)</UploadId>|"
-                     r"<UploadId>([^<]+)</UploadId>\s*<Key>([^<]*)</Key>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +55,34 @@ class Content:
 
 def opened(settings: DeliverySettings, pool) -> "ObjectStore | None":
     """The object store of a configuration, None where it has none. Its endpoint is the operator's word, and may be at
-    any address. Raises ConfigError where `ca_file` cannot be used."""
+    any address. Raises ConfigError where that, the region or `ca_file` cannot be used."""
     if settings.s3 is None:
         return None
     networks = Networks(settings.allow_networks if settings.s3.endpoint is None else ANYWHERE)
-    return ObjectStore(settings.s3, Connections(settings.uploads, trusted(settings.ca_file), networks), pool)
+    connections = Connections(settings.uploads, trusted(settings.ca_file), networks)
+    try:
+        return ObjectStore(settings.s3, pool.apply(_client, (settings.s3, connections)), pool)
+    except ValueError as refused:
+        raise ConfigError("s3.endpoint or s3.region cannot be used", str(refused)) from None
 
 
-class _Refused(Exception):
-    """With the Failure."""
+def _client(settings, connections):
+    """Blocks for 0.3 s and more, the first time."""
+    from kazoo_rec.delivery.client import Client  # the extra `s3`
+
+    return Client(settings, connections)
 
 
 class ObjectStore:
     """One endpoint.
 
     Parameters:
-      connections: `delivery.connections.Connections` that may go there.
+      client: `delivery.client.Client` of it.
       pool: threads that read and hash.
     """
 
-    def __init__(self, settings: S3Settings, connections, pool):
-        self._settings, self._connections, self._pool = settings, connections, pool
+    def __init__(self, settings: S3Settings, client, pool):
+        self._settings, self._client, self._pool = settings, client, pool
         self._own = settings.access_key and (settings.access_key, settings.secret_key)
 
     def delivered(self, url: str, account_id: str, name: str) -> Object:
@@ -119,195 +108,123 @@ class ObjectStore:
     def put(self, there: Object, content: Content, now_s: float, timeout_s=http.TIMEOUT_S) -> Proof | Failure:
         """Writes an object and looks at it: what the store has is then what the file was when it was finished. Once
         more is as good as once."""
+        ask, begun = self._asking(there, now_s, timeout_s), []
         if content.size_bytes <= PART_BYTES:
-            return self._attempt(content.size_bytes, timeout_s, lambda: self._put(there, content, now_s, timeout_s))
-        begun = []
-        outcome = self._attempt(content.size_bytes, timeout_s,
-                                lambda: self._put_parts(there, content, now_s, timeout_s, begun))
+            return http.within(content.size_bytes, timeout_s, lambda: self._put(ask, content))
+        outcome = http.within(content.size_bytes, timeout_s, lambda: self._put_parts(ask, there, content, begun))
         if isinstance(outcome, Failure) and begun:  # else the next attempt does
-            self._attempt(0, timeout_s, lambda: self._abort(there, now_s, timeout_s))
+            http.within(0, timeout_s, lambda: self._abort(ask, there))
         return outcome
 
     def get(self, there: Object, size_bytes: int, sha256: str, file: BinaryIO, now_s: float,
             timeout_s=http.TIMEOUT_S) -> Failure | None:
         """Writes what an object has, which has to be this, to a file."""
-        return self._attempt(size_bytes, timeout_s, lambda: self._get(there, size_bytes, sha256, file, now_s,
-                                                                      timeout_s), SLOWEST_READ_BYTES_S)
+        ask = self._asking(there, now_s, timeout_s)
+        return http.within(size_bytes, timeout_s, lambda: self._get(ask, size_bytes, sha256, file),
+                           SLOWEST_READ_BYTES_S)
 
     def remove(self, there: Object, size_bytes: int, now_s: float, timeout_s=http.TIMEOUT_S) -> Failure | None:
         """None once there is no such object, and no part of one; `size_bytes` it has, or was to have."""
+        ask = self._asking(there, now_s, timeout_s)
+
         def remove():
             if size_bytes > PART_BYTES:
-                self._abort(there, now_s, timeout_s)
-            self._ask("DELETE", there, now_s, timeout_s, also=(404,))
+                self._abort(ask, there)
+            ask("delete_object", also=(404,))
 
-        return self._attempt(0, timeout_s, remove)
+        return http.within(0, timeout_s, remove)
 
-    @staticmethod
-    def _attempt(size_bytes, timeout_s, act, slowest_bytes_s=None):
-        def attempt():
-            try:
-                return act()
-            except _Refused as refused:
-                return refused.args[0]
+    def _asking(self, there, now_s, timeout_s):
+        """`ask(operation, …)` of an object."""
+        def ask(operation, name="Key", **params):
+            return self._client.ask(operation, there.keys, now_s, timeout_s, Bucket=there.bucket,
+                                    **{name: there.key}, **params)
 
-        return http.within(size_bytes, timeout_s, attempt, slowest_bytes_s)
+        return ask
 
-    def _put(self, there, content, now_s, timeout_s):
-        checksum = _base64(content.sha256)
-        headers = {**_told(content), **_checked(checksum), "Content-Length": str(content.size_bytes)}
-        response, _ = self._ask("PUT", there, now_s, timeout_s, headers=headers, sha256=content.sha256,
-                                body_of=lambda buffer: File(content.path, content.size_bytes, content.sha256,
-                                                            self._pool, buffer, content.opened))
-        return self._proof(there, content, response.headers.get("ETag"), checksum, now_s, timeout_s)
+    def _put(self, ask, content):
+        answer = ask("put_object", **_told(content), **self._sent(content, 0, content.size_bytes, content.sha256))
+        return self._proof(ask, content, answer.get("ETag"), _base64(content.sha256))
 
-    def _put_parts(self, there, content, now_s, timeout_s, begun):
-        self._abort(there, now_s, timeout_s)
+    def _sent(self, content, first, count, sha256):
+        """How a part of a file, or all of it, goes on its way."""
+        return {"ContentLength": count, "ChecksumSHA256": _base64(sha256), "sha256": sha256,
+                "body_of": lambda buffer: File(content.path, count, sha256, self._pool, buffer, content.opened, first,
+                                               content.size_bytes)}
+
+    def _put_parts(self, ask, there, content, begun):
+        self._abort(ask, there)
         begun.append(True)
-        _, answer = self._ask("POST", there, now_s, timeout_s, {"uploads": ""},
-                              {**_told(content), "x-amz-checksum-algorithm": "SHA256", "Content-Length": "0"})
-        upload, whole, parts = _found(_UPLOAD_ID, answer), hashlib.sha256(), []
+        upload = ask("create_multipart_upload", ChecksumAlgorithm="SHA256", **_told(content)).get("UploadId")
+        whole, parts = hashlib.sha256(), []
         for number, first in enumerate(range(0, content.size_bytes, PART_BYTES), 1):
             count = min(PART_BYTES, content.size_bytes - first)
             try:
                 sha256 = self._pool.apply(_hashed, (content, first, count, whole))
             except OSError as error:
                 raise MediaError("the file cannot be read", str(content.path)) from error
-            response, _ = self._ask(
-                "PUT", there, now_s, timeout_s, {"partNumber": str(number), "uploadId": upload},
-                {**_checked(_base64(sha256)), "Content-Length": str(count)}, sha256,
-                lambda buffer, first=first, count=count, sha256=sha256: File(
-                    content.path, count, sha256, self._pool, buffer, content.opened, first, content.size_bytes))
-            parts.append((number, response.headers.get("ETag", ""), sha256))
+            answer = ask("upload_part", UploadId=upload, PartNumber=number, **self._sent(content, first, count, sha256))
+            parts.append({"PartNumber": number, "ETag": answer.get("ETag", ""), "ChecksumSHA256": _base64(sha256)})
         if whole.hexdigest() != content.sha256:
-            raise _Refused(Failure(http.CHANGED, ours=True))
-        text = "".join(
-            f"<Part><ChecksumSHA256>{_base64(sha256)}</ChecksumSHA256><ETag>{escape(etag)}</ETag>"
-            f"<PartNumber>{number}</PartNumber></Part>" for number, etag, sha256 in parts)
-        text = f"<CompleteMultipartUpload>{text}</CompleteMultipartUpload>".encode()
-        _, answer = self._ask("POST", there, now_s, timeout_s, {"uploadId": upload},
-                              {"Content-Length": str(len(text)), "Content-Type": "application/xml"},
-                              hashlib.sha256(text).hexdigest(), lambda _: Text(text))
-        checksum = _base64(hashlib.sha256(b"".join(bytes.fromhex(sha256) for *_, sha256 in parts)).hexdigest())
-        return self._proof(there, content, _found(_ETAG, answer), checksum, now_s, timeout_s)
+            raise Refused(Failure(http.CHANGED, ours=True))
+        answer = ask("complete_multipart_upload", UploadId=upload, MultipartUpload={"Parts": parts})
+        digests = b"".join(b64decode(part["ChecksumSHA256"]) for part in parts)
+        return self._proof(ask, content, answer.get("ETag"), _base64(hashlib.sha256(digests).hexdigest()))
 
-    def _proof(self, there, content, etag, checksum, now_s, timeout_s):
+    @staticmethod
+    def _proof(ask, content, etag, checksum):
         """Of what the store says of the object, not of what it said to the write. `checksum` is of the whole, or of
         the parts' (Amazon S3, "Checking object integrity": composite)."""
-        response, _ = self._ask("HEAD", there, now_s, timeout_s, headers={"x-amz-checksum-mode": "ENABLED"},
-                                also=(404,))
-        if response.status == 404:
-            raise _Refused(Failure("took it, and does not have it"))
-        size = response.headers.get("Content-Length", "")
-        if size != str(content.size_bytes):
-            raise _Refused(Failure(f"took {content.size_bytes} bytes, and has {http.printable(size)}"))
-        said = response.headers.get("x-amz-checksum-sha256")
-        known = response.headers.get("x-amz-meta-sha256")
+        there = ask("head_object", ChecksumMode="ENABLED", also=(404,))
+        if there is None:
+            raise Refused(Failure("took it, and does not have it"))
+        if there.get("ContentLength") != content.size_bytes:
+            raise Refused(Failure(f"took {content.size_bytes} bytes, and has {there.get('ContentLength')}"))
+        said = there.get("ChecksumSHA256")
+        known = there.get("Metadata", {}).get("sha256")
         if known != content.sha256 if said is None else said.partition("-")[0] != checksum:
-            raise _Refused(Failure("took it, and has other bytes"))
+            raise Refused(Failure("took it, and has other bytes"))
         return Proof(200, etag and http.printable(etag), content.sha256)
 
-    def _abort(self, there, now_s, timeout_s):
+    @staticmethod
+    def _abort(ask, there):
         """Ends what earlier attempts at an object have left: parts of it that nobody completes are kept, and paid for.
         Whose keys may not look leaves them to a rule of the bucket."""
         for _ in range(LOOKS):
-            response, answer = self._ask(
-                "GET", Object(there.bucket, "", there.keys), now_s, timeout_s,
-                {"max-uploads": str(UPLOADS_AT_ONCE), "prefix": there.key, "uploads": ""}, also=CANNOT_LIST)
-            found = [(unescape(first or last), unescape(upload or other))
-                     for first, upload, other, last in _UPLOAD.findall(answer)]
-            left = [upload for key, upload in found if key == there.key and response.status == 200]
+            found = ask("list_multipart_uploads", "Prefix", MaxUploads=UPLOADS_AT_ONCE, also=CANNOT_LIST) or {}
+            left = [one.get("UploadId") for one in found.get("Uploads", ()) if one.get("Key") == there.key]
             for upload in left:
-                self._ask("DELETE", there, now_s, timeout_s, {"uploadId": upload}, also=(404,))
+                ask("abort_multipart_upload", UploadId=upload, also=(404,))
             if not left:
                 return
 
-    def _get(self, there, size_bytes, sha256, file, now_s, timeout_s):
-        """As `http.ask`, of an answer that is long."""
-        address, headers = self._signed("GET", there, {}, {}, _EMPTY, now_s)
-        origin, found, left = target.host(address), hashlib.sha256(), size_bytes
-        connection, done = self._connections.take(origin), False
-        try:
-            response, *_ = http.exchange(connection, "GET", address, headers, Text(b""), timeout_s,
-                                                answer_bytes=0)
+    def _get(self, ask, size_bytes, sha256, file):
+        found = hashlib.sha256()
+
+        def read(response):
             if response.status != 200:
-                raise _Refused(self._failure(there, response, response.read(http.ANSWER_BYTES), now_s))
-            if response.headers.get("Content-Length") != str(size_bytes):
-                raise _Refused(Failure(f"has {http.printable(response.headers.get('Content-Length', 'some'))} bytes of "
-                                       f"{size_bytes}"))
+                return http.beginning(response)
+            length, left = response.headers.get("Content-Length", "some"), size_bytes
+            if length != str(size_bytes):
+                raise Refused(Failure(f"has {http.printable(length)} bytes of {size_bytes}"))
             response.expect(size_bytes)
             while left and (block := response.read(min(left, HASHED_BYTES))):
                 self._pool.apply(_kept, (file, found, block))
                 left -= len(block)
-            done = response.isclosed()
-        finally:
-            if done:
-                self._connections.give_back(origin, connection)
-            else:
-                connection.close()
-        if left or found.hexdigest() != sha256:
-            raise _Refused(Failure("has other bytes"))
+            return b""
 
-    def _ask(self, method, there, now_s, timeout_s, query=(), headers=(), sha256=_EMPTY, body_of=lambda _: Text(b""),
-             also=()):
-        """(the answer's head, the start of its body) of a request that succeeds, or has a status of `also`."""
-        address, headers = self._signed(method, there, dict(query), dict(headers), sha256, now_s)
-        response, answer, body = http.ask(self._connections, target.host(address), method, address, headers, body_of,
-                                          timeout_s)
-        if response.status not in (200, 204, *also) or (response.status == 200 and b"<Error>" in answer):
-            raise _Refused(self._failure(there, response, answer, now_s))
-        if not body.complete:
-            raise _Refused(Failure(f"answered {response.status} after {max(0, body.sent - body.withheld)} of "
-                                   f"{body.size_bytes} bytes", response.status))
-        if not body.intact:
-            raise _Refused(Failure(http.CHANGED, response.status, ours=True))
-        return response, answer.decode(errors="replace")
-
-    def _signed(self, method, there, query, headers, sha256, now_s):
-        asked = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
-        address = f"{self._origin(there.bucket)}/{quote(there.key, safe='/-_.~')}{'?' if asked else ''}{asked}"
-        headers = {"User-Agent": http.USER_AGENT, **signed(
-            method, address, headers, sha256, there.keys, self._settings.region, now_s)}
-        return address, headers
-
-    def _origin(self, name):
-        """Amazon has a host for each bucket, whose certificate is good for names without a dot."""
-        if self._settings.endpoint is not None:
-            return f"{self._settings.endpoint}/{name}"
-        host = f"s3.{self._settings.region}.amazonaws.com"
-        return f"https://{host}/{name}" if "." in name else f"https://{name}.{host}"
-
-    def _failure(self, there, response, answer, now_s):
-        """Most answers 4xx are about the bucket, or the keys: its other objects fare no better."""
-        status, answer = response.status, http.without(there.keys, answer).decode(errors="replace")
-        code, message = (unescape(found[1]) if (found := one.search(answer)) else "" for one in (_CODE, _MESSAGE))
-        if status in (301, 307, 308):
-            region = response.headers.get("x-amz-bucket-region", "another one")
-            message = f"the bucket's region is {region}, and not {self._settings.region}"
-        text = http.printable(f"answered {status} {': '.join(filter(None, (code, message)))}".rstrip())
-        of_bucket = 300 <= status < 500 and status not in http.OF_SERVER and code not in _OF_FILE
-        return Failure(text, None if of_bucket else status,
-                       http.retry_after_s(response.headers.get("Retry-After"), now_s))
+        ask("get_object", read=read)
+        if found.hexdigest() != sha256:
+            raise Refused(Failure("has other bytes"))
 
 
 def _told(content):
-    return {"Content-Type": content.content_type, "x-amz-meta-recording-id": content.recording_id,
-            "x-amz-meta-sha256": content.sha256}
-
-
-def _checked(checksum):
-    return {"x-amz-checksum-sha256": checksum, "x-amz-sdk-checksum-algorithm": "SHA256"}
+    return {"ContentType": content.content_type,
+            "Metadata": {"recording-id": content.recording_id, "sha256": content.sha256}}
 
 
 def _base64(sha256):
     return b64encode(bytes.fromhex(sha256)).decode()
-
-
-def _found(what, answer):
-    found = what.search(answer)
-    if found is None:
-        raise _Refused(Failure("answered 200, and not what S3 answers"))
-    return unescape(found[1])
 
 
 def _hashed(content, first, count, whole):

@@ -52,12 +52,13 @@ _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
 GONE_WITHIN_S, LOOK_S = 2.0, 0.05
 
 #: The marks of writers. A process that was killed leaves its row.
-_MARKS = "CREATE TABLE writers (id text PRIMARY KEY, batch bigint NOT NULL, at timestamptz NOT NULL DEFAULT now())"
+_MARKS = ("CREATE TABLE writers (id text PRIMARY KEY, batch bigint NOT NULL, "
+          "at_s bigint NOT NULL DEFAULT extract(epoch FROM now()))")
 _LEAVE = ("INSERT INTO writers (id, batch) VALUES (%(writer)s, %(number)s) "
-          "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = now()")
+          "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at_s = excluded.at_s")
 _FIND = ("INSERT INTO writers (id, batch) VALUES (%(writer)s, 0) "
          "ON CONFLICT (id) DO UPDATE SET batch = writers.batch RETURNING batch")
-_FORGET = "DELETE FROM writers WHERE at < now() - interval '1 day'"
+_FORGET = "DELETE FROM writers WHERE at_s < extract(epoch FROM now()) - 86400"
 
 #: Of the advisory lock of whoever changes the tables.
 _MIGRATING = 0x6B617A6F6F

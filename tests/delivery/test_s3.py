@@ -1,14 +1,14 @@
 """Deliveries to an object store, over the wire to one that is a process of its own."""
 
 import hashlib
+import ssl
 import time
+from dataclasses import replace
 from functools import partial
 
 import gevent
 import pytest
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+import trustme
 from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,12 +18,11 @@ from kazoo_rec.delivery.connections import Connections
 from kazoo_rec.delivery.http import Failure, Proof
 from kazoo_rec.delivery.s3 import PART_BYTES, Content, Object
 from kazoo_rec.delivery.settings import DeliverySettings, S3Settings
-from kazoo_rec.delivery.signature import signed
-from kazoo_rec.errors import TargetError
+from kazoo_rec.errors import ConfigError, TargetError
 from kazoo_rec.media import sealed
 from tests.objects import KEYS, REGION
 
-from .fakes import RECORDING_ID, refusing_url
+from .fakes import RECORDING_ID, Customer, refusing_url
 from .test_worker import Site
 
 BODY = bytes(range(256)) * 2000
@@ -178,6 +177,21 @@ class TestAStoreThatIsNotWell:
         stored.ask("mode", mode=mode)
         outcome = put()
         assert outcome == Failure(text, status) and outcome.of_server
+        assert len(stored.ask("requests")) == 1  # neither again nor elsewhere
+
+    @pytest.mark.parametrize("size", [1000, LARGE])
+    def test_what_is_no_answer_of_s3_is_a_reason_without_its_text(self, stored, put, size):
+        stored.ask("mode", mode="garbled")
+        outcome = put(bytes(size))
+        assert "does not answer" in outcome.text and outcome.of_server and "AKTENANT" not in outcome.text
+
+    def test_each_of_many_at_once_has_its_own_keys(self, objects, content):
+        what, wrong = content(), TENANT.replace("@calls", "x@calls")
+        asked = [gevent.spawn(objects.put, objects.delivered(url, "acme", NAME), what, time.time())
+                 for url in (TENANT, wrong) * 8]
+        for one in asked[::2]:
+            proof(one.get(), BODY)
+        assert {one.get().text for one in asked[1::2]} == {"answered 403 SignatureDoesNotMatch: said so of ********"}
 
     @pytest.mark.parametrize(("url", "code"), [
         ("s3://AKTENANT:wrong@calls/rec", "403 SignatureDoesNotMatch"),
@@ -213,6 +227,11 @@ class TestWhoseKeys:
                 amazon.remove(Object(name, "key", ("a", "b")), 0, 0.0)
         assert asked == ["https://calls.s3.eu-west-1.amazonaws.com:443", "https://s3.eu-west-1.amazonaws.com:443"]
 
+    @pytest.mark.parametrize("said", [S3Settings("http://a..b"), S3Settings(region="-x")])
+    def test_an_endpoint_or_a_region_that_cannot_be_is_said_at_the_start(self, pool, said):
+        with pytest.raises(ConfigError, match=r"s3\.endpoint or s3\.region"):
+            s3.opened(DeliverySettings(s3=said), pool)
+
     def test_an_endpoint_is_reached_at_any_address_and_amazon_is_not(self, put, pool, content, monkeypatch):
         proof(put(), BODY)  # 127.0.0.1, and no network is allowed
         monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("127.0.0.1", 443))])
@@ -220,14 +239,32 @@ class TestWhoseKeys:
         outcome = amazon.put(Object("calls", "key", ("a", "b")), content(), 0.0)
         assert "does not allow" in outcome.text
 
-    def test_nothing_of_the_environment_is_asked(self, put, monkeypatch, tmp_path):
+    def test_its_certificate_is_of_an_authority_that_is_trusted(self, pool, tmp_path):
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        with Customer([("204 No Content", {})] * 2, ssl_context=context) as store:
+            said = S3Settings(store.url.replace("http:", "https:"))
+            own, usual = (s3.opened(DeliverySettings(s3=said, ca_file=file), pool)
+                          for file in (tmp_path / "ca.pem", None))
+            assert own.remove(Object("calls", "key", ("a", "b")), 0, 0.0) is None
+            refused = usual.remove(Object("calls", "key", ("a", "b")), 0, 0.0)
+            assert refused.text.startswith("SSLCertVerificationError")
+            assert [request[:2] for request in store.requests] == [("DELETE", "/calls/key")]
+
+    def test_nothing_of_the_environment_is_asked(self, s3_settings, pool, content, monkeypatch, tmp_path):
         (tmp_path / "credentials").write_text("[default]\naws_access_key_id=AKNOBODY\naws_secret_access_key=x\n")
         for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
             monkeypatch.setenv(name, str(tmp_path / "credentials"))
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKNOBODY")
         monkeypatch.setenv("AWS_ENDPOINT_URL", refusing_url())
         monkeypatch.setenv("http_proxy", refusing_url())
-        proof(put(), BODY)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        monkeypatch.setenv("AWS_REGION", "us-west-2")
+        elsewhere = s3_settings.endpoint.replace("127.0.0.1", "localhost")  # no client has been there before
+        objects = s3.opened(DeliverySettings(s3=replace(s3_settings, endpoint=elsewhere)), pool)
+        proof(objects.put(objects.delivered(TENANT, "acme", NAME), content(), time.time()), BODY)
 
 
 class TestPlaces:
@@ -304,23 +341,6 @@ class TestAWorker:
         site.step()
         [upload] = site.store.uploads.values()
         assert upload["state"] == "failed" and "the configuration's `s3`" in upload["last_error"]
-
-
-@given(st.sampled_from(["GET", "PUT"]), st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=20),
-       st.dictionaries(st.sampled_from(["uploadId", "partNumber", "prefix", "uploads"]), st.text(max_size=10)),
-       st.text("abcXYZ /+=", min_size=1, max_size=40))
-def test_requests_are_signed_as_botocore_signs_them(method, key, query, secret):
-    objects = s3.ObjectStore(S3Settings(endpoint="http://store.example:9000", region=REGION), None, None)
-    address, headers = objects._signed(method, Object("calls", key, ("AK", secret)), query, {"x-amz-meta-a": " b  c"},
-                                       hashlib.sha256(b"x").hexdigest(), 1_700_000_000)
-    signer = S3SigV4Auth(Credentials("AK", secret), "s3", REGION)
-    request = AWSRequest(method, address, {name: value for name, value in headers.items()
-                                           if name not in ("Authorization", "User-Agent")})
-    request.context["timestamp"] = "20231114T221320Z"
-    text = signer.string_to_sign(request, signer.canonical_request(request))
-    assert headers["Authorization"].endswith(f"Signature={signer.signature(text, request)}")
-    assert signed(method, address, {"x-amz-meta-a": " b  c"}, hashlib.sha256(b"x").hexdigest(), ("AK", secret), REGION,
-                  1_700_000_000)["Authorization"] == headers["Authorization"]
 
 
 def until(condition):
