@@ -15,13 +15,11 @@ from gevent.event import Event as Done
 
 from kazoo_rec.calls.astray import armed
 from kazoo_rec.calls.leg import Leg
+from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.calls.recording import id_of
 from kazoo_rec.calls.resumption import DISK_WITHIN_S
 from kazoo_rec.store.comment import Comment, of_arming, read
 from kazoo_rec.switch.events import Event
-
-#: What is armed and not recorded, ms from the answer on, was recorded and has ended: RECORD_START comes within 22 ms.
-BEGINS_WITHIN_MS = 250
 
 log = structlog.get_logger()
 
@@ -98,16 +96,16 @@ class Foundlings:
     def _foundling(self, leg, dump, recording_id, paths):
         arming = dump.variable(f"execute_on_answer_{recording_id}")
         armed_path = self._files.relative(arming.removeprefix("record_session ").partition(" ")[0])
-        path, began_ms = paths[0] if paths else armed_path or "", None
+        path, began_ms, now_ms = paths[0] if paths else armed_path or "", None, self._now_ms()
         if paths and path != armed_path:
             text, length_ms = self._said(path)
             comment = read(text)
-            began_ms = max(leg.answered_ms or 0, (leg.held_ms or self._now_ms()) - length_ms)
+            began_ms = max(leg.answered_ms or 0, (leg.held_ms or now_ms) - length_ms)
         else:
             comment = of_arming(arming)
             if paths:
                 began_ms = leg.answered_ms
-            elif leg.answered_ms and dump.time_us // 1000 - leg.answered_ms > BEGINS_WITHIN_MS:
+            elif not Progress.of(dump).may_begin:  # it has ended
                 comment = None
         if comment and (comment.call_id, comment.switch, id_of(path)) != (leg.uuid, self._node, recording_id):
             comment = None

@@ -216,17 +216,17 @@ class Recovery:
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
             leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
-            rows = before.get(leg.uuid, [])
-            if not (known or self._observe or Progress.of(dump).over):
+            rows, progress = before.get(leg.uuid, []), Progress.of(dump)
+            if not (known or self._observe or progress.over):
                 rows = [*rows, *foundlings.look(leg, dump, listed, rows)]
             astray.look(dump, listed, [*self._own(leg, rows, known), *({"id": one.id} for one in leg.foundlings)])
             if known:
                 unlisted += self._recorder.resumption.unlisted(leg, listed)
             else:
                 for past in rows:
-                    armed = bool(dump.variable(f"execute_on_answer_{past['id']}"))
+                    armed = progress.may_begin and bool(dump.variable(f"execute_on_answer_{past['id']}"))
                     self._recorder.resumption.resume(leg, past, armed, listed, now_at)
-            taken.append((leg, Progress.of(dump).bridged_to))
+            taken.append((leg, progress.bridged_to))
         self._tracker.meet(taken, self._now_at(), NOT_CONNECTED)
         if not self._observe:
             astray.end_unknown()

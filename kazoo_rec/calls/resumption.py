@@ -49,14 +49,13 @@ class Resumption:
             recording.leg = leg
 
     def resume(self, leg, row, armed, listed, now_at):
-        """`row` is of `leg`, which is in progress; `armed` says that the leg still has its arming, `listed` are the
+        """`row` is of `leg`, which is in progress; `armed` says that its arming may begin it yet, `listed` are the
         paths that the switch records to. What has ended is not made again where its end was heard: by its limit, or by
         somebody. Of what is not made again nor goes on, the silences are for what takes its place."""
         if any(one.id == row["id"] for one in leg.recordings):
             return  # it was kept
         recording = Recording.of_row(leg, row)
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
-        armed = armed and leg.answered_ms is None
         if recording.declined:
             leg.declined.add(recording.account_id)
         if row["state"] == "discarded" and row["cause"] in (CALLED_OFF, DROPPED) and not recording.declined:
@@ -165,6 +164,8 @@ class Resumption:
                 recording.missed = max(row["armed_ms"], leg.answered_ms), "the engine was not connected"
             self._ledger.save(recording, answered_ms=leg.answered_ms)
             self._recorder.order(leg, [recording], now_at)
+        elif armed and leg.answered_ms is not None:
+            self._recorder.watch(recording, now_at)
 
     def _undo(self, recording, paths, armed, now_at):
         """What should not be, and the engine before this one had not ended or disarmed."""

@@ -312,6 +312,27 @@ def test_of_a_recording_that_was_armed_before_a_restart_there_is_still_one(site,
     assert {row["state"] for row in later.rows().values()} == {"armed"}
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_an_engine_before_armed_and_is_just_beginning_is_waited_for(site, monkeypatch, heard):
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.leg("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example").sweep()
+    later = Site(monkeypatch)
+    later.scene.rows.by_id = site.scene.rows.by_id
+    later.talk(ago_ms=20)
+    rows = site.rows()
+    for uuid, row in rows.items():
+        later.legs[uuid][0][f"variable_execute_on_answer_{row['id']}"] = "record_session"
+    later.sweep()
+    assert not later.scene.switch.of("uuid_record")
+    for uuid, row in rows.items():
+        later.running[uuid] = [f"{ROOT}/{row['master']}"]
+        if heard:
+            later.scene.record_start(uuid, row["id"], *later.running[uuid])
+    later.scene.after(250)
+    assert not later.scene.switch.of("uuid_record") and len(later.scene.rows.by_id) == 2
+    assert {(row["state"], len(row["spans"])) for row in later.rows().values()} == {("recording", 0)}
+
+
 def test_what_happens_while_a_leg_is_asked_about_is_not_lost(site):
     site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
     site.meanwhile["a"] = lambda: (
