@@ -7,9 +7,9 @@ Somebody's `recording_follow_transfer=true` makes the switch do that, and MEDIA_
 into the file of who has gone. It lists the file at the leg that has it now, and that leg knows, by the second, when it
 was transferred: what is in the file from then on is not of the recording.
 
-Of others there is no row: their engine died before it was written, and the leg is planned for anew. They end at once,
-that there are no two of one talk; what there is of them `delivery.orphans` finds. So do those of an engine whose place
-this one has taken, and which had not heard of that: their row comes late, or their leg is known here already.
+Others are of an engine whose place this one has taken, and which had not heard of that: their leg is known, and planned
+for, here already. They end at once, that there are no two of one talk; what there is of them without a row
+`delivery.orphans` finds. Of a leg that is not known they are `calls.foundling`'s.
 """
 
 import re

@@ -2,6 +2,8 @@
 
 import os
 
+from kazoo_rec.errors import MediaError
+
 #: The group that FreeSWITCH shares may write, new files get that group, nobody else sees anything.
 DIRECTORY_MODE = 0o2770
 
@@ -15,10 +17,11 @@ class Files:
     Parameters:
       on_switch, here: the same directory, absolute, in the switch's and in this process's eyes.
       run: runs a blocking function on a thread (`ThreadPool.apply`).
+      read: gives (comment, length in ms) of a WAV (`media.wav.said`); without it none is looked into.
     """
 
-    def __init__(self, on_switch: str, here: str, run):
-        self._on_switch, self._here, self._run = on_switch.rstrip("/"), here, run
+    def __init__(self, on_switch: str, here: str, run, read=lambda path: ("", 0)):
+        self._on_switch, self._here, self._run, self._read = on_switch.rstrip("/"), here, run, read
         self._made: set[str] = set()
 
     def on_switch(self, path: str) -> str:
@@ -41,6 +44,13 @@ class Files:
 
     def exists(self, path: str) -> bool:
         return self._run(os.path.exists, (os.path.join(self._here, path),))
+
+    def said(self, path: str) -> tuple[str, int]:
+        """(what a recording's file says of it, its length in ms): ("", 0) of one that says nothing."""
+        try:
+            return self._run(self._read, (os.path.join(self._here, path),))
+        except (OSError, MediaError):
+            return "", 0
 
     def is_full(self) -> bool:
         """Whether there is no room for a recording. Raises OSError."""

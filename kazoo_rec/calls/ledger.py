@@ -21,7 +21,7 @@ class Ledger:
     """
 
     def __init__(self, node, rows, webhook, meter, ended):
-        self._node, self._rows, self._webhook, self._meter, self._ended = node, rows, webhook, meter, ended
+        self.node, self._rows, self._webhook, self._meter, self._ended = node, rows, webhook, meter, ended
         self._by_id: dict[str, Recording] = {}
         #: Those of which the recorder's tick has to find whether something is late.
         self.watched: set[Recording] = set()
@@ -45,7 +45,7 @@ class Ledger:
     def open(self, recording: Recording, epoch_ms: int):
         """One that is planned: its row is on its way to the disk."""
         self._by_id[recording.id] = recording
-        recording.row = self._rows.insert(recording.new_row(self._node, epoch_ms))
+        recording.row = self._rows.insert(recording.new_row(self.node, epoch_ms))
         recording.row.rawlink(_row_refused)
 
     def take_up(self, recording: Recording):
@@ -91,7 +91,7 @@ class Ledger:
         closed.rawlink(lambda result: _unknown(result, recording_id, path))
 
     def _told_of(self, recording, state):
-        return self._webhook({"id": recording.id, "node": self._node, "account_id": recording.account_id,
+        return self._webhook({"id": recording.id, "node": self.node, "account_id": recording.account_id,
                               "settings": recording.plan.settings}, state)
 
 

@@ -35,7 +35,8 @@ class Leg:
     `policy.decision.Refusal`}; `ordered` is held by who carries out an order. `bridged_to` is the leg of its newest
     bridge. `heard` is {sound: the `announcement.Hearing` of it}, `declined` has the accounts by which it does not want
     to be recorded, `silent` is {account: kinds} that the next recording of an account begins with, as one of before had
-    them. `override` is what its channel asks of the account's settings, None where it asks nothing.
+    them. `foundlings` are what the switch has of it and no row tells of, while it is taken in. `override` is what its
+    channel asks of the account's settings, None where it asks nothing.
     """
 
     uuid: str
@@ -66,6 +67,7 @@ class Leg:
     heard: dict = field(default_factory=dict)
     declined: set = field(default_factory=set)
     silent: dict = field(default_factory=dict)
+    foundlings: list = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

@@ -34,23 +34,30 @@ def _dialled(event, registrations):
     return event.variable("dialed_user"), event.variable("dialed_domain")
 
 
+#: What is armed says RECORD_START within 22 ms of the answer: what has not by then, ms, does not begin any more.
+BEGINS_WITHIN_MS = 250
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a leg is. Times are the switch's clock, ms since the epoch, None where it has not happened; `bridged_to`
-    is the uuid of the leg that it is bridged to now, "" where there is none."""
+    is the uuid of the leg that it is bridged to now, "" where there is none. `may_begin`: what is armed may begin
+    yet."""
 
     answered_ms: int | None
     bridged_ms: int | None
     held_ms: int | None
     bridged_to: str
     over: bool
+    may_begin: bool
 
     @classmethod
     def of(cls, event: Event) -> "Progress":
         answered_ms, bridged_ms = _ms(event, "Answered-Time"), _ms(event, "Bridged-Time")
         held = event.get("Channel-Call-State") == "HELD"
         return cls(answered_ms, bridged_ms, _ms(event, "Last-Hold") if held else None,
-                   event.variable("signal_bond") if bridged_ms else "", event.get("Answer-State") == "hangup")
+                   event.variable("signal_bond") if bridged_ms else "", event.get("Answer-State") == "hangup",
+                   answered_ms is None or event.time_us // 1000 - answered_ms <= BEGINS_WITHIN_MS)
 
 
 def _ms(event, name):

@@ -2,6 +2,7 @@
 
 import gevent
 import structlog
+from gevent.event import Event
 
 from kazoo_rec.errors import (
     CommandFailed,
@@ -73,9 +74,12 @@ class Orders:
             self._stopping.add((recording, path))
             self._spawn(self._stop, recording, path)
 
-    def disown(self, uuid, recording_id, path):
-        """Ends one that is nobody's: what is recorded to `path` on the leg; None: what is armed there."""
-        self._spawn(self._disown, uuid, recording_id, path)
+    def disown(self, uuid, recording_id, path) -> Event:
+        """Ends one that is nobody's: what is recorded to `path` on the leg; None: what is armed there. Set when that is
+        done, or cannot be."""
+        done = Event()
+        self._spawn(self._disown, uuid, recording_id, path, done)
+        return done
 
     def silence(self, recording, path):
         """What runs though it should be silent."""
@@ -113,6 +117,8 @@ class Orders:
 
     def _start(self, recording):
         self._prepare([recording])
+        for gone in recording.follows:  # a stop is less urgent than a start
+            gone.wait()
         leg = recording.leg
         if not _is_to_start(recording):
             return
@@ -178,13 +184,15 @@ class Orders:
         finally:
             self._stopping.discard((recording, path))
 
-    def _disown(self, uuid, recording_id, path):
+    def _disown(self, uuid, recording_id, path, done):
         try:
             self._send(commands.stop(uuid, self._files.on_switch(path)) if path
                        else commands.disarm(uuid, [recording_id]), COMMAND_WITHIN_S)
         except SwitchError as refused:
             log.warning("a recording of which no row tells was not ended", call_id=uuid, recording_id=recording_id,
                         reason=str(refused))
+        finally:
+            done.set()
 
     def _tell(self, recording, command) -> bool | None:
         """Whether the switch obeyed; None: it did not hear."""

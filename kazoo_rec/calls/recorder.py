@@ -109,7 +109,7 @@ class Recorder:
             kinds = (one.silent_for_all for one in self._ledger.live(leg) if one.account_id == account_id)
             for kind in leg.silent.pop(account_id, set()).union(*kinds):
                 recording.silence(kind, self._epoch_ms())
-            if self.plan(recording):
+            if not self.resumption.claim(recording, now_at) and self.plan(recording):
                 made.append(recording)
         if made:
             self.order(leg, made, now_at)
@@ -391,7 +391,7 @@ class Recorder:
         if recording.limit_at is None and recording.stop_at is None and recording.silence_at is None:
             self._ledger.watched.discard(recording)
         if leg.held_ms is not None:
-            recording.hold(started_ms)
+            recording.hold(max(started_ms, leg.held_ms))
         reason = missed(recording.spans)
         self._ledger.save(
             recording, state=recording.row_state, answered_ms=leg.answered_ms, started_ms=started_ms,
@@ -427,8 +427,9 @@ class Recorder:
         self._beeper.expect(recording, now_at)
 
     def disown(self, uuid, recording_id, path):
-        """What the switch records to `path` on the leg, or (None) has armed, and no row tells of."""
-        self._orders.disown(uuid, recording_id, path)
+        """Ends what the switch records to `path` on the leg, or (None) has armed, and no row tells of: as
+        `Orders.disown`."""
+        return self._orders.disown(uuid, recording_id, path)
 
     def armed_before(self, event) -> bool:
         """Whether the leg of an event, which is not known, has a recording of ours armed."""

@@ -13,6 +13,7 @@ from gevent.event import Event
 from kazoo_rec.calls.leg import Leg
 from kazoo_rec.policy.decision import Plan
 from kazoo_rec.policy.settings import digest
+from kazoo_rec.store.comment import Comment, made
 from kazoo_rec.store.spans import is_declined
 from kazoo_rec.store.urls import masked
 
@@ -53,11 +54,6 @@ MESSAGE = "record_caller"
 #: Below the recordings directory, as `Recording.master` is.
 _FILE = re.compile(r"[A-Za-z0-9_-]{1,64}/[0-9]{8}/([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 
-#: Begins what a file says of its recording.
-COMMENT = "kazoo_rec"
-
-_ID = re.compile(r"[A-Za-z0-9_.@:-]{1,256}")
-
 
 class Past(NamedTuple):
     """A plan as its row tells of it; or one that no rule made. `room` and `room_id` are the name and the uuid of the
@@ -91,7 +87,8 @@ class Recording:
     all whom it must be announced to have heard it. `ending` is one that was told to stop, and is told until it has;
     `silence_at` is when a mask or pause that the switch did not hear of is said again. `closing` has the columns of one
     that has ended with its leg, which is about to tell what its phone sent. `begun` and `ended` are for who waits;
-    `not_recorded_since_ms` (since the epoch) is there while an alarm is for it (`calls.vigil`).
+    `not_recorded_since_ms` (since the epoch) is there while an alarm is for it (`calls.vigil`). `follows` are set as
+    those have ended in whose place it is begun by command (`calls.foundling`).
     """
 
     id: str
@@ -137,6 +134,7 @@ class Recording:
     begun: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)
     not_recorded_since_ms: int | None = None
+    follows: tuple[Event, ...] = ()
 
     @property
     def row_state(self) -> str:
@@ -218,7 +216,7 @@ class Recording:
             "kazoo_rec_id": self.id,
             "kazoo_rec_account": self.account_id,
             "kazoo_rec_rule": self.plan.rule,
-            "RECORD_COMMENT": self._comment(),
+            "RECORD_COMMENT": str(self.comment(self.node)),
             "RECORD_STEREO": "true",
             "RECORD_PRE_BUFFER_FRAMES": "0",
             "enable_file_write_buffering": "false",
@@ -227,13 +225,12 @@ class Recording:
             **NOT_OF_THE_LEG,
         }
 
-    def _comment(self) -> str:
-        """What is in the file itself (a WAV's LIST chunk, before the audio), to make its row again should that be lost:
-        `delivery.orphans` reads it. Ids may come from a leg's variables: one that is no id is left out."""
+    def comment(self, node: str) -> Comment:
+        """What its file says of it, on the switch `node`: `delivery.orphans` makes a row of that, and
+        `calls.foundling` goes on with it."""
         leg, plan = self.leg, self.plan
-        said = (leg.uuid, self.interaction_id or leg.call.interaction_id, plan.rule, plan.leg, leg.identity.user_id,
-                leg.identity.device_id, digest(masked(plan.settings)), self.node)
-        return "/".join((COMMENT, *(one if _ID.fullmatch(one or "") else "" for one in said)))
+        return made(leg.uuid, self.interaction_id or leg.call.interaction_id, plan.rule, plan.leg,
+                    leg.identity.user_id, leg.identity.device_id, digest(masked(plan.settings)), node)
 
     def hold(self, at_ms: int):
         """The leg put itself on hold: its recording gets no samples until `unhold`."""

@@ -6,6 +6,7 @@ import gevent
 import structlog
 
 from kazoo_rec.calls.astray import Astray
+from kazoo_rec.calls.foundling import Foundlings
 from kazoo_rec.calls.inquiry import LEGS_AT_ONCE, Inquiry
 from kazoo_rec.calls.midcall import Progress
 from kazoo_rec.calls.room import ROOM
@@ -178,6 +179,7 @@ class Recovery:
             return
         before, unlisted = self._rows_of(uuids), []
         astray = Astray(self._recorder, self._rows, self._webhook, self._files)
+        foundlings = Foundlings(self._node, self._recorder, self._rows, self._files, self._clock.now_ms)
         # What begins from now on, the answers may not have yet.
         ran = {one for leg in self._tracker.legs() for one in leg.recordings if one.running}
         asked, starting = ask.legs(uuids), []
@@ -185,7 +187,7 @@ class Recovery:
         try:
             for call in calls:
                 answers = [(row, *(next(asked) or (None, frozenset()))) for row in call]
-                for leg in self._take_call(answers, before, astray, unlisted):
+                for leg in self._take_call(answers, before, astray, foundlings, unlisted):
                     starting += leg.recordings
                 for _ in range(ROOM_LOOKS):
                     starting = [recording for recording in starting if recording.busy]
@@ -205,7 +207,7 @@ class Recovery:
         _, news = self._list(send, doubtful=False)
         self._take_in(ask, [row for row in news if row["uuid"] not in self._tracker.uuids() | self._vain.keys()])
 
-    def _take_call(self, answers, before, astray, unlisted):
+    def _take_call(self, answers, before, astray, foundlings, unlisted):
         taken = []
         for row, dump, listed in answers:
             known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
@@ -214,17 +216,22 @@ class Recovery:
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
             leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
-            astray.look(dump, listed, self._own(leg, before.get(leg.uuid, ()), known))
+            rows, progress = before.get(leg.uuid, []), Progress.of(dump)
+            if not (known or self._observe or progress.over):
+                rows = [*rows, *foundlings.look(leg, dump, listed, rows)]
+            astray.look(dump, listed, [*self._own(leg, rows, known), *({"id": one.id} for one in leg.foundlings)])
             if known:
                 unlisted += self._recorder.resumption.unlisted(leg, listed)
             else:
-                for past in before.get(leg.uuid, ()):
-                    armed = bool(dump.variable(f"execute_on_answer_{past['id']}"))
+                for past in rows:
+                    armed = progress.may_begin and bool(dump.variable(f"execute_on_answer_{past['id']}"))
                     self._recorder.resumption.resume(leg, past, armed, listed, now_at)
-            taken.append((leg, Progress.of(dump).bridged_to))
+            taken.append((leg, progress.bridged_to))
         self._tracker.meet(taken, self._now_at(), NOT_CONNECTED)
         if not self._observe:
             astray.end_unknown()
+            for leg, _ in taken:
+                foundlings.end_left(leg)
         for row, _, _ in answers:
             self._tracker.let_go(row["uuid"], self._now_at())
         return [leg for leg, _ in taken]

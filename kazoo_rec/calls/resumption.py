@@ -49,14 +49,13 @@ class Resumption:
             recording.leg = leg
 
     def resume(self, leg, row, armed, listed, now_at):
-        """`row` is of `leg`, which is in progress; `armed` says that the leg still has its arming, `listed` are the
+        """`row` is of `leg`, which is in progress; `armed` says that its arming may begin it yet, `listed` are the
         paths that the switch records to. What has ended is not made again where its end was heard: by its limit, or by
         somebody. Of what is not made again nor goes on, the silences are for what takes its place."""
         if any(one.id == row["id"] for one in leg.recordings):
             return  # it was kept
         recording = Recording.of_row(leg, row)
         paths = [path for path in (recording.armed_path, recording.fallback_path) if path in listed]
-        armed = armed and leg.answered_ms is None
         if recording.declined:
             leg.declined.add(recording.account_id)
         if row["state"] == "discarded" and row["cause"] in (CALLED_OFF, DROPPED) and not recording.declined:
@@ -75,6 +74,52 @@ class Resumption:
             self._await(recording, row, armed, now_at)
         else:
             leg.silent.setdefault(recording.account_id, set()).update(recording.silent_for_all)
+
+    def claim(self, recording, now_at) -> bool:
+        """Whether what the switch has of its leg already, and no row tells of, is `recording`, which was about to be
+        made and goes on as that. Else what is there of its rule ends first, and that far nothing is missing. Of what
+        does not tell its rule, and ends as well, it is not known whether it is of this one: all that may be missing is
+        told."""
+        leg = recording.leg
+        there = [one for one in leg.foundlings if one.account_id == recording.account_id]
+        own = [one for one in there if one.comment and not one.taken and one.gone is None
+               and (one.comment.rule, one.comment.leg) == (recording.plan.rule, recording.plan.leg)]
+        if len(own) == 1 and self._is(recording, own[0]):
+            own[0].taken = True
+            self._go_on_as(recording, own[0], now_at)
+            return True
+        for one in own:
+            one.end(leg, self._recorder.disown)
+        recording.follows = tuple(gone for one in there for gone in one.gone or ())
+        if any(one.paths for one in own):
+            recording.missed = self._epoch_ms(), "the recording before it had lost its row"
+        return False
+
+    def _is(self, recording, foundling):
+        said = foundling.comment
+        return said == recording.comment(self._ledger.node)._replace(interaction_id=said.interaction_id)
+
+    def _go_on_as(self, recording, foundling, now_at):
+        leg = recording.leg
+        recording.id, recording.directory = foundling.id, foundling.directory
+        recording.interaction_id = foundling.comment.interaction_id
+        recording.running, recording.announced = foundling.paths, bool(foundling.paths)
+        recording.missed, recording.wanted_at = None, leg.answered_at  # it was wanted before that
+        leg.recordings.append(recording)
+        self._ledger.open(recording, self._epoch_ms())
+        log.warning("a recording of which no row told is taken up", call_id=leg.uuid, recording_id=recording.id)
+        self._recorder.expect(recording)
+        if foundling.paths:
+            for path in recording.running:
+                self._orders.silence(recording, path)
+            if recording.unwanted:
+                self._recorder.stop(recording, now_at)
+            self._recorder.begun(recording, foundling.began_ms, now_at)
+            self._recorder.keep_limit(recording, now_at)
+        elif leg.answered_ms is not None:
+            self._recorder.watch(recording, now_at)
+        if leg.call.declines(recording.account_id):
+            self._recorder.decline(recording, self._epoch_ms(), now_at)
 
     @staticmethod
     def _hand_on(recording, row):
@@ -119,6 +164,8 @@ class Resumption:
                 recording.missed = max(row["armed_ms"], leg.answered_ms), "the engine was not connected"
             self._ledger.save(recording, answered_ms=leg.answered_ms)
             self._recorder.order(leg, [recording], now_at)
+        elif armed and leg.answered_ms is not None:
+            self._recorder.watch(recording, now_at)
 
     def _undo(self, recording, paths, armed, now_at):
         """What should not be, and the engine before this one had not ended or disarmed."""

@@ -24,6 +24,7 @@ from kazoo_rec.errors import MediaError
 from kazoo_rec.media import wav
 from kazoo_rec.media.names import PART, all_of
 from kazoo_rec.media.sealed import is_sealed, remove_abandoned
+from kazoo_rec.store.comment import NOTHING, read
 
 #: Seconds between looks at every directory that has changed, and between those at files that have no row yet.
 ALL_EVERY_S, FOUND_EVERY_S = 300.0, 5.0
@@ -37,8 +38,6 @@ WORDS = 3
 #: Files that are looked up at once.
 AT_ONCE = 500
 
-#: What the file says of itself (`calls.recording.Recording`), each an id or nothing.
-_COMMENT = re.compile("kazoo_rec" + 8 * "/([A-Za-z0-9_.@:-]*)")
 _ACCOUNT, _DAY = re.compile(r"[A-Za-z0-9_-]{1,64}"), re.compile(r"[0-9]{8}")
 _FILE = re.compile(r"([0-9]{6}-[0-9a-f]{32})(?:\.f)?\.wav")
 _SECOND_PART = re.compile(rf"[0-9]{{6}}-[0-9a-f]{{32}}\..*\.[0-9a-f]{{32}}{re.escape(PART)}")
@@ -176,14 +175,13 @@ class Orphans:
         """What is known of it. Blocks."""
         reason = "its settings are not known"
         try:
-            probed = wav.probe(self._directory / path)
-            said = _COMMENT.fullmatch(wav.comment(self._directory / path))
-            duration_ms = probed.duration_ms
+            text, duration_ms = wav.said(self._directory / path)
+            said = read(text)
         except MediaError:
             said, duration_ms = None, 0
             if is_sealed(self._directory / path):
                 reason = "it is encrypted, and its key was in its row"
-        call, talk, rule, leg, user, device, digest, switch = said.groups() if said else 8 * ("",)
+        call, talk, rule, leg, user, device, digest, switch = said or NOTHING
         ended_ms = stat.st_mtime_ns // 1_000_000
         return {
             **_NOT_KNOWN, "id": recording_id, "node": switch, "account_id": path.partition("/")[0],

@@ -98,6 +98,11 @@ def comment(path: Path) -> str:
             file.seek(chunk_bytes & 1, os.SEEK_CUR)
 
 
+def said(path: Path) -> tuple[str, int]:
+    """(its comment, its length in ms) of a file that is not sealed; it may still be written. Raises as `probe` does."""
+    return comment(path), probe(path).duration_ms
+
+
 def _comment_in(listed):
     offset = 4 if listed[:4] == b"INFO" else len(listed)
     while offset + 8 <= len(listed):

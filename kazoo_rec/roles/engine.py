@@ -31,6 +31,7 @@ from kazoo_rec.control.server import Server
 from kazoo_rec.delivery import webhook
 from kazoo_rec.documents.directory import Directory
 from kazoo_rec.errors import ConfigError, NotConnected, SwitchError
+from kazoo_rec.media import wav
 from kazoo_rec.roles import acting
 from kazoo_rec.roles.acting import Acting
 from kazoo_rec.roles.memory import GIVE_BACK_EVERY_S, give_back
@@ -310,7 +311,7 @@ class _Watch:
         connect = partial(Connection, switch.host, switch.port, switch.password)
         self._pool = Pool(connect, size=switch.command_connections, name=switch.name)
         self._store, rows = store, store.recordings
-        files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply)
+        files = Files(config.recordings_dir.on_switch, config.recordings_dir.here, threads.apply, wav.said)
         registrations = Registrations()
         self._meter, clock = Meter(), SwitchClock(epoch_ms, monotonic_ms)
         self._clock, self._last = clock, (clock.now_ms(), monotonic_ms())  # what the last event said, and when

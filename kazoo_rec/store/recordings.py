@@ -91,11 +91,6 @@ _BOOLEANS = [column.name for column in recordings.c if isinstance(column.type, B
 
 @cache
 def _insert(columns):
-    return Statement(recordings.insert(), columns)
-
-
-@cache
-def _adopt(columns):
     return Statement(upsert(recordings), columns)
 
 
@@ -137,7 +132,9 @@ class Recordings:
         self.unsure = False
 
     def insert(self, row: dict) -> AsyncResult:
-        """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there."""
+        """Adds a recording; `row` has the table's columns, times in ms. Durable when the result is there. Where there
+        is one of that id, it stays: of two engines both may have one, where the first is cut off from the database, and
+        the other finds what it began."""
         now_ms = self._clock_ms()
         values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
         statement = _insert(tuple(values))
@@ -148,7 +145,7 @@ class Recordings:
         """As `insert`, unless there is one of that id; the result is 1 or 0."""
         now_ms = self._clock_ms()
         values = {**_DEFAULTS, "spans": [], "created_ms": now_ms, **row, "updated_ms": now_ms}
-        statement = _adopt(tuple(values))
+        statement = _insert(tuple(values))
         return self._submit(lambda connection: statement.execute(connection, values))
 
     def mark(self, node: str) -> str | None:

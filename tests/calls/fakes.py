@@ -37,7 +37,7 @@ class FakeRows:
         self.by_id, self.told = {}, []
 
     def insert(self, row):
-        self.by_id[row["id"]] = {"cause": None, "started_ms": None, "stopped_ms": None, **row}
+        self.by_id.setdefault(row["id"], {"cause": None, "started_ms": None, "stopped_ms": None, **row})
         return done(1)
 
     def update(self, recording_id, **columns):

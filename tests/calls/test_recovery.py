@@ -37,7 +37,7 @@ class Site:
     def __init__(self, monkeypatch, documents=DOCUMENTS, rows=None, has_files=False, spawn=None):
         monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0)
         monkeypatch.setattr("kazoo_rec.calls.recovery.LIST_LAG_S", 0)
-        self.files = Files(ROOT, ROOT, lambda function, args: True)
+        self.files = Files(ROOT, ROOT, lambda function, args: function(*args) if function is self.files._read else True)
         self.scene = Scene(documents, spawn=spawn, send=self.answer, rows=rows,
                            files=self.files if has_files else None)
         self.scene.switch.send = self.answer
@@ -310,6 +310,27 @@ def test_of_a_recording_that_was_armed_before_a_restart_there_is_still_one(site,
     later.sweep()
     assert not later.scene.switch.of("setvar") and len(later.scene.rows.by_id) == 2
     assert {row["state"] for row in later.rows().values()} == {"armed"}
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_an_engine_before_armed_and_is_just_beginning_is_waited_for(site, monkeypatch, heard):
+    site.leg("a", sip_authorized="true", sip_auth_username="1000", sip_auth_realm="acme.example")
+    site.leg("b", "outbound", originator="a", dialed_user="1001", dialed_domain="acme.example").sweep()
+    later = Site(monkeypatch)
+    later.scene.rows.by_id = site.scene.rows.by_id
+    later.talk(ago_ms=20)
+    rows = site.rows()
+    for uuid, row in rows.items():
+        later.legs[uuid][0][f"variable_execute_on_answer_{row['id']}"] = "record_session"
+    later.sweep()
+    assert not later.scene.switch.of("uuid_record")
+    for uuid, row in rows.items():
+        later.running[uuid] = [f"{ROOT}/{row['master']}"]
+        if heard:
+            later.scene.record_start(uuid, row["id"], *later.running[uuid])
+    later.scene.after(250)
+    assert not later.scene.switch.of("uuid_record") and len(later.scene.rows.by_id) == 2
+    assert {(row["state"], len(row["spans"])) for row in later.rows().values()} == {("recording", 0)}
 
 
 def test_what_happens_while_a_leg_is_asked_about_is_not_lost(site):
@@ -701,17 +722,22 @@ def test_a_leg_that_was_armed_by_an_engine_before_is_not_planned_for_as_it_answe
     assert later.scene.rows.by_id[row["id"]]["state"] == "recording"
 
 
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_what_an_engine_began_that_had_not_heard_of_this_one_ends_and_this_one_s_goes_on(monkeypatch, when):
-    """Its row comes late, as it was cut off from the database; or this one has heard of the leg from its beginning."""
+def test_what_an_engine_began_whose_row_comes_late_goes_on(monkeypatch):
+    """It was cut off from the database."""
+    later, row, _ = before_and_after(monkeypatch)
+    later.meanwhile["a"] = lambda: later.scene.rows.by_id.update({row["id"]: row})
+    later.sweep()
+    assert not later.scene.switch.of("uuid_record") and list(later.scene.rows.by_id) == [row["id"]]
+    assert row["state"] == "recording"
+
+
+def test_what_an_engine_began_that_had_not_heard_of_this_one_ends_and_this_one_s_goes_on(monkeypatch):
+    """This one has heard of the leg from its beginning."""
     later, row, path = before_and_after(monkeypatch)
-    if when == "before":
-        dump = {header: value for header, value in later.legs["a"][0].items() if "execute_on_answer" not in header}
-        later.scene.event("CHANNEL_CREATE", "a", **{**dump, "Event-Name": "CHANNEL_CREATE",
-                                                    "Caller-Channel-Answered-Time": "0", "Answer-State": "ringing"})
-        later.scene.rows.by_id[row["id"]] = row
-    else:
-        later.meanwhile["a"] = lambda: later.scene.rows.by_id.update({row["id"]: row})
+    dump = {header: value for header, value in later.legs["a"][0].items() if "execute_on_answer" not in header}
+    later.scene.event("CHANNEL_CREATE", "a", **{**dump, "Event-Name": "CHANNEL_CREATE",
+                                                "Caller-Channel-Answered-Time": "0", "Answer-State": "ringing"})
+    later.scene.rows.by_id[row["id"]] = row
     later.sweep()
     assert later.scene.switch.of(f"uuid_record a stop {path}")
     (own,) = later.scene.rows.by_id.keys() - {row["id"]}

@@ -65,6 +65,38 @@ def test_a_recording_goes_on_while_its_engine_is_restarted(engine, alice, bob, h
     assert_whole(found[BOTH[1]], called.talk_ms, says=[610], hears=[930], longer_ms=LATE_MS)
 
 
+@pytest.mark.parametrize("begun", ["armed", "by command"])
+def test_a_recording_whose_row_died_with_its_engine_goes_on_under_its_id(engine, alice, bob, begun):
+    if begun == "by command":
+        engine.halt()
+    call = alice.call("1001")
+    called = bob.rings().ring().answer()
+    call.answered()
+    if begun == "by command":
+        call.hear(700)
+        engine.run()
+    engine.until_rows(lambda row: row["state"] == "recording")
+    before = {row["call_id"]: row for row in engine.rows()}
+    call.hear(500)
+    engine.halt(signal.SIGKILL)
+    engine.lose_rows(row["id"] for row in before.values())
+    since = engine.log_size()
+    engine.run()
+    engine.until_logged("a recording of which no row told is taken up", since)
+    engine.until_rows(lambda row: row["state"] == "recording")
+    talk(call, called, duration_ms=500)
+
+    found = engine.recordings()
+    assert states(found) == dict.fromkeys(BOTH, "recorded")
+    for whose, phone, says, hears in ((BOTH[0], call, [930], [610]), (BOTH[1], called, [610], [930])):
+        row, recording = before[found[whose].row["call_id"]], found[whose]
+        assert recording.row["id"] == row["id"] and abs(recording.row["started_ms"] - row["started_ms"]) < 100
+        assert recording.wav().length_ms == approx(phone.talk_ms - sum(
+            span["to_ms"] - span["from_ms"] for span in recording.row["spans"]), abs=LATE_MS)
+        assert (recording.wav().left.tones(), recording.wav().right.tones()) == (says, hears)
+        assert [span["kind"] for span in recording.row["spans"]] == ["gap"] * (begun == "by command")
+
+
 def test_calls_that_are_answered_while_the_connection_is_cut_are_recorded(engine, wire, alice, bob, carol):
     # This call rings when the wire is cut, and is armed; the other begins and is answered meanwhile.
     call = alice.call("1001")

@@ -62,3 +62,14 @@ def test_who_may_have_been_replaced_replaces_no_newer_word(store, late):
 def test_whose_clock_was_set_back_writes_all_the_same(store, late):
     store.recordings.insert(row("r1", state="recording", spans=[])).get()
     assert late.recordings.update("r1", spans=[SPAN]).get() == 1
+
+
+def test_a_row_that_is_there_already_stays_and_what_was_said_of_the_other_moves_it_no_way(store, late):
+    """Another engine has found on the switch what this one began, and has made its row."""
+    store.recordings.insert(row("r1", state="recording", started_ms=7, spans=[SPAN])).get()
+    late.recordings.unsure = True
+    said = late.recordings.insert(row("r1")), late.recordings.update("r1", state="recording", started_ms=9, spans=[])
+    another = late.recordings.insert(row("r2"))
+    assert ([one.get() for one in said], another.get()) == ([0, 0], 1)
+    found = store.recordings.get("r1")
+    assert (found["state"], found["started_ms"], found["spans"]) == ("recording", 7, [SPAN])

@@ -59,10 +59,11 @@ def test_writes_are_made_in_the_order_in_which_they_were_submitted(store):
 
 
 def test_a_write_that_is_refused_fails_alone(store):
-    first, again, second = (store.recordings.insert(row(name)) for name in ("r1", "r1", "r2"))
+    first, broken, second = (store.recordings.insert(row(name, reason=reason)) for name, reason in (
+        ("r1", "…"), ("r3", None), ("r2", "…")))
     assert (first.get(), second.get()) == (1, 1)
     with pytest.raises(IntegrityError):
-        again.get()
+        broken.get()
     assert {one["id"] for one in store.recordings.list()} == {"r1", "r2"}
 
 
