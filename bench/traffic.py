@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -168,12 +168,17 @@ class Switch:
     def _serve(self, client, _address):
         client.sendall(b"Content-Type: auth/request\n\n")
         left = b""
-        with suppress(OSError):  # the engine is gone; who sends events hears of it
+        try:
             while data := client.recv(65536):
                 read_ns = time.monotonic_ns()
                 *commands, left = (left + data).split(b"\n\n")
                 for command in commands:
                     client.sendall(self._answer(client, command, read_ns))
+        except OSError:  # the engine is gone; who sends events hears of it
+            pass
+        finally:
+            if client in self.listeners:
+                self.listeners.remove(client)
 
     def _answer(self, client, command, read_ns):
         verb, _, words = command.partition(b" ")
