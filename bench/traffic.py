@@ -190,7 +190,8 @@ class Switch:
             if b"CHANNEL_CREATE" in words:
                 self.engine = client
         return replied({b"auth": b"+OK accepted", b"event": b"+OK event listener enabled json",
-                        b"log": b"+OK log level crit [2]"}.get(verb, b"-ERR command not found"))
+                        b"sendevent": b"+OK 5f2e1c4a-7d0b-4f43-9c1e-0a6b2d9e8f17", b"log": b"+OK log level crit [2]"
+                        }.get(verb, b"-ERR command not found"))
 
     def _api(self, words, read_ns):
         name, _, arguments = words.partition(b" ")
