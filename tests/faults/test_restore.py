@@ -64,7 +64,8 @@ def test_a_database_of_before_is_made_whole_from_the_directory(tmp_path, table):
         site.wait_row(id=gone["id"], state="deleted")
         site.receiver.ask("mode", mode="ok")
         assert store.deliveries.retry(of(site, due, "recorded")[0]["id"], _now_ms(), _now_ms() + 60_000).get()
-        Engines(store).order("acme", masked, "mask", {}, "ann")
+        engines = Engines(store)
+        engines.order(engines.find("acme", masked).engine, "acme", masked, "mask", {}, "ann")
         site.switch.ask("api", line=f"uuid_kill {over}")
         new, going = site.call(talk_s=2), site.call(talk_s=None)
         for uuid in (due, over, new):
