@@ -64,10 +64,10 @@ class Foundlings:
         self._node, self._recorder, self._rows, self._files, self._now_ms = node, recorder, rows, files, now_ms
         self._hangs = False
 
-    def look(self, leg: Leg, dump: Event, listed, rows) -> list[Mapping]:
-        """Notes those of `leg`; `listed` and `rows` as of `calls.astray.Astray.look`. What cannot be taken up ends.
-        Gives rows of the leg that have come since `rows` were read."""
-        found, came = {}, []
+    def look(self, dump: Event, listed, rows) -> tuple[list[Mapping], dict[str, list[str]]]:
+        """(rows of a leg that have come since `rows` were read, {id: paths} of what has none); `listed` and `rows` as
+        of `calls.astray.Astray.look`. Raises what the store raises."""
+        found, came, lost = {}, [], {}
         for path in sorted(listed):  # `<id>.f.wav` comes before `<id>.wav`
             if recording_id := id_of(path):
                 found.setdefault(recording_id, []).insert(0, path)
@@ -78,13 +78,18 @@ class Foundlings:
                 continue
             row = self._rows.get(recording_id)
             if row is None:
-                leg.foundlings.append(self._foundling(leg, dump, recording_id, found[recording_id]))
-            elif row["call_id"] == leg.uuid:
+                lost[recording_id] = found[recording_id]
+            elif row["call_id"] == dump.uuid:
                 came.append(row)
+        return came, lost
+
+    def note(self, leg: Leg, dump: Event, lost: Mapping[str, list[str]]):
+        """What has no row is its leg's until `end_left`; what cannot be taken up ends. Waits for the disk, in a sweep
+        once for one that hangs."""
+        leg.foundlings = [self._foundling(leg, dump, recording_id, paths) for recording_id, paths in lost.items()]
         for one in leg.foundlings:
             if one.comment is None:
                 one.end(leg, self._recorder.disown)
-        return came
 
     def end_left(self, leg: Leg):
         """Those that no rule of the leg's has claimed."""

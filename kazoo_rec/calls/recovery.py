@@ -215,10 +215,12 @@ class Recovery:
                 dump = self._tracker.ended(row["uuid"])
             if dump is None or not self._tracker.expects(row["uuid"]):
                 continue
-            leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
-            rows, progress = before.get(leg.uuid, []), Progress.of(dump)
+            rows, progress, came, lost = before.get(dump.uuid, []), Progress.of(dump), (), {}
             if not (known or self._observe or progress.over):
-                rows = [*rows, *foundlings.look(leg, dump, listed, rows)]
+                came, lost = foundlings.look(dump, listed, rows)
+            leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
+            rows = [*rows, *came]
+            foundlings.note(leg, dump, lost)
             astray.look(dump, listed, [*self._own(leg, rows, known), *({"id": one.id} for one in leg.foundlings)])
             if known:
                 unlisted += self._recorder.resumption.unlisted(leg, listed)

@@ -217,6 +217,28 @@ def test_what_its_leg_declined_is_declined(monkeypatch):
     assert row["state"] == "stopped", "delivery erases it"
 
 
+def test_what_is_masked_for_all_of_its_leg_masks_it(monkeypatch):
+    site, other = Lost(monkeypatch), f"202611-{'d' * 32}"
+    site.scene.rows.insert({**RUNNING, "id": other, "call_id": "a", "rule": "caller.outbound",
+                            "master": f"acme/20261121/{other}.wav",
+                            "spans": [{"kind": "mask", "from_ms": 5, "to_ms": None}]})
+    site.running["a"].append(f"{ROOT}/acme/20261121/{other}.wav")
+    site.sweep()
+    assert {tuple(one.split()[3:]) for one in site.commands} == {("mask", path) for path in site.running["a"]}
+    assert [span["kind"] for span in site.scene.rows.by_id[site.id]["spans"]] == ["mask"]
+
+
+def test_a_database_that_does_not_answer_leaves_the_leg_to_the_next_look(monkeypatch):
+    site = Lost(monkeypatch)
+    site.scene.rows.get, get = lambda recording_id: 1 / 0, site.scene.rows.get
+    with pytest.raises(ZeroDivisionError):
+        site.sweep()
+    assert not site.scene.tracker.uuids()
+    site.scene.rows.get = get
+    site.sweep()
+    assert not site.commands and site.row["id"] == site.id
+
+
 def test_an_engine_that_only_observes_looks_into_no_file(monkeypatch):
     site = Lost(monkeypatch, "command")
     site.recovery._observe = site.recorder._observe = True
