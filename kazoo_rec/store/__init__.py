@@ -55,7 +55,8 @@ class Store:
         self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._writing = backend.writing(url)
         self._writer = Writer(backend, self._writing, turns, self._writes)
-        submit, look_up = self._writer.submit, Reader(self._looking, self._looks).ask
+        self._reader = Reader(self._looking, self._looks)
+        submit, look_up = self._writer.submit, self._reader.ask
         self.documents = Documents(self._read, submit, clock_ms, secrets)
         self.access = Access(self._read, look_up, submit, clock_ms)
         self.engines = Engines(self._read, submit, clock_ms)
@@ -85,6 +86,7 @@ class Store:
     def close(self):
         """Writes what is queued, then closes."""
         self._writer.close()
+        self._looks.apply(self._reader.forget)
         for threads, engine in ((self._looks, self._looking), (self._reads, self._reading),
                                 (self._writes, self._writing)):
             threads.apply(engine.dispose)

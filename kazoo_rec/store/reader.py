@@ -47,11 +47,11 @@ class Reader:
                 found.append((statement.rows(self._database, values), None))
             except Exception as error:  # noqa: BLE001 - travels to whoever asked
                 found.append((None, error))
-                self._forget()
+                self.forget()
         return found
 
-    def _forget(self):
-        """The next look-up connects anew: a server may have gone."""
+    def forget(self):
+        """Lets its connection go, on its thread: the next look-up connects anew. A server may have gone."""
         if self._database is not None:
             database, self._database = self._database, None
             database.invalidate()
