@@ -147,6 +147,25 @@ def test_a_recording_that_is_deleted_is_deleted_there(site, there):
     assert site.row["state"] == "deleted" and not there() and not site.master.exists()
 
 
+@pytest.mark.parametrize("mode", ["unrouted", "nobucket"])
+def test_a_404_that_is_not_of_the_object_does_not_say_that_it_is_deleted(site, stored, there, mode):
+    site.stopped()
+    site.steps()
+    site.store.recordings.request_delete(RECORDING_ID, "ann").get()
+    if mode == "nobucket":
+        stored.ask("move", bucket="calls", to="elsewhere")
+    else:
+        stored.ask("mode", mode=mode)
+    site.step()
+    state = site.row["state"]
+    stored.ask("mode", mode="ok")
+    if mode == "nobucket":
+        stored.ask("move", bucket="elsewhere", to="calls")
+    assert state == "recorded" and list(there()) == [KEY]
+    site.step(later_s=3600)
+    assert site.row["state"] == "deleted" and not there()
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_library_that_is_down_has_it_deleted_when_it_is_back(site, stored, there, killed):
     site.stopped()
