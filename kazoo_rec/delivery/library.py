@@ -32,9 +32,10 @@ def row(recording: Mapping, path: Path, now_ms: int, settings: DeliverySettings)
         return None
     with open(path, "rb") as master:
         sha256, size_bytes = hashlib.file_digest(master, "sha256").hexdigest(), master.tell()
+    host = f"{KIND}:{target.server(settings.s3.library)}"  # it does not wait with what the account sends there itself
     return {
         "recording_id": recording["id"], "node": recording["node"], "account_id": recording["account_id"], "kind": KIND,
-        "url": settings.s3.library, "host": target.server(settings.s3.library), "method": "put", "state": "due",
+        "url": settings.s3.library, "host": host, "method": "put", "state": "due",
         "attempts": 0, "next_attempt_ms": now_ms, "give_up_ms": now_ms + settings.retry_for_s * 1000,
         "created_ms": now_ms, "last_error": None, "size_bytes": size_bytes, "sha256": sha256,
     }

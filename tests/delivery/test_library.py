@@ -88,7 +88,8 @@ def there(stored):
 def test_a_recording_without_a_url_is_in_the_library_as_its_master_lies_on_the_disk(site, there):
     site.stopped()
     site.step()
-    assert (site.row["state"], site.delivery()["state"], site.delivery()["host"]) == ("recorded", "due", "s3://calls")
+    assert (site.row["state"], site.delivery()["state"], site.delivery()["host"]) == (
+        "recorded", "due", "library:s3://calls")
     site.step()
     assert site.delivery()["state"] == "delivered"
     sha256 = hashlib.sha256(site.master.read_bytes()).hexdigest()
@@ -137,6 +138,22 @@ def test_what_is_in_the_library_may_go_unless_its_server_is_still_to_have_it(sit
     site.step()
     site.step()
     assert site.delivery()["state"] == "delivered" and site.master.exists() == (url is not None)
+
+
+def test_it_neither_waits_nor_is_given_up_with_what_its_account_sends_into_the_same_bucket_in_vain(site):
+    site.settings = {"retry_for_s": 7200}
+    site.stopped("s3://AKNOBODY:wrong@calls/x", recording_id=OTHER_ID)
+    site.step()
+    site.step()
+    site.step(later_s=10)
+    site.stopped()
+    site.step()
+    site.step()
+    assert site.delivery()["state"] == "delivered" and site.worker.servers.failing == 1
+    site.store.deliveries.update(site.delivery()["id"], state="due", next_attempt_ms=2 ** 52, give_up_ms=0).get()
+    site.step(later_s=7200)
+    [upload] = [one for one in site.store.deliveries.of(OTHER_ID) if one["kind"] == "upload"]
+    assert (upload["state"], site.delivery()["state"]) == ("failed", "due")
 
 
 def test_a_recording_that_is_deleted_is_deleted_there(site, there):
