@@ -52,16 +52,23 @@ def fetch(objects: ObjectStore | None, delivery: Mapping, recording: Mapping, fi
     had."""
     if objects is None:
         raise LibraryError("there is no object store", hint="the configuration's `s3`")
-    failed = objects.get(place(objects, delivery, recording), delivery["size_bytes"], delivery["sha256"], file,
-                         time.time(), TIMEOUT_S)
+    failed = objects.get(place(objects, delivery, recording), *_to_be(delivery), file, time.time(), TIMEOUT_S)
     if failed:
         raise LibraryError("the library does not give a recording", failed.text)
 
 
 def put(objects: ObjectStore, delivery: Mapping, recordings_dir: Path, now_s: float, timeout_s) -> Proof | Failure:
-    """As `ObjectStore.put`; `delivery` has its recording under "recording"."""
+    """As `ObjectStore.put`; `delivery` has its recording under "recording". Raises LibraryError."""
     recording = delivery["recording"]
     kind = "audio/wav" if recording.get("data_key") is None else "application/octet-stream"
-    content = Content(recordings_dir / recording["master"], _opened, delivery["size_bytes"], delivery["sha256"], kind,
-                      recording["id"])
+    content = Content(recordings_dir / recording["master"], _opened, *_to_be(delivery), kind, recording["id"])
     return objects.put(place(objects, delivery, recording), content, now_s, timeout_s)
+
+
+def _to_be(delivery):
+    """Bytes and SHA-256 (hex) of what is to be there."""
+    known = delivery["size_bytes"], delivery["sha256"]
+    if None in known:
+        raise LibraryError("nothing is known of what a recording is to be in the library",
+                           "an older version had the database meanwhile")
+    return known

@@ -164,6 +164,18 @@ def test_a_recording_that_is_deleted_is_deleted_there(site, there):
     assert site.row["state"] == "deleted" and not there() and not site.master.exists()
 
 
+@pytest.mark.parametrize("state", ["due", "delivered"])
+def test_a_row_that_an_older_version_had_meanwhile_says_what_ails_it_and_is_deleted_all_the_same(site, there, state):
+    site.stopped()
+    site.steps()
+    site.store.deliveries.update(site.delivery()["id"], state=state, size_bytes=None, sha256=None).get()
+    site.step(later_s=3600)
+    assert state == "delivered" or "an older version had the database" in site.delivery()["last_error"]
+    site.store.recordings.request_delete(RECORDING_ID, "ann").get()
+    site.step()
+    assert site.row["state"] == "deleted" and not there()
+
+
 @pytest.mark.parametrize("mode", ["unrouted", "nobucket"])
 def test_a_404_that_is_not_of_the_object_does_not_say_that_it_is_deleted(site, stored, there, mode):
     site.stopped()
