@@ -48,6 +48,7 @@ class Store:
     absent         takes a file or a part, says 200, and does not keep it
     cut, other     keeps half of it, or other bytes, and says 200
     garbled        says 200, and nothing else that S3 says
+    unrouted       says 404 in HTML, as what is before it and knows it no more
     """
 
     def __init__(self):
@@ -74,6 +75,10 @@ class Store:
             status, code = refused
             text = f"<Error><Code>{code}</Code><Message>said so of AKTENANT</Message></Error>".encode()
             start_response(status, [("Content-Length", str(len(text))), ("x-amz-bucket-region", "us-west-2")])
+            return [text] if environ["REQUEST_METHOD"] != "HEAD" else []
+        if mode == "unrouted":
+            text = b"<html><body>default backend - 404</body></html>"
+            start_response("404 Not Found", [("Content-Length", str(len(text)))])
             return [text] if environ["REQUEST_METHOD"] != "HEAD" else []
         if mode == "garbled":
             text = b"<Garbled>AKTENANT</Garbled>"
@@ -192,6 +197,10 @@ class Store:
     def make(self, bucket: str):
         _moto().create_bucket(bucket, REGION)
 
+    def move(self, bucket: str, to: str):
+        """There is no such bucket any more, and another has what it had."""
+        _moto().buckets[to] = _moto().buckets.pop(bucket)
+
     def objects(self, bucket: str) -> dict[str, dict]:
         """Key → {bytes, sha256, type, metadata} of what is there."""
         return {key.name: {"bytes": len(key.value), "sha256": hashlib.sha256(key.value).hexdigest(),
@@ -228,7 +237,7 @@ class Store:
 class Door:
     def __init__(self, store: Store, port: int):
         self._store, self._server = store, None
-        for name in ("mode", "waiting", "requests", "hold", "fail", "clear", "make", "objects", "uploads",
+        for name in ("mode", "waiting", "requests", "hold", "fail", "clear", "make", "move", "objects", "uploads",
                      "export", "begin_upload", "put"):
             setattr(self, name, getattr(store, name))
         self.up(port)

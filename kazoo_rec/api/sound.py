@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -51,7 +51,7 @@ class Sound:
     def __init__(self, recordings_dir: Path, run, encode, store, alarm_below: float, fetch=None):
         self._recordings_dir, self._run, self._encode, self._store = recordings_dir, run, encode, store
         self._alarm_below, self._fetch = alarm_below, fetch
-        self._fetches = 0
+        self._fetches = self._wanted_bytes = 0
         self._encoding = WeakValueDictionary()  # an account → the lock of who encodes for it: nobody gets all threads
 
     @staticmethod
@@ -112,12 +112,16 @@ class Sound:
             raise ApiError(503, "service_unavailable", {"message": "too many wait for the library"},
                            retry_after_s=AGAIN_S)
         self._fetches += 1
+        size_bytes = kept["size_bytes"] or 0  # what is made of it has no more
         try:
-            self._run(self._need_room, (self._recordings_dir,))
-            with lent(self._recordings_dir, self._run) as directory:
+            with self._room_for(size_bytes), lent(self._recordings_dir, self._run) as directory:
                 master = directory / Path(row["master"]).name
-                with self._run(open, (master, "xb")) as file:
-                    self._fetch(kept, row, file)
+                with self._room_for(size_bytes):
+                    file = self._run(open, (master, "xb"))
+                    try:
+                        self._fetch(kept, row, file)
+                    finally:
+                        self._run(file.close)  # a thread may still be writing to it
                 return self._encode(self._of_master, (row, make, master))
         except _NotHere:
             raise _not_here(row) from None
@@ -178,10 +182,20 @@ class Sound:
             make(known, target, channels, track)
         return sealed.opened(target, key, finished=True), target.name
 
+    @contextmanager
+    def _room_for(self, size_bytes):
+        """So much of the disk is nobody else's here. Raises OSError where there is no room for it."""
+        self._wanted_bytes += size_bytes
+        try:
+            self._run(self._need_room, (self._recordings_dir,))
+            yield
+        finally:
+            self._wanted_bytes -= size_bytes
+
     def _need_room(self, directory):
-        """What is left is for calls. Blocks."""
+        """What is left is for calls, and for what is on its way. Blocks."""
         disk = os.statvfs(directory)
-        if disk.f_bavail < disk.f_blocks * self._alarm_below:
+        if disk.f_bavail * disk.f_frsize - self._wanted_bytes < disk.f_blocks * disk.f_frsize * self._alarm_below:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _of_master(self, row, make, master):

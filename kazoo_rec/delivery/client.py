@@ -37,6 +37,9 @@ _OF_FILE = frozenset(("BadDigest", "EntityTooLarge", "IncompleteBody", "InvalidP
 #: Bytes of an answer that are read: of some uploads, whose keys and ids are long.
 _ANSWER_BYTES = 65_536
 
+#: What botocore raises where XML has other elements than S3's.
+_OF_STRANGE_XML = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
 
 class _Asked(NamedTuple):
     connections: Connections
@@ -60,7 +63,7 @@ class Client:
 
     def ask(self, operation: str, keys: tuple[str, str], now_s: float, timeout_s, also=(), sha256: str | None = None,
             body_of: Callable | None = None, read: Callable | None = None, **params) -> dict | None:
-        """What botocore's `operation` gives, None where the answer has a status of `also`.
+        """What botocore's `operation` gives, None where the answer is one of `also`: its status, or "status code".
 
         Parameters:
           sha256, body_of: of the file that is sent; botocore does not see it. As in `http.ask`.
@@ -72,12 +75,13 @@ class Client:
         try:
             return getattr(self._s3, operation)(**params)
         except ClientError as refused:
-            if refused.response["ResponseMetadata"]["HTTPStatusCode"] in also:
+            status = refused.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status in also or f"{status} {_said(refused.response)[0]}" in also:
                 return None
             failure = self._failure(refused.response, keys, now_s)
         except (OSError, UnicodeError):  # of http.ask; of a certificate it is a ValueError as well
             raise
-        except (BotoCoreError, ResponseParserError, ValueError) as error:  # its text may have an answer's, with keys
+        except (BotoCoreError, ResponseParserError, *_OF_STRANGE_XML) as error:  # its text may have keys
             failure = Failure(f"is not asked what S3 is, or does not answer it: {type(error).__name__}")
         finally:
             _asked.reset(asked)
@@ -86,8 +90,7 @@ class Client:
     def _failure(self, answer, keys, now_s):
         """Most answers 4xx are about the bucket, or the keys: its other objects fare no better."""
         status, headers = (answer["ResponseMetadata"][name] for name in ("HTTPStatusCode", "HTTPHeaders"))
-        code, message = (http.without(keys, (answer.get("Error", {}).get(name) or "").encode()).decode()
-                         for name in ("Code", "Message"))
+        code, message = (http.without(keys, said.encode()).decode() for said in _said(answer))
         if status in (301, 307, 308):
             region = headers.get("x-amz-bucket-region", "another one")
             message = f"the bucket's region is {region}, and not {self._region}"
@@ -95,6 +98,12 @@ class Client:
         of_bucket = 300 <= status < 500 and status not in http.OF_SERVER and code not in _OF_FILE
         return Failure(http.printable(f"answered {status} {said}".rstrip()), None if of_bucket else status,
                        http.retry_after_s(headers.get("retry-after"), now_s))
+
+
+def _said(answer):
+    """Code and message of an error, "" where it has none: botocore reads whatever XML there is."""
+    said = answer.get("Error", {})
+    return [text if isinstance(text := said.get(name), str) else "" for name in ("Code", "Message")]
 
 
 @cache

@@ -32,9 +32,10 @@ def row(recording: Mapping, path: Path, now_ms: int, settings: DeliverySettings)
         return None
     with open(path, "rb") as master:
         sha256, size_bytes = hashlib.file_digest(master, "sha256").hexdigest(), master.tell()
+    host = f"{KIND}:{target.server(settings.s3.library)}"  # it does not wait with what the account sends there itself
     return {
         "recording_id": recording["id"], "node": recording["node"], "account_id": recording["account_id"], "kind": KIND,
-        "url": settings.s3.library, "host": target.server(settings.s3.library), "method": "put", "state": "due",
+        "url": settings.s3.library, "host": host, "method": "put", "state": "due",
         "attempts": 0, "next_attempt_ms": now_ms, "give_up_ms": now_ms + settings.retry_for_s * 1000,
         "created_ms": now_ms, "last_error": None, "size_bytes": size_bytes, "sha256": sha256,
     }
@@ -51,16 +52,23 @@ def fetch(objects: ObjectStore | None, delivery: Mapping, recording: Mapping, fi
     had."""
     if objects is None:
         raise LibraryError("there is no object store", hint="the configuration's `s3`")
-    failed = objects.get(place(objects, delivery, recording), delivery["size_bytes"], delivery["sha256"], file,
-                         time.time(), TIMEOUT_S)
+    failed = objects.get(place(objects, delivery, recording), *_to_be(delivery), file, time.time(), TIMEOUT_S)
     if failed:
         raise LibraryError("the library does not give a recording", failed.text)
 
 
 def put(objects: ObjectStore, delivery: Mapping, recordings_dir: Path, now_s: float, timeout_s) -> Proof | Failure:
-    """As `ObjectStore.put`; `delivery` has its recording under "recording"."""
+    """As `ObjectStore.put`; `delivery` has its recording under "recording". Raises LibraryError."""
     recording = delivery["recording"]
     kind = "audio/wav" if recording.get("data_key") is None else "application/octet-stream"
-    content = Content(recordings_dir / recording["master"], _opened, delivery["size_bytes"], delivery["sha256"], kind,
-                      recording["id"])
+    content = Content(recordings_dir / recording["master"], _opened, *_to_be(delivery), kind, recording["id"])
     return objects.put(place(objects, delivery, recording), content, now_s, timeout_s)
+
+
+def _to_be(delivery):
+    """Bytes and SHA-256 (hex) of what is to be there."""
+    known = delivery["size_bytes"], delivery["sha256"]
+    if None in known:
+        raise LibraryError("nothing is known of what a recording is to be in the library",
+                           "an older version had the database meanwhile")
+    return known

@@ -31,6 +31,9 @@ LOOKS, UPLOADS_AT_ONCE = 10, 10
 #: Answers of who may not, or cannot, tell of uploads.
 CANNOT_LIST = (403, 405, 501)
 
+#: Answers that say of an object, or an upload, that it is not there: any other 404 may be of no bucket, or of no store.
+NO_OBJECT, NO_UPLOAD = "404 NoSuchKey", "404 NoSuchUpload"
+
 
 @dataclass(frozen=True, slots=True)
 class Object:
@@ -123,14 +126,17 @@ class ObjectStore:
         return http.within(size_bytes, timeout_s, lambda: self._get(ask, size_bytes, sha256, file),
                            SLOWEST_READ_BYTES_S)
 
-    def remove(self, there: Object, size_bytes: int, now_s: float, timeout_s=http.TIMEOUT_S) -> Failure | None:
-        """None once there is no such object, and no part of one; `size_bytes` it has, or was to have."""
+    def remove(self, there: Object, size_bytes: int | None, now_s: float, timeout_s=http.TIMEOUT_S) -> Failure | None:
+        """None once there is no such object, and no part of one; `size_bytes` it has, or was to have, if known."""
         ask = self._asking(there, now_s, timeout_s)
 
         def remove():
-            if size_bytes > PART_BYTES:
+            if size_bytes is None or size_bytes > PART_BYTES:
                 self._abort(ask, there)
-            ask("delete_object", also=(404,))
+            answer = ask("delete_object", also=(NO_OBJECT,))
+            status = answer and answer["ResponseMetadata"]["HTTPStatusCode"]
+            if status not in (None, 200, 204):
+                raise Refused(Failure(f"answered {status}"))
 
         return http.within(0, timeout_s, remove)
 
@@ -194,7 +200,7 @@ class ObjectStore:
             found = ask("list_multipart_uploads", "Prefix", MaxUploads=UPLOADS_AT_ONCE, also=CANNOT_LIST) or {}
             left = [one.get("UploadId") for one in found.get("Uploads", ()) if one.get("Key") == there.key]
             for upload in left:
-                ask("abort_multipart_upload", UploadId=upload, also=(404,))
+                ask("abort_multipart_upload", UploadId=upload, also=(NO_UPLOAD,))
             if not left:
                 return
 

@@ -1,14 +1,17 @@
 """Recordings whose files are on another host are played from the library, to whom they are to be played."""
 
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 
 from kazoo_rec.api import loan, sound
 from kazoo_rec.api.app import make_app
@@ -19,6 +22,8 @@ from kazoo_rec.threads import Threads
 from tests.api.conftest import ACME, Client
 from tests.api.test_recordings import heard
 from tests.media.sounds import HEARD, SAID
+
+get_ident = get_original("_thread", "get_ident")
 
 
 @pytest.fixture
@@ -154,6 +159,65 @@ def test_only_so_many_wait_for_it(ask, kept, monkeypatch, stored):
     stored.ask("mode", mode="ok")
     assert refused.status_code == 503 and "too many" in refused.text
     assert waiting.get().status_code == 200
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Has the disk so many bytes more free than calls have to have."""
+    def free(count):
+        monkeypatch.setattr(sound.os, "statvfs", lambda _: SimpleNamespace(
+            f_frsize=1000, f_blocks=10_000, f_bavail=count / 1000))
+
+    return free
+
+
+def test_nothing_is_fetched_or_made_in_the_room_that_calls_need(ask, kept, store, free, stored):
+    one = kept()
+    size = store.deliveries.of(one.rpartition("/")[2])[0]["size_bytes"]
+    stored.ask("requests")
+    free(2 * size - 1000)
+    answer = ask(one, accept="audio/wav")
+    assert answer.status_code == 503 and "the disk is full" in answer.text and not stored.ask("requests")
+    free(2 * size)
+    assert ask(one, accept="audio/wav").status_code == 200
+
+
+def test_what_others_fetch_has_its_room_meanwhile(ask, kept, store, free, stored):
+    one, other = kept(), kept("globex")
+    size = store.deliveries.of(one.rpartition("/")[2])[0]["size_bytes"]
+    free(3 * size)
+    stored.ask("mode", mode="hang")
+    waiting = gevent.spawn(ask, one, accept="audio/wav")
+    while not stored.ask("waiting"):
+        pass
+    refused = ask(other, accept="audio/wav")
+    stored.ask("mode", mode="ok")
+    assert refused.status_code == 503 and "the disk is full" in refused.text
+    assert waiting.get().status_code == 200
+    assert ask(other, accept="audio/wav").status_code == 200
+
+
+def test_what_a_thread_still_writes_to_is_closed_on_another(ask, kept, monkeypatch):
+    """It waits for the write, which an attempt that took too long has left."""
+    hub, closed = get_ident(), []
+
+    class File(io.FileIO):
+        def close(self):
+            closed.append(get_ident())
+            super().close()
+
+    monkeypatch.setattr(sound, "open", File, raising=False)
+    assert ask(kept(), accept="audio/wav").status_code == 200
+    assert closed and hub not in closed
+
+
+def test_of_what_is_there_a_row_that_knows_nothing_any_more_says_so(ask, kept, store):
+    """The database was an older version's in between."""
+    one = kept()
+    [delivery] = store.deliveries.of(one.rpartition("/")[2])
+    store.deliveries.update(delivery["id"], size_bytes=None, sha256=None).get()
+    answer = ask(one, accept="audio/wav")
+    assert answer.status_code == 503 and "library" in answer.text
 
 
 def test_a_file_here_that_is_not_the_recordings_is_not_played_either(ask, kept, here, store):

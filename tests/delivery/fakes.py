@@ -202,7 +202,8 @@ class FailingServers:
 
 
 class Customer:
-    """A customer's web server. `answers` are (status, headers) for the next requests; then it says 200.
+    """A customer's web server. `answers` are (status, headers), or (status, headers, body), for the next requests; then
+    it says 200.
 
     `before` is called with each request's number before it is answered; `tls` as gevent's servers take it.
     """
@@ -222,9 +223,9 @@ class Customer:
                    if key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH")}
         self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], headers, body))
         self.before(len(self.requests))
-        status, headers = self.answers.pop(0) if self.answers else ("200 OK", {"ETag": '"tag"'})
+        status, headers, *said = self.answers.pop(0) if self.answers else ("200 OK", {"ETag": '"tag"'})
         start_response(status, list(headers.items()))
-        return [] if status.startswith("204") else [b"said so"]
+        return [] if status.startswith("204") else said or [b"said so"]
 
     def __enter__(self):
         self.server.start()

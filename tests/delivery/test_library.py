@@ -88,7 +88,8 @@ def there(stored):
 def test_a_recording_without_a_url_is_in_the_library_as_its_master_lies_on_the_disk(site, there):
     site.stopped()
     site.step()
-    assert (site.row["state"], site.delivery()["state"], site.delivery()["host"]) == ("recorded", "due", "s3://calls")
+    assert (site.row["state"], site.delivery()["state"], site.delivery()["host"]) == (
+        "recorded", "due", "library:s3://calls")
     site.step()
     assert site.delivery()["state"] == "delivered"
     sha256 = hashlib.sha256(site.master.read_bytes()).hexdigest()
@@ -139,12 +140,59 @@ def test_what_is_in_the_library_may_go_unless_its_server_is_still_to_have_it(sit
     assert site.delivery()["state"] == "delivered" and site.master.exists() == (url is not None)
 
 
+def test_it_neither_waits_nor_is_given_up_with_what_its_account_sends_into_the_same_bucket_in_vain(site):
+    site.settings = {"retry_for_s": 7200}
+    site.stopped("s3://AKNOBODY:wrong@calls/x", recording_id=OTHER_ID)
+    site.step()
+    site.step()
+    site.step(later_s=10)
+    site.stopped()
+    site.step()
+    site.step()
+    assert site.delivery()["state"] == "delivered" and site.worker.servers.failing == 1
+    site.store.deliveries.update(site.delivery()["id"], state="due", next_attempt_ms=2 ** 52, give_up_ms=0).get()
+    site.step(later_s=7200)
+    [upload] = [one for one in site.store.deliveries.of(OTHER_ID) if one["kind"] == "upload"]
+    assert (upload["state"], site.delivery()["state"]) == ("failed", "due")
+
+
 def test_a_recording_that_is_deleted_is_deleted_there(site, there):
     site.stopped()
     site.steps()
     assert site.store.recordings.request_delete(RECORDING_ID, "ann").get()
     site.step()
     assert site.row["state"] == "deleted" and not there() and not site.master.exists()
+
+
+@pytest.mark.parametrize("state", ["due", "delivered"])
+def test_a_row_that_an_older_version_had_meanwhile_says_what_ails_it_and_is_deleted_all_the_same(site, there, state):
+    site.stopped()
+    site.steps()
+    site.store.deliveries.update(site.delivery()["id"], state=state, size_bytes=None, sha256=None).get()
+    site.step(later_s=3600)
+    assert state == "delivered" or "an older version had the database" in site.delivery()["last_error"]
+    site.store.recordings.request_delete(RECORDING_ID, "ann").get()
+    site.step()
+    assert site.row["state"] == "deleted" and not there()
+
+
+@pytest.mark.parametrize("mode", ["unrouted", "nobucket"])
+def test_a_404_that_is_not_of_the_object_does_not_say_that_it_is_deleted(site, stored, there, mode):
+    site.stopped()
+    site.steps()
+    site.store.recordings.request_delete(RECORDING_ID, "ann").get()
+    if mode == "nobucket":
+        stored.ask("move", bucket="calls", to="elsewhere")
+    else:
+        stored.ask("mode", mode=mode)
+    site.step()
+    state = site.row["state"]
+    stored.ask("mode", mode="ok")
+    if mode == "nobucket":
+        stored.ask("move", bucket="elsewhere", to="calls")
+    assert state == "recorded" and list(there()) == [KEY]
+    site.step(later_s=3600)
+    assert site.row["state"] == "deleted" and not there()
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -202,6 +202,53 @@ class TestAStoreThatIsNotWell:
         assert outcome.text.startswith(f"answered {code}") and outcome.of_server and "wrong" not in outcome.text
 
 
+class TestARemoval:
+    @pytest.fixture
+    def remove(self, objects):
+        def remove(size_bytes=1000, url=TENANT):
+            return objects.remove(objects.delivered(url, "acme", NAME), size_bytes, time.time())
+
+        return remove
+
+    def test_what_was_there_is_not_and_what_was_not_is_as_good(self, stored, put, remove):
+        proof(put(), BODY)
+        assert remove() is None and not stored.ask("objects", bucket="calls")
+        assert remove() is None and remove(LARGE) is None
+
+    def test_one_that_no_row_knows_the_length_of_may_have_left_parts(self, stored, remove):
+        stored.ask("begin_upload", bucket="calls", key=f"rec/{NAME}")
+        assert remove(None) is None and not stored.ask("uploads", bucket="calls")
+
+    @pytest.fixture
+    def answered(self, pool):
+        """What a removal comes to that is answered so."""
+        def answered(status, said):
+            with Customer([(status, {"Content-Length": str(len(said))}, said)]) as store:
+                asked = s3.opened(DeliverySettings(s3=S3Settings(store.url)), pool)
+                return asked.remove(Object("calls", "key", ("AK", "secret")), 1000, 0.0)
+
+        return answered
+
+    def test_an_object_that_is_said_not_to_be_there_is_removed(self, answered):
+        assert answered("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>") is None
+
+    @pytest.mark.parametrize(("status", "said"), [
+        ("404 Not Found", b"<Error><Code>NoSuchBucket</Code></Error>"), ("404 Not Found", b"<html>404</html>"),
+        ("404 Not Found", b""), ("202 Accepted", b"")])
+    def test_what_says_something_else_has_not_removed_it(self, answered, status, said):
+        assert answered(status, said).text.startswith(f"answered {status[:3]}")
+
+
+    @pytest.mark.parametrize("said", [
+        b"<Error><Code><x>1</x></Code></Error>", b"<Error><Code>a</Code><Code>b</Code></Error>",
+        b"<Error><Message>a</Message><Message><x/></Message></Error>",
+        b"<ErrorResponse><Error>a</Error></ErrorResponse>",
+        b"<Error><Code>a</Code></Error><Error/>", b"<a><Error/><Error/></a>", b"<a>" * 10_000, b"\xff\0"])
+    @pytest.mark.parametrize("status", ["500 No", "404 No"])
+    def test_an_error_that_is_said_strangely_is_one(self, answered, status, said):
+        assert answered(status, said).of_server
+
+
 class TestWhoseKeys:
     def test_a_url_without_keys_has_the_operators_below_what_is_open(self, stored, put):
         proof(put(url="s3://calls/of/acme/2026"), BODY)

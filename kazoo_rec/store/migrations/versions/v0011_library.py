@@ -13,6 +13,9 @@ def upgrade():
 
 
 def downgrade():
+    """What is in the library is not played from there any more, nor once the database is up again, and what is not
+    yet there is not put there; it is still deleted from there.
+    """
     with op.batch_alter_table("deliveries") as changed:
         changed.drop_column("sha256")
         changed.drop_column("size_bytes")
