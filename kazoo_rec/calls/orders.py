@@ -87,7 +87,8 @@ class Orders:
             self._spawn(self._silence, recording, path, kind)
 
     def remove(self, recording, path):
-        """Remove a file, once the row that says why is durable."""
+        """Remove a file, once the row that says why is durable. Where the row did not take that, as another engine or
+        delivery has taken the recording further, the file stays."""
         if path is not None:
             self._spawn(self._remove, recording, path)
 
@@ -211,7 +212,11 @@ class Orders:
             return None
 
     def _remove(self, recording, path):
-        recording.row.wait()
+        said = recording.row
+        said.wait()
+        if not said.value:
+            log.warning("a file stays: its row tells of another end", recording_id=recording.id, path=path)
+            return
         try:
             self._files.remove(path)
         except OSError as refused:

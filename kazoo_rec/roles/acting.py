@@ -3,7 +3,8 @@
 It has a lock of the database: whose process ends loses it, and who stands by takes it. Who acts goes on where the
 database is lost, as recording comes before all, and has its lock again as soon as there is one. Should another have
 taken it meanwhile, the switch tells: who begins to act says so there, by an event that every engine hears, and whose
-turn came before ends. `term` says whose came later, whatever clocks say.
+turn came before ends. `term` says whose came later, whatever clocks say. The lock alone ends nobody who has a switch:
+who took it may not reach that.
 """
 
 import re
@@ -13,6 +14,7 @@ import gevent
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from kazoo_rec.errors import KazooRecError
 from kazoo_rec.switch import commands
 from kazoo_rec.switch.redial import place
 from kazoo_rec.threads import Threads
@@ -42,15 +44,18 @@ class Acting:
     Parameters:
       lock: `store.sqlite.EngineLock` or PostgreSQL's.
       site: what the engines of one database have in common, and those of others do not.
+      reach: a `roles.reach.Reach`, which says whether one that stands by may take the lock.
       prepare: what an engine that stands by does now and then, for less to be left to do; it may raise.
       begin: begins to act.
       unsure: `unsure(True)`: somebody else may act now; `unsure(False)`: nobody did.
+      call: has this engine's announcement sent to its switches, for a later one to answer.
+      is_linked: whether it has a connection to one of its switches.
       end: as above.
     """
 
-    def __init__(self, lock, site: str, prepare, begin, unsure, end):
-        self._lock, self._site, self._prepare, self._begin = lock, site, prepare, begin
-        self._unsure, self._end = unsure, end
+    def __init__(self, lock, site: str, reach, prepare, begin, unsure, call, is_linked, end):
+        self._lock, self._site, self._reach, self._prepare, self._begin = lock, site, reach, prepare, begin
+        self._unsure, self._call, self._is_linked, self._end = unsure, call, is_linked, end
         self._run, self._threads, self._greenlet = uuid4().hex, Threads(1), None
         #: Whether it has begun, and whether it was another's turn later.
         self.acts = self.deposed = False
@@ -109,6 +114,16 @@ class Acting:
             self._end(fault)
 
     def _stand_by(self):
+        if self._lock.term is None:  # it waits for the end of one on this host, or is refused
+            self._wait_for_turn(lambda: True)
+            return
+        self._reach.start()
+        try:
+            self._wait_for_turn(lambda: self._reach.is_any)
+        finally:
+            self._reach.stop()
+
+    def _wait_for_turn(self, may_act):
         lost = False
         while True:
             gevent.sleep(LOOK_S)
@@ -119,7 +134,7 @@ class Acting:
                     gevent.sleep(RETURN_S)
                     lost = False
                 self._prepare()
-                if self._take() is None:
+                if may_act() and self._take() is None:
                     return
             except SQLAlchemyError as gone:
                 if not lost:
@@ -127,24 +142,32 @@ class Acting:
                 lost = True
 
     def _keep(self):
-        lost = False
+        lacks, wait_s = None, LOOK_S
         while not self.deposed:
-            gevent.sleep(LOOK_S)
+            gevent.sleep(wait_s)
             try:
-                rival = self._take()
+                rival, wait_s = self._take(), LOOK_S
             except Exception as gone:  # noqa: BLE001  whatever it is, recording goes on
-                if not lost:
+                if lacks != "database":
                     log.error("the database is lost, and with it the lock of the engine that acts: it goes on",
-                              reason=str(gone) if isinstance(gone, SQLAlchemyError) else place(gone))
+                              reason=str(gone) if isinstance(gone, (SQLAlchemyError, KazooRecError)) else place(gone))
                     self._unsure(True)
-                lost = True
+                lacks = "database"
                 continue
-            if rival is None and lost:
+            if rival is None and lacks:
                 log.info("the lock of the engine that acts is taken again")
                 self._unsure(False)
-                lost = False
+                lacks = None
             elif rival is not None and not rival.is_gone:
-                self._depose("another engine has the lock", rival.switch, acting=rival.who)
+                if not self._is_linked():
+                    self._depose("another engine has the lock, and this one no switch", rival.switch, acting=rival.who)
+                    return
+                if lacks != "lock":
+                    log.warning("another engine has the lock: this one goes on until that one says on the switch that "
+                                "it acts", switch=rival.switch, acting=rival.who)
+                    self._unsure(True)
+                lacks, wait_s = "lock", RETURN_S
+                self._call()
 
     def _depose(self, why, switch, **more):
         if not self.deposed:

@@ -35,6 +35,7 @@ from kazoo_rec.media import wav
 from kazoo_rec.roles import acting
 from kazoo_rec.roles.acting import Acting
 from kazoo_rec.roles.memory import GIVE_BACK_EVERY_S, give_back
+from kazoo_rec.roles.reach import Reach
 from kazoo_rec.roles.vitals import Vitals, families
 from kazoo_rec.store import Store, epoch_ms
 from kazoo_rec.store.engines import SEEN_EVERY_MS
@@ -116,8 +117,10 @@ class Engine:
             self._act()
             return
         lock = self._store.engine_lock([switch.name for switch in self._config.switches])
-        self._acting = Acting(lock, self._store.secrets.key_id, prepare=self._read_documents, begin=self._act,
-                              unsure=self._unsure, end=self._end)
+        reach = Reach({switch.name: partial(Connection, switch.host, switch.port, switch.password)
+                       for switch in self._config.switches})
+        self._acting = Acting(lock, self._store.secrets.key_id, reach, prepare=self._read_documents, begin=self._act,
+                              unsure=self._unsure, call=self._call, is_linked=self._is_linked, end=self._end)
         self._acting.start()
 
     def _act(self):
@@ -147,6 +150,13 @@ class Engine:
         if any(one.value for one in told):
             gevent.sleep(FENCED_S)
         gevent.killall(told)
+
+    def _call(self):
+        for watch in self._watches:
+            gevent.spawn(watch.announce)
+
+    def _is_linked(self):
+        return any(watch.is_linked for watch in self._watches)
 
     def _unsure(self, unsure):
         self._store.recordings.unsure = unsure
@@ -395,10 +405,15 @@ class _Watch:
             log.error("a look at the calls failed", switch=self.name, fault=where)
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a connection for events, and one for commands."""
+    def is_linked(self) -> bool:
+        """Whether there is a connection for events."""
         link = self._link.connection
-        return link is not None and link.connected and bool(self._pool.connections)
+        return link is not None and link.connected
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is one for events, and one for commands."""
+        return self.is_linked and bool(self._pool.connections)
 
     @property
     def missing(self) -> tuple[int, int]:

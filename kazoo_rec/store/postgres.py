@@ -96,7 +96,10 @@ def changing(url: str):
 
 
 def _limited(url, **more):
-    engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=CONNECT, **more)
+    return _bounded(create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=CONNECT, **more))
+
+
+def _bounded(engine):
     event.listen(engine, "do_connect", lambda _dialect, _record, words, named: _connection().connect(*words, **named))
     event.listen(engine, "connect", _limit)
     return engine
@@ -171,8 +174,9 @@ class EngineLock:
     def __init__(self, url: str, _beside: str, switches):
         # As far as the server keeps a name: 63 characters.
         self._name = f"kazoo_rec {uuid4().hex[:8]} {os.getpid()} on {socket.gethostname()}"[:63]
-        self._engine = create_engine(url, poolclass=NullPool, hide_parameters=True, isolation_level="AUTOCOMMIT",
-                                     connect_args={**CONNECT, "application_name": self._name})
+        self._engine = _bounded(create_engine(
+            url, poolclass=NullPool, hide_parameters=True, isolation_level="AUTOCOMMIT",
+            connect_args={**CONNECT, "application_name": self._name}))
         self._keys = {switch: _key(switch) for switch in sorted(switches)}
         self._session, self._held, self.term = None, False, 0
 

@@ -6,7 +6,7 @@ from gevent.event import AsyncResult, Event
 from kazoo_rec.calls.files import Files
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected
 
-from .fakes import CODEC, ROOT, Scene
+from .fakes import CODEC, ROOT, Scene, done
 
 BUGS = """<media-bugs>
  <media-bug>
@@ -161,6 +161,18 @@ def test_a_leg_that_is_gone_is_not_told_of_for_each_look_for_its_recording(capsy
     for _ in range(4):
         one.after(250)
     assert one.switch.of("uuid_buglist") and "did not hear" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [None, OSError("it was refused")])
+def test_a_recording_whose_row_does_not_say_that_it_was_dropped_keeps_its_file(answer):
+    one = scene()
+    one.phone_calls("a", "1000")
+    one.answer("a")
+    (recording,) = one.tracker.leg("a").recordings
+    one.recorder.drop(recording, "the call went onnet", one.now)
+    one.rows.update = lambda *_, **columns: done(0, answer)
+    one.record_stop("a", recording.id, f"{ROOT}/{recording.armed_path}")
+    assert recording.state == "discarded" and one.removed == []
 
 
 def test_if_both_start_the_later_is_stopped_by_its_path_and_removed():

@@ -8,10 +8,11 @@ from gevent.event import Event
 from sqlalchemy.exc import OperationalError
 
 from kazoo_rec.errors import AlreadyActs
-from kazoo_rec.roles import acting
+from kazoo_rec.roles import acting, reach
 from kazoo_rec.roles.engine import Engine
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store, sqlite
+from kazoo_rec.switch.connection import Connection
 from tests import database
 from tests.roles.test_callflows import config  # noqa: F401
 from tests.switch.conftest import said  # noqa: F401
@@ -123,7 +124,8 @@ def test_who_stands_by_is_not_on_the_switch_and_says_nothing_of_itself(begun, sw
     line = said.wait("this engine stands by")
     assert line["switch"] == "fs1" and "kazoo_rec" in line["acting"]
     gevent.sleep(5 * acting.LOOK_S)
-    assert len(said.those("stands by")) == 1 and len(switch.sockets.all()) == connections
+    until(lambda: len(switch.sockets.all()) == connections)  # it has looked whether it would reach it
+    assert len(said.those("stands by")) == 1 and listening(switch) == 1
 
 
 @on_postgresql
@@ -177,7 +179,7 @@ def test_who_is_cut_off_hears_from_the_switch_that_another_acts_and_ends(begun, 
     try:
         until(lambda: [row["role"] for row in store.vitals.all()] == ["engine"])
         until(lambda: all(one["until_ms"] for one in store.outages.between(0, 1 << 62)))
-        assert store.engines.running() == ["fs1"]
+        assert [one.name for one in store.engines.running()] == ["fs1"]
     finally:
         store.close()
 
@@ -194,7 +196,7 @@ def test_a_fault_of_ours_at_the_lock_ends_no_recording(begun, switch, said, monk
 
 
 @on_postgresql
-def test_who_is_told_by_the_database_that_another_acts_ends(begun, said, config, monkeypatch):  # noqa: F811
+def test_that_another_has_the_lock_ends_nobody_who_has_the_switch(begun, said, monkeypatch):  # noqa: F811
     first = begun()
     until(lambda: acts(first))
     monkeypatch.setattr("kazoo_rec.roles.engine._Watch._announcement", lambda watch: None)
@@ -202,8 +204,61 @@ def test_who_is_told_by_the_database_that_another_acts_ends(begun, said, config,
     with monkeypatch.context() as patch:
         cut_off(first, patch)
         until(lambda: acts(second))
+    said.wait("another engine has the lock: this one goes on")
+    gevent.sleep(3 * acting.RETURN_S)
+    assert acts(first) and not first.over.is_set() and first._store.recordings.unsure
+    monkeypatch.undo()  # what it asks on the switch is answered
+    assert first.over.wait(PATIENCE_S) and acts(second)
+    assert said.wait("this engine ends")["reason"] == "another engine has begun to act for the switch"
+
+
+@on_postgresql
+def test_that_another_has_the_lock_ends_one_that_has_no_switch(begun, switch, said, monkeypatch):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    second = begun()
+    until(lambda: second._acting._reach.is_any)
+    monkeypatch.setattr("kazoo_rec.roles.engine._Watch._announcement", lambda watch: None)
+    with monkeypatch.context() as patch:
+        cut_off(first, patch)
+        until(lambda: second._acting.acts)
+        first._watches[0]._link.stop()
     assert first.over.wait(PATIENCE_S)
-    assert said.wait("this engine ends")["reason"] == "another engine has the lock"
+    assert said.wait("this engine ends")["reason"] == "another engine has the lock, and this one no switch"
+
+
+@on_postgresql
+@pytest.mark.parametrize("fault", ["password", "port"])
+def test_who_does_not_reach_the_switch_does_not_act(begun, switch, said, config, monkeypatch, fault):  # noqa: F811
+    monkeypatch.setattr(reach, "LOOK_EVERY_S", 0.02)
+    first = begun()
+    until(lambda: acts(first))
+    ((right,), wrong) = first._config.switches, {"password": "wrong"} if fault == "password" else {"port": 9}
+    second = begun(switches=(replace(right, **wrong),))
+    assert said.wait("an engine that stands by does not reach the switch")["switch"] == "fs1"
+    with monkeypatch.context() as patch:
+        cut_off(first, patch)
+        said.wait("it goes on")
+        gevent.sleep(10 * acting.LOOK_S)
+        assert not second._acting.acts
+    said.wait("the lock of the engine that acts is taken again")
+    assert len(said.those("does not reach the switch")) == 1
+    stop(first)
+    gevent.sleep(10 * acting.LOOK_S)
+    assert not second._acting.acts
+    second._acting._reach._connect["fs1"] = lambda: Connection(right.host, right.port, right.password)
+    until(lambda: second._acting.acts)
+
+
+@on_postgresql
+def test_who_reaches_one_of_its_switches_acts(begun, switch, said, config):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    (right,) = first._config.switches
+    second = begun(switches=(right, replace(right, name="fs2", port=9)))
+    said.wait("an engine that stands by does not reach the switch")
+    stop(first)
+    until(lambda: second._acting.acts)
 
 
 @on_postgresql

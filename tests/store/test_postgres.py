@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import gevent
 import pytest
 import sqlalchemy
 from gevent.event import Event
@@ -9,6 +10,7 @@ from sqlalchemy.engine import make_url
 
 from kazoo_rec.store import Store, postgres
 from kazoo_rec.store.migrations import migrate
+from kazoo_rec.threads import Threads
 from tests import database
 from tests.faults.wire import Wire
 
@@ -126,3 +128,26 @@ def test_nobody_waits_for_a_lock_for_longer_than_it_is_given(store, tmp_path):
             store.recordings.get("r1")
         assert not written.ready()
     assert written.get(timeout=10) == 1
+
+
+@pytest.fixture
+def locks(store, wire):
+    """`locks(switch…)` makes an engine's lock, over the wire."""
+    made = []
+
+    def make(*switches):
+        made.append(postgres.EngineLock(store._database.url, "", switches))
+        return made[-1]
+
+    yield make
+    for lock in made:
+        lock.release()
+
+
+def test_the_lock_of_an_engine_does_not_wait_for_a_server_that_says_nothing(locks, wire):
+    lock = locks("fs1")
+    take = Threads(1).apply
+    assert take(lock.take) is None
+    wire.deaden()
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="says nothing"), gevent.Timeout(10):
+        take(lock.take)
