@@ -326,11 +326,11 @@ def test_a_server_that_says_the_password_again_is_not_quoted(store, tmp_path):
 def test_an_error_of_the_database_does_not_say_what_was_to_be_written(store):
     row = stopped_row(settings={"url": URL}, **OTHER_COLUMNS)
     store.recordings.insert(row).get()
-    for again in (lambda: store.recordings.insert(row).get(),
+    for wrong in (lambda: store.recordings.insert(row | {"id": "another", "node": None}).get(),
                   lambda: store.recordings.finish(row["id"], {"state": "recorded"},
                                                   [delivery() | {"recording_id": None}]).get()):
         with pytest.raises(Exception) as refused:
-            again()
+            wrong()
         assert "sealed:" not in str(refused.value) and "hunter2" not in str(refused.value)
 
 
