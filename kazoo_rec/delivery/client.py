@@ -9,8 +9,8 @@ import hashlib
 import io
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
 import boto3
 from botocore import UNSIGNED
@@ -41,9 +41,10 @@ _ANSWER_BYTES = 65_536
 _OF_STRANGE_XML = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
-class _Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Asked:
     connections: Connections
-    keys: tuple[str, str]
+    keys: tuple[str, str] = field(repr=False)
     timeout_s: tuple[float, float]
     sha256: str | None
     body_of: Callable | None

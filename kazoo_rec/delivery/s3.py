@@ -3,7 +3,7 @@
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +41,7 @@ class Object:
 
     bucket: str
     key: str
-    keys: tuple[str, str]
+    keys: tuple[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
