@@ -14,6 +14,7 @@ import trustme
 from gevent.event import Event
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from kazoo_rec.delivery import bucket, client, s3
 from kazoo_rec.delivery.connections import Connections
@@ -323,6 +324,27 @@ class TestWhoseKeys:
         elsewhere = s3_settings.endpoint.replace("127.0.0.1", "localhost")  # no client has been there before
         objects = s3.opened(DeliverySettings(s3=replace(s3_settings, endpoint=elsewhere)), pool)
         proof(objects.put(objects.delivered(TENANT, "acme", NAME), content(), time.time()), BODY)
+
+
+    def test_what_is_said_of_the_operators_keys_is_for_the_operator_alone(self, stored, put):
+        """Amazon names whose they are, and their account."""
+        stored.ask("mode", mode="skewed")
+        with capture_logs() as logs:
+            outcome = put(url="s3://calls/of/acme")
+        assert outcome.text == "answered 403 RequestTimeTooSkewed"
+        assert [(line["code"], line["said"]) for line in logs] == [("RequestTimeTooSkewed", "said so of AKTENANT")]
+        with capture_logs() as logs:
+            assert put().text == "answered 403 RequestTimeTooSkewed: said so of ********"
+        assert not logs
+
+    def test_nor_are_the_operators_keys_in_the_log(self, pool, content):
+        said = f"<Error><Code>Denied</Code><Message>AKOPERATOR {KEYS['AKOPERATOR']}\n\x7f</Message></Error>".encode()
+        with Customer([("403 No", {"Content-Length": str(len(said))}, said)]) as store, capture_logs() as logs:
+            asked = s3.opened(DeliverySettings(s3=S3Settings(
+                store.url, REGION, "AKOPERATOR", KEYS["AKOPERATOR"], ("s3://calls",))), pool)
+            outcome = asked.put(asked.delivered("s3://calls", "acme", NAME), content(), 0.0)
+        assert outcome.text == "answered 403 Denied"
+        assert [line["said"] for line in logs] == ["******** ********\\n\\x7f"]
 
 
 class TestPlaces:
