@@ -164,6 +164,33 @@ def test_a_recording_that_is_deleted_is_deleted_there(site, there):
     assert site.row["state"] == "deleted" and not there() and not site.master.exists()
 
 
+def test_what_is_there_and_not_on_the_disk_is_proved_by_what_is_there(site, stored, there):
+    """The database was put back to a copy of before."""
+    site.stopped()
+    site.steps()
+    site.master.unlink()
+    site.store.deliveries.update(site.delivery()["id"], state="due", proof_sha256=None).get()
+    found = there()
+    stored.ask("requests")
+    site.step(later_s=3600)
+    assert site.delivery()["state"] == "delivered" and there() == found
+    assert site.delivery()["proof_sha256"] == site.delivery()["sha256"]
+    assert [line.partition(" ")[0] for line in stored.ask("requests")] == ["HEAD"]
+
+
+@pytest.mark.parametrize("size", [None, "as it was", 10])
+def test_what_is_neither_there_nor_on_the_disk_is_not_proved(site, stored, there, size):
+    site.stopped()
+    site.steps()
+    site.master.unlink()
+    stored.ask("clear", bucket="calls")
+    if size is not None:
+        stored.ask("put", bucket="calls", key=KEY, size=site.delivery()["size_bytes"] if size == "as it was" else size)
+    site.store.deliveries.update(site.delivery()["id"], state="due", proof_sha256=None).get()
+    site.step(later_s=3600)
+    assert site.delivery()["state"] == "due" and "FileNotFoundError" in site.delivery()["last_error"]
+
+
 @pytest.mark.parametrize("state", ["due", "delivered"])
 def test_a_row_that_an_older_version_had_meanwhile_says_what_ails_it_and_is_deleted_all_the_same(site, there, state):
     site.stopped()

@@ -111,6 +111,14 @@ class TestALargeFile:
         assert [line.partition(" ")[0] for line in stored.ask("requests")] == [
             "GET", "POST", "PUT", "PUT", "POST", "HEAD"]
 
+    def test_what_is_there_already_is_known_by_what_was_written_with_it(self, put, objects, content, tmp_path):
+        put(self.BODY)
+        there, what = objects.delivered(TENANT, "acme", NAME), content(self.BODY)
+        what.path.unlink()
+        assert proof(objects.look(there, what, time.time()), self.BODY)
+        for other in (replace(what, sha256="00" * 32), replace(what, size_bytes=LARGE + 1)):
+            assert isinstance(objects.look(there, other, time.time()), Failure)
+
     def test_parts_of_a_killed_attempt_are_removed_by_the_next(self, stored, put):
         for key in (f"rec/{NAME}", f"rec/{NAME}", f"rec/{NAME}.other"):
             stored.ask("begin_upload", bucket="calls", key=key)
