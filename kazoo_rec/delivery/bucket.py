@@ -11,9 +11,12 @@ from kazoo_rec.errors import TargetError
 #: In a place of the configuration: the account whose recording it is.
 ACCOUNT = "{account_id}"
 
-#: Amazon S3, "General purpose bucket naming rules"; letters, digits and what needs no encoding in the names of objects.
-_BUCKET = re.compile(r"(?=.{3,63}\Z)(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
+#: Amazon S3, "General purpose bucket naming rules": what ends in --x-s3 or --op-s3 has other hosts and signatures;
+#: letters, digits and what needs no encoding in the names of objects.
+_BUCKET = re.compile(r"(?=.{3,63}\Z)(?!\d+\.\d+\.\d+\.\d+\Z)(?!.*--(?:x|op)-s3\Z)"
+                     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9!_.*'()=+@:,-]+")
+_ACCESS_KEY = re.compile(r"[A-Za-z0-9._-]+")
 _URL = re.compile(r"s3://(?:(?P<userinfo>[!-.0-9:-?A-~]*)@)?(?P<bucket>[^/@]*)(?P<prefix>(?:/.*)?)", re.S)
 
 _HINT = "write it as s3://bucket/prefix"
@@ -46,7 +49,7 @@ def place(url: str) -> Place:
         raise TargetError("not a place in an object store", "it is no URL of one", _HINT)
     if not _BUCKET.fullmatch(found["bucket"]):
         raise TargetError("not a place in an object store", "its bucket has no name that a bucket may have",
-                          "3 to 63 lower-case letters, digits, - and .")
+                          "3 to 63 lower-case letters, digits, - and ., not --x-s3 or --op-s3 at its end")
     prefix = found["prefix"].strip("/")
     segments = tuple(prefix.split("/")) if prefix else ()
     if not all(map(_SEGMENT.fullmatch, segments)):
@@ -54,10 +57,11 @@ def place(url: str) -> Place:
                           "that names of objects should not have", "letters, digits and !_.*'()=+@:,- between slashes")
     if found["userinfo"] is None:
         return Place(found["bucket"], segments)
-    access_key, _, secret_key = map(unquote, found["userinfo"].partition(":"))
-    if not access_key.isalnum() or not access_key.isascii() or not secret_key.isprintable() or not secret_key:
+    access_key, _, secret_key = found["userinfo"].partition(":")
+    secret_key = unquote(secret_key)
+    if not _ACCESS_KEY.fullmatch(access_key) or not secret_key.isprintable() or not secret_key:
         raise TargetError("not a place in an object store", "what is before @ is no pair of keys",
-                          "s3://ACCESSKEY:SECRETKEY@bucket/prefix, with %2F for / in them")
+                          "s3://ACCESSKEY:SECRETKEY@bucket/prefix, with %2F for / in SECRETKEY")
     return Place(found["bucket"], segments, (access_key, secret_key))
 
 

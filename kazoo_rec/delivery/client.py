@@ -9,10 +9,11 @@ import hashlib
 import io
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
 import boto3
+import structlog
 from botocore import UNSIGNED
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSResponse
@@ -40,10 +41,13 @@ _ANSWER_BYTES = 65_536
 #: What botocore raises where XML has other elements than S3's.
 _OF_STRANGE_XML = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
+log = structlog.get_logger()
 
-class _Asked(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
     connections: Connections
-    keys: tuple[str, str]
+    keys: tuple[str, str] = field(repr=False)
     timeout_s: tuple[float, float]
     sha256: str | None
     body_of: Callable | None
@@ -59,7 +63,7 @@ class Client:
 
     def __init__(self, settings: S3Settings, connections: Connections):
         self._s3, self._region = _made(settings.endpoint, settings.region), settings.region
-        self._connections = connections
+        self._connections, self._own = connections, (settings.access_key, settings.secret_key)
 
     def ask(self, operation: str, keys: tuple[str, str], now_s: float, timeout_s, also=(), sha256: str | None = None,
             body_of: Callable | None = None, read: Callable | None = None, **params) -> dict | None:
@@ -88,9 +92,13 @@ class Client:
         raise Refused(failure)
 
     def _failure(self, answer, keys, now_s):
-        """Most answers 4xx are about the bucket, or the keys: its other objects fare no better."""
+        """Most answers 4xx are about the bucket, or the keys: its other objects fare no better. Whose keys they are may
+        be in what is said: of the operator's that is for the log alone."""
         status, headers = (answer["ResponseMetadata"][name] for name in ("HTTPStatusCode", "HTTPHeaders"))
         code, message = (http.without(keys, said.encode()).decode() for said in _said(answer))
+        if keys == self._own and message:
+            log.warning("an object store refuses", status=status, code=code, said=http.printable(message))
+            message = ""
         if status in (301, 307, 308):
             region = headers.get("x-amz-bucket-region", "another one")
             message = f"the bucket's region is {region}, and not {self._region}"

@@ -58,11 +58,17 @@ def fetch(objects: ObjectStore | None, delivery: Mapping, recording: Mapping, fi
 
 
 def put(objects: ObjectStore, delivery: Mapping, recordings_dir: Path, now_s: float, timeout_s) -> Proof | Failure:
-    """As `ObjectStore.put`; `delivery` has its recording under "recording". Raises LibraryError."""
+    """As `ObjectStore.put`; `delivery` has its recording under "recording". A file that is gone, or another, may be
+    there already: the database was put back to a copy of before. Raises LibraryError."""
     recording = delivery["recording"]
     kind = "audio/wav" if recording.get("data_key") is None else "application/octet-stream"
     content = Content(recordings_dir / recording["master"], _opened, *_to_be(delivery), kind, recording["id"])
-    return objects.put(place(objects, delivery, recording), content, now_s, timeout_s)
+    there = place(objects, delivery, recording)
+    outcome = objects.put(there, content, now_s, timeout_s)
+    if isinstance(outcome, Failure) and outcome.ours:
+        found = objects.look(there, content, now_s, timeout_s)
+        return found if isinstance(found, Proof) else outcome
+    return outcome
 
 
 def _to_be(delivery):

@@ -22,7 +22,8 @@ LONG_S, LONG_PER_PLACE = 1.0, 3
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`queue` is (account_id,) of what has stopped, (account_id, host) of what is due, () of what is deleted."""
+    """`queue` is (account_id,) of what has stopped, (account_id, host) of what is due, () of what is deleted, or
+    ("", "library") where it is deleted from the library as well: no account's id is ""."""
 
     queue: tuple
     kind: str

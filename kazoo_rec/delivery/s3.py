@@ -3,7 +3,7 @@
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +41,7 @@ class Object:
 
     bucket: str
     key: str
-    keys: tuple[str, str]
+    keys: tuple[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,11 @@ class ObjectStore:
             http.within(0, timeout_s, lambda: self._abort(ask, there))
         return outcome
 
+    def look(self, there: Object, content: Content, now_s: float, timeout_s=http.TIMEOUT_S) -> Proof | Failure:
+        """Whether an object has this already; the file may be gone."""
+        ask = self._asking(there, now_s, timeout_s)
+        return http.within(0, timeout_s, lambda: self._proof(ask, content, None, None))
+
     def get(self, there: Object, size_bytes: int, sha256: str, file: BinaryIO, now_s: float,
             timeout_s=http.TIMEOUT_S) -> Failure | None:
         """Writes what an object has, which has to be this, to a file."""
@@ -180,13 +185,16 @@ class ObjectStore:
     @staticmethod
     def _proof(ask, content, etag, checksum):
         """Of what the store says of the object, not of what it said to the write. `checksum` is of the whole, or of
-        the parts' (Amazon S3, "Checking object integrity": composite)."""
+        the parts' (Amazon S3, "Checking object integrity": composite); None where the file is gone: of parts then
+        their digest of the whole is enough, which they would not have been completed without."""
         there = ask("head_object", ChecksumMode="ENABLED", also=(404,))
         if there is None:
             raise Refused(Failure("took it, and does not have it"))
         if there.get("ContentLength") != content.size_bytes:
             raise Refused(Failure(f"took {content.size_bytes} bytes, and has {there.get('ContentLength')}"))
         said = there.get("ChecksumSHA256")
+        if checksum is None:
+            said, checksum = None if content.size_bytes > PART_BYTES else said, _base64(content.sha256)
         known = there.get("Metadata", {}).get("sha256")
         if known != content.sha256 if said is None else said.partition("-")[0] != checksum:
             raise Refused(Failure("took it, and has other bytes"))

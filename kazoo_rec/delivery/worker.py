@@ -163,13 +163,18 @@ class Worker:
             self._look_again_s = now_s + min(LOOK_RESTS * (now_s - since_s), LOOK_RESTS_MOST_S)
 
     def _take_to_delete(self):
-        queue = ()
-        if self._disk_rests() or self._jobs.stuck(queue):
+        """What waits for the library is set aside apart: it holds up nothing that was never there."""
+        if self._disk_rests():
             return
-        for row in self._jobs.free({queue: DELETE_AT_ONCE}, lambda most: self._store.recordings.to_delete(
-                self._node, most[queue])):
-            if row["id"] not in self._into_library:  # what is on its way would be there again after it
-                self._jobs.begin(row, Place(queue, DELETING), self._delete)
+        for queue in ((), ("", library.KIND)):
+            if self._jobs.stuck(queue):
+                continue
+            for row in self._jobs.free({queue: DELETE_AT_ONCE}, partial(self._to_delete, queue)):
+                if row["id"] not in self._into_library:  # what is on its way would be there again after it
+                    self._jobs.begin(row, Place(queue, DELETING), self._delete)
+
+    def _to_delete(self, queue, most):
+        return self._store.recordings.to_delete(self._node, most[queue], bool(queue))
 
     def _make_room(self, place):
         looks = {FINISHING: (self._take_stopped, self._take_due), DELETING: (self._take_to_delete,)}

@@ -327,10 +327,11 @@ class Recordings:
 
         return self._submit(write)
 
-    def to_delete(self, node: str, limit: int) -> list[dict]:
-        """What delivery has to remove the audio of on `node`."""
+    def to_delete(self, node: str, limit: int, from_library: bool = False) -> list[dict]:
+        """What delivery has to remove the audio of on `node`: what was never to be in the library, or what was."""
+        of_library = exists().where(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "library")
         return self._many(select(recordings).where(
-            recordings.c.node == node, _TO_DELETE)
+            recordings.c.node == node, _TO_DELETE, of_library if from_library else ~of_library)
             .order_by(recordings.c.delete_requested_ms).limit(limit))
 
     def on_disk(self, node: str, now_ms: int, after: tuple[int, str] | None, limit: int) -> list[dict]:

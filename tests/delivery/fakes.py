@@ -100,8 +100,8 @@ class Recordings:
             self._store.reading("stopped")
         return sorted(found, key=itemgetter("stopped_ms"))[:limit]
 
-    def to_delete(self, node, limit):
-        return [dict(row) for row in self._store.rows.values() if row["node"] == node
+    def to_delete(self, node, limit, from_library):
+        return [] if from_library else [dict(row) for row in self._store.rows.values() if row["node"] == node
                 and row["delete_requested_ms"] is not None and row["state"] != "deleted"][:limit]
 
     def get(self, recording_id):

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from gevent.event import Event
 
-from kazoo_rec.delivery import library
+from kazoo_rec.delivery import jobs, library
 from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.delivery.worker import Worker
 from kazoo_rec.media import sealed
@@ -41,6 +41,10 @@ class Site:
 
     def restart(self):
         self._worker = None
+
+    def leave_library(self):
+        self._s3 = self.objects = None
+        self.restart()
 
     def stopped(self, url=None, recording_id=RECORDING_ID, **settings):
         row = stopped_row(recording_id, {"url": url, "channels": "dual", **settings}, expected_ms=500)
@@ -164,6 +168,33 @@ def test_a_recording_that_is_deleted_is_deleted_there(site, there):
     assert site.row["state"] == "deleted" and not there() and not site.master.exists()
 
 
+def test_what_is_there_and_not_on_the_disk_is_proved_by_what_is_there(site, stored, there):
+    """The database was put back to a copy of before."""
+    site.stopped()
+    site.steps()
+    site.master.unlink()
+    site.store.deliveries.update(site.delivery()["id"], state="due", proof_sha256=None).get()
+    found = there()
+    stored.ask("requests")
+    site.step(later_s=3600)
+    assert site.delivery()["state"] == "delivered" and there() == found
+    assert site.delivery()["proof_sha256"] == site.delivery()["sha256"]
+    assert [line.partition(" ")[0] for line in stored.ask("requests")] == ["HEAD"]
+
+
+@pytest.mark.parametrize("size", [None, "as it was", 10])
+def test_what_is_neither_there_nor_on_the_disk_is_not_proved(site, stored, there, size):
+    site.stopped()
+    site.steps()
+    site.master.unlink()
+    stored.ask("clear", bucket="calls")
+    if size is not None:
+        stored.ask("put", bucket="calls", key=KEY, size=site.delivery()["size_bytes"] if size == "as it was" else size)
+    site.store.deliveries.update(site.delivery()["id"], state="due", proof_sha256=None).get()
+    site.step(later_s=3600)
+    assert site.delivery()["state"] == "due" and "FileNotFoundError" in site.delivery()["last_error"]
+
+
 @pytest.mark.parametrize("state", ["due", "delivered"])
 def test_a_row_that_an_older_version_had_meanwhile_says_what_ails_it_and_is_deleted_all_the_same(site, there, state):
     site.stopped()
@@ -208,6 +239,20 @@ def test_a_library_that_is_down_has_it_deleted_when_it_is_back(site, stored, the
         site.restart()
     site.step(later_s=0 if killed else 3600)
     assert site.row["state"] == "deleted" and not there()
+
+
+def test_deletions_that_wait_for_the_library_hold_up_no_others(site, stored, there, monkeypatch):
+    monkeypatch.setattr(jobs, "ASIDE_MOST", 1)
+    site.stopped(recording_id=OTHER_ID)
+    site.steps()
+    site.leave_library()
+    site.stopped()
+    site.steps()
+    for recording_id in (OTHER_ID, RECORDING_ID):
+        site.store.recordings.request_delete(recording_id, "ann").get()
+        site.step()
+    assert site.row["state"] == "deleted" and site.store.recordings.get(OTHER_ID)["state"] == "recorded"
+    assert len(there()) == 1
 
 
 def test_one_that_is_deleted_while_it_is_on_its_way_is_not_there_in_the_end(site, stored, there):

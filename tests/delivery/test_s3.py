@@ -1,23 +1,27 @@
 """Deliveries to an object store, over the wire to one that is a process of its own."""
 
 import hashlib
+import json
 import ssl
 import time
 from dataclasses import replace
 from functools import partial
+from importlib.resources import files
 
 import gevent
 import pytest
 import trustme
 from gevent.event import Event
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from kazoo_rec.delivery import bucket, s3
+from kazoo_rec.delivery import bucket, client, s3
 from kazoo_rec.delivery.connections import Connections
 from kazoo_rec.delivery.http import Failure, Proof
 from kazoo_rec.delivery.s3 import PART_BYTES, Content, Object
 from kazoo_rec.delivery.settings import DeliverySettings, S3Settings
+from kazoo_rec.documents.schema import check
 from kazoo_rec.errors import ConfigError, TargetError
 from kazoo_rec.media import sealed
 from tests.objects import KEYS, REGION
@@ -29,6 +33,7 @@ BODY = bytes(range(256)) * 2000
 LARGE = PART_BYTES + PART_BYTES // 2
 IN_CLEAR = partial(open, mode="rb")
 NAME = f"call_recording_{RECORDING_ID}.mp3"
+SAID = json.loads((files("kazoo_rec.schemas") / "call_recording.parameters.json").read_bytes())["$defs"]["s3_url"]
 TENANT = f"s3://AKTENANT:{KEYS['AKTENANT'].replace('/', '%2F')}@calls/rec"
 
 
@@ -106,6 +111,14 @@ class TestALargeFile:
         assert [line.partition(" ")[0] for line in stored.ask("requests")] == [
             "GET", "POST", "PUT", "PUT", "POST", "HEAD"]
 
+    def test_what_is_there_already_is_known_by_what_was_written_with_it(self, put, objects, content, tmp_path):
+        put(self.BODY)
+        there, what = objects.delivered(TENANT, "acme", NAME), content(self.BODY)
+        what.path.unlink()
+        assert proof(objects.look(there, what, time.time()), self.BODY)
+        for other in (replace(what, sha256="00" * 32), replace(what, size_bytes=LARGE + 1)):
+            assert isinstance(objects.look(there, other, time.time()), Failure)
+
     def test_parts_of_a_killed_attempt_are_removed_by_the_next(self, stored, put):
         for key in (f"rec/{NAME}", f"rec/{NAME}", f"rec/{NAME}.other"):
             stored.ask("begin_upload", bucket="calls", key=key)
@@ -130,6 +143,13 @@ class TestALargeFile:
     def test_keys_that_may_not_look_for_parts_are_no_reason_not_to_deliver(self, stored, put):
         stored.ask("fail", part=-1)
         proof(put(self.BODY), self.BODY)
+
+
+class TestKeys:
+    def test_they_are_in_no_text_of_what_has_them(self, objects):
+        there = objects.delivered(TENANT, "acme", NAME)
+        asked = client._Asked(None, there.keys, (1, 1), None, None, None)
+        assert "tenant" not in f"{there} {asked}"
 
 
 class TestALie:
@@ -314,11 +334,33 @@ class TestWhoseKeys:
         proof(objects.put(objects.delivered(TENANT, "acme", NAME), content(), time.time()), BODY)
 
 
+    def test_what_is_said_of_the_operators_keys_is_for_the_operator_alone(self, stored, put):
+        """Amazon names whose they are, and their account."""
+        stored.ask("mode", mode="skewed")
+        with capture_logs() as logs:
+            outcome = put(url="s3://calls/of/acme")
+        assert outcome.text == "answered 403 RequestTimeTooSkewed"
+        assert [(line["code"], line["said"]) for line in logs] == [("RequestTimeTooSkewed", "said so of AKTENANT")]
+        with capture_logs() as logs:
+            assert put().text == "answered 403 RequestTimeTooSkewed: said so of ********"
+        assert not logs
+
+    def test_nor_are_the_operators_keys_in_the_log(self, pool, content):
+        said = f"<Error><Code>Denied</Code><Message>AKOPERATOR {KEYS['AKOPERATOR']}\n\x7f</Message></Error>".encode()
+        with Customer([("403 No", {"Content-Length": str(len(said))}, said)]) as store, capture_logs() as logs:
+            asked = s3.opened(DeliverySettings(s3=S3Settings(
+                store.url, REGION, "AKOPERATOR", KEYS["AKOPERATOR"], ("s3://calls",))), pool)
+            outcome = asked.put(asked.delivered("s3://calls", "acme", NAME), content(), 0.0)
+        assert outcome.text == "answered 403 Denied"
+        assert [line["said"] for line in logs] == ["******** ********\\n\\x7f"]
+
+
 class TestPlaces:
     @pytest.mark.parametrize(("url", "name", "prefix", "keys"), [
         ("s3://calls", "calls", (), None), ("s3://calls/", "calls", (), None),
         ("s3://calls/a/b=1/", "calls", ("a", "b=1"), None),
-        ("s3://AK:a%2Fb+c%40@my.calls/a", "my.calls", ("a",), ("AK", "a/b+c@"))])
+        ("s3://AK:a%2Fb+c%40@my.calls/a", "my.calls", ("a",), ("AK", "a/b+c@")),
+        ("s3://a-tenant._2:x@calls", "calls", (), ("a-tenant._2", "x"))])
     def test_they_are_read(self, url, name, prefix, keys):
         assert bucket.place(url) == bucket.Place(name, prefix, keys)
 
@@ -326,11 +368,22 @@ class TestPlaces:
         "s3://", "s3:///a", "s3://ab", "s3://Calls", "s3://calls_", "s3://-calls", "s3://ca..lls", "s3://10.0.0.1",
         "s3://calls/..", "s3://calls/../x", "s3://calls/./x", "s3://calls/a//b", "s3://calls/a\nb", "s3://calls/a b",
         "s3://calls/a%2Fb", "s3://calls?x", "s3://calls#x", "s3://calls:9000/x", "s3://AK@calls", "s3://:x@calls",
-        "s3://A-K:x@calls", "s3://AK:%0A@calls", "s3://a@b@calls", "s3://calls/a\\b", "https://calls", "s3://calls/é"])
+        "s3://A%2FK:x@calls", "s3://AK+:x@calls", "s3://%41K:x@calls", "s3://AK:%0A@calls",
+        "s3://calls--use1-az4--x-s3/a", "s3://calls--op-s3", "s3://a@b@calls", "s3://calls/a\\b", "https://calls", "s3://calls/é"])
     def test_what_is_none_is_refused_and_its_keys_are_not_told(self, url):
         with pytest.raises(TargetError) as refused:
             bucket.place(url)
         assert "AK" not in str(refused.value).replace("ACCESSKEY", "")
+
+    @given(st.from_regex(SAID["pattern"], fullmatch=True))
+    def test_what_the_schema_takes_is_one(self, url):
+        assume(not check("recording_settings", {"url": url})[1] and not url.startswith("s3://********@"))
+        found = bucket.place(url)
+        assert (found.keys is None) == ("@" not in url.split("/")[2])
+
+    @pytest.mark.parametrize("url", ["s3://AK:%0A@calls", "s3://A%20K:x@calls", "s3://calls--x-s3", "s3://calls--op-s3/a"])
+    def test_nor_does_the_schema_take_what_is_none(self, url):
+        assert check("recording_settings", {"url": url})[1]
 
     @given(st.text())
     def test_whatever_is_said_a_key_leads_nowhere_else(self, text):

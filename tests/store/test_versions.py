@@ -83,11 +83,19 @@ def test_what_a_version_and_the_one_before_can_hold_goes_down_and_up_again(place
     below = Looked(place)
     assert revision(place) == found == before
     assert below.common(held) == held.common(below) and len(below.rows["recordings"]) == 3
-    assert held.only(below) <= {line.partition(":")[0] for line in lost}
+    kept = {name for name in held.only(below) if name.partition(".")[0] != "engines"}
+    assert kept <= {line.partition(":")[0] for line in lost}
     command.upgrade(migrations._config(place), version)
     again = Looked(place)
     assert (again.columns, again.indexes) == (held.columns, held.indexes)
     assert again.common(below) == below.common(again)
+
+
+def test_what_a_killed_engine_said_of_itself_is_nothing_to_lose(place):
+    store = Store(place)
+    store.engines.say("fs1", 0, "10.0.0.1:9000", ["fs1"]).get()
+    store.close()
+    assert downgrade(place, "0009") == ("0009", [])
 
 
 def test_nothing_is_lost_unasked(place):

@@ -14,7 +14,7 @@ def upgrade():
 
 def downgrade():
     """What is in the library is not played from there any more, nor once the database is up again, and what is not
-    yet there is not put there; it is still deleted from there.
+    yet there is not put there; what the older version deletes stays there.
     """
     with op.batch_alter_table("deliveries") as changed:
         changed.drop_column("sha256")
