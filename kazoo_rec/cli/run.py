@@ -80,8 +80,12 @@ def role(name, config_file, observe, verbose, lifeline):
     part = kind(config, observe, ended=stopped.set) if name == "engine" else kind(config)
     if lifeline is not None:
         gevent.spawn(_until_end, lifeline, stopped)
-    part.start()
+    starting = gevent.spawn(wrap_errors(Exception, part.start))
+    gevent.wait([starting, stopped], count=1)
+    if starting.ready() and (fault := starting.get()):
+        raise fault
     stopped.wait()
+    starting.kill()
     part.stop()
     if name == "engine" and part.fault is not None:
         raise part.fault

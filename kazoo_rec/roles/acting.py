@@ -69,10 +69,13 @@ class Acting:
             log.warning("this engine stands by: another one acts", switch=rival.switch, acting=rival.who)
         self._greenlet = gevent.spawn(self._follow)
 
-    def stop(self):
-        """Whoever stands by may act from now on."""
+    def rest(self):
+        """Nothing begins any more; `release` has to follow."""
         if self._greenlet is not None:
             self._greenlet.kill()
+
+    def release(self):
+        """Whoever stands by may act from now on."""
         with gevent.Timeout(RELEASED_WITHIN_S, False):  # else the end of this process does it
             self._threads.apply(self._lock.release)
             self._threads.kill()
@@ -91,7 +94,7 @@ class Acting:
             return
         if not self.acts or self._lock.term is None or not _TERM.fullmatch(term):
             return
-        if int(term) > self._lock.term:
+        if (int(term), event.get("Engine-Run")) > (self._lock.term, self._run):
             self._depose("another engine has begun to act for the switch", switch)
         else:
             answer()

@@ -103,6 +103,7 @@ class Engine:
         self._address: str | None = None  # by which other hosts reach it
         self._watches: list[_Watch] = []
         self._acting: Acting | None = None
+        self._doubts = 0
         self._vitals = None
         self._said = (0, -1)  # when, and up to which `seq`
         self._refused: dict[str, frozenset] = {}  # accounts of which nothing more is to be recorded, by switch
@@ -159,7 +160,16 @@ class Engine:
         return any(watch.is_linked for watch in self._watches)
 
     def _unsure(self, unsure):
-        self._store.recordings.unsure = unsure
+        """What waits to be written was said while it was not known."""
+        self._doubts += 1
+        if unsure:
+            self._store.recordings.unsure = True
+        else:
+            self._store.written().rawlink(partial(self._is_sure, self._doubts))
+
+    def _is_sure(self, doubts, written):
+        if written.successful() and doubts == self._doubts:
+            self._store.recordings.unsure = False
 
     def _end(self, fault):
         """Nothing is commanded from now on."""
@@ -176,6 +186,8 @@ class Engine:
     def stop(self):
         """Lets go of the switches, which go on recording, and writes what is queued. Of an engine whose place another
         one has, nothing is said that would be taken for a word of that one's."""
+        if self._acting is not None:  # one that stands by may be about to act
+            self._acting.rest()
         deposed = self._acting is not None and self._acting.deposed
         gevent.killall(self._greenlets)
         if self._control is not None:
@@ -192,7 +204,7 @@ class Engine:
             with gevent.Timeout(WRITTEN_WITHIN_S if deposed else None, False):
                 self._store.close()
         if self._acting is not None:
-            self._acting.stop()
+            self._acting.release()
         for threads in (self._threads, self._reading):
             threads.kill()
 

@@ -6,6 +6,8 @@ turn, and no look-up for a list.
 
 import time
 
+from gevent.event import AsyncResult
+
 from kazoo_rec.store.access import Access
 from kazoo_rec.store.database import Database
 from kazoo_rec.store.deliveries import Deliveries
@@ -43,16 +45,17 @@ class Store:
     def __init__(self, database: str | Database, clock_ms=epoch_ms):
         url, self.beside = self._database = database = Database.of(database)
         backend = database.backend
-        _check(database)
+        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
+        ask = self._reads.apply  # a server may take its time to answer, or to say nothing
+        ask(_check, (database,))
         turns = backend.Turns(self.beside)
         try:
-            _check(database)  # again: who waited for who changed it finds it changed
+            ask(_check, (database,))  # again: who waited for who changed it finds it changed
             self._looking, self._reading = backend.reading(url), backend.reading(url)
-            self.secrets = secrets = opened(self._reading, self.beside)
+            self.secrets = secrets = ask(opened, (self._reading, self.beside))
         except BaseException:
             turns.close()
             raise
-        self._looks, self._reads, self._writes = Threads(1), Threads(1), Threads(1)
         self._writing = backend.writing(url)
         self._writer = Writer(backend, self._writing, turns, self._writes)
         self._reader = Reader(self._looking, self._looks)
@@ -74,6 +77,10 @@ class Store:
     def waiting(self) -> int:
         """How many writes of this process are not durable yet."""
         return self._writer.waiting
+
+    def written(self) -> AsyncResult:
+        """Is there when all is durable that waits now."""
+        return self._writer.submit(lambda _connection: None)
 
     def answer(self):
         """Returns when the database answers."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from gevent.event import AsyncResult
-from sqlalchemy import and_, bindparam, case, func, select, text, update
+from sqlalchemy import BigInteger, and_, bindparam, case, func, select, text, update
 
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, failing_servers, recordings
@@ -41,6 +41,9 @@ _JOBS = Statement(
 
 #: Deliveries that one transaction gives up.
 GIVEN_UP_AT_ONCE = 500
+
+#: Deliveries that one statement plans anew: a server ends one that takes it too long (`store.postgres`).
+REPLANNED_AT_ONCE = 5_000
 
 _OLDEST = (select(deliveries.c.id, deliveries.c.give_up_ms).where(*_OF_QUEUE)
            .order_by(deliveries.c.next_attempt_ms, deliveries.c.id).limit(GIVEN_UP_AT_ONCE).subquery())
@@ -126,17 +129,27 @@ class Deliveries:
 
     def shift(self, node: str, by_ms: int) -> AsyncResult:
         """Moves all that is due on `node`, as the host's clock has jumped by so much; the result is how many."""
-        change = (update(deliveries).where(deliveries.c.node == node, deliveries.c.state == "due")
-                  .values(next_attempt_ms=deliveries.c.next_attempt_ms + by_ms,
-                          give_up_ms=deliveries.c.give_up_ms + by_ms))
-        return self._submit(lambda connection: connection.execute(change).rowcount)
+        return self._replan(node, {"next_attempt_ms": deliveries.c.next_attempt_ms + by_ms,
+                                   "give_up_ms": deliveries.c.give_up_ms + by_ms})
 
     def bring_near(self, node: str, now_ms: int, latest_ms: int) -> AsyncResult:
         """Has tried at once what is due on `node` and planned for later than anything is: the host's clock was put
         back while nobody looked. The result is how many."""
-        change = (update(deliveries).where(deliveries.c.node == node, deliveries.c.state == "due",
-                                           deliveries.c.next_attempt_ms > latest_ms).values(next_attempt_ms=now_ms))
-        return self._submit(lambda connection: connection.execute(change).rowcount)
+        return self._replan(node, {"next_attempt_ms": now_ms}, deliveries.c.next_attempt_ms > latest_ms)
+
+    def _replan(self, node, values, *conditions):
+        """In one transaction, as all of it is planned by one clock, but in statements that take no server too long."""
+        wanted = select(deliveries.c.id).where(deliveries.c.node == node, _DUE, *conditions)
+        first, last = bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger)
+        change = (update(deliveries).where(deliveries.c.id.between(first, last), deliveries.c.node == node, _DUE,
+                                           *conditions).values(values))
+
+        def write(connection):
+            ids = sorted(connection.execute(wanted).scalars())
+            pieces = [ids[begin:begin + REPLANNED_AT_ONCE] for begin in range(0, len(ids), REPLANNED_AT_ONCE)]
+            return sum(connection.execute(change, {"first": piece[0], "last": piece[-1]}).rowcount for piece in pieces)
+
+        return self._submit(write)
 
     def retry(self, recording_id: str, now_ms: int, give_up_ms: int) -> AsyncResult:
         """Makes the undelivered deliveries of a recording due at once, unless it is deleted; the result is how many

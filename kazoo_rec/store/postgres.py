@@ -36,7 +36,12 @@ CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2,
 #: Classes of SQLSTATE (PostgreSQL's appendix A) that are the server's trouble and not the write's, which is good later:
 #: lost connections, read-only transactions, wrong passwords and databases, deadlocks, no room or memory, locks, a
 #: server that is stopped or starts, its disk, its faults.
-_FAULTS = ("08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX")
+_FAULTS = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "XX")
+
+#: States of class 42 that are as well: statements that a pooler has mixed up, as 26 is (psycopg makes them anew after a
+#: ROLLBACK), rights and tables that somebody has taken away, and gives back. All tables are ours and known to be there
+#: at the start, so no write has these for what is in it. While one lasts, all writes wait, and the log says why.
+_FAULTS_42 = ("42P05", "42501", "42P01")
 
 #: As of `store.sqlite`.
 NOT_OURS = "the database cannot be reached"
@@ -75,13 +80,24 @@ _RIVAL = text("""
     WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pg_locks.classid = :high AND pg_locks.objid = :low
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())""")
 
-#: Greater each time that it is asked for, whatever becomes of the server's clock; a standby server refuses it.
-_TERM = text("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
+#: Of those keys, as the server has them: of this very session, which a pooler may have given to somebody else.
+_OURS = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() "
+             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+
+#: Greater each time that it is asked for, whatever becomes of the server or its clock, as it is written among the marks
+#: of writers, in a row that is never old; a standby server refuses it.
+_TERM = text("INSERT INTO writers (id, batch, at_s) VALUES ('the last engine', 1, 9223372036854775807) "
+             "ON CONFLICT (id) DO UPDATE SET batch = writers.batch + 1 RETURNING batch")
 
 
 def reading(url: str):
     """An engine of one connection whose statements are no transactions. One that was lost is made anew."""
     return _limited(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+
+
+def asking(url: str):
+    """An engine for a question or two."""
+    return _limited(url)
 
 
 def writing(url: str):
@@ -192,9 +208,10 @@ class EngineLock:
 
     def take(self) -> Rival | None:
         """None where the locks of all switches are ours, now or already; else who has one of them. Raises DBAPIError as
-        `reach` does."""
+        `reach` does, StoreError where they were ours and are not."""
         self.reach()
         if self._held:
+            self._look()
             return None
         with self._telling():
             for switch, key in self._keys.items():
@@ -210,6 +227,14 @@ class EngineLock:
         if self._session is not None:
             self._forget()
         self._engine.dispose()
+
+    def _look(self):
+        with self._telling():
+            ours = self._session.execute(_OURS).scalar()
+        if ours < len(self._keys):
+            self._forget()
+            raise StoreError("the session has lost the lock of the engine that acts", f"{ours} of {len(self._keys)}",
+                             "is there a pooler between that gives a session to many? (docs/deployment.md)")
 
     def _rival(self, switch, key):
         high, low = divmod(key % 2**64, 2**32)
@@ -246,7 +271,7 @@ def is_fault(error) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
         return error.connection_invalidated or isinstance(error, OperationalError)
-    return state[:2] in _FAULTS
+    return state[:2] in _FAULTS or state in _FAULTS_42
 
 
 def is_there(url: str, _beside: str) -> bool:

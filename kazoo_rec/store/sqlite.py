@@ -48,6 +48,11 @@ def reading(url: str):
     return engine
 
 
+def asking(url: str):
+    """An engine for a question or two, which leaves the file as it is."""
+    return create_engine(url)
+
+
 def writing(url: str):
     """An engine whose transactions begin IMMEDIATE: nothing reads first and finds at commit that it lost a race."""
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True)

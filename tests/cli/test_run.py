@@ -13,9 +13,11 @@ import pytest
 import requests
 from gevent.socket import create_server
 
+from kazoo_rec.errors import StoreError
 from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
+from kazoo_rec.store.database import Database
 from tests import database
 
 #: As it is installed: the directory that it is started in is not searched for modules.
@@ -164,3 +166,30 @@ def test_a_certificate_that_cannot_be_read_ends_it_with_a_clear_word(tmp_path):
                            capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "api.certificate cannot be read" in ended.stderr and f"{tmp_path}/api.pem: No such file" in ended.stderr
+
+
+@pytest.mark.parametrize("role", ["engine", "delivery", "api"])
+def test_a_role_whose_database_says_nothing_ends_when_it_is_told_to(tmp_path, role):
+    with create_server(("127.0.0.1", 0)) as mute, open(tmp_path / "log", "w") as log:
+        (tmp_path / "recordings").mkdir()
+        (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+            "node": "fs1", "database": f"postgresql://kazoo_rec@127.0.0.1:{mute.getsockname()[1]}/kazoo_rec",
+            "state_dir": str(tmp_path), "recordings_dir": str(tmp_path / "recordings"),
+            "switches": [{"password": "ClueCon"}]}))
+        started = subprocess.Popen([KAZOO_REC, "role", role, "--config", str(tmp_path / "kazoo_rec.yaml")], stderr=log)
+        try:
+            with gevent.Timeout(30):
+                silent, _ = mute.accept()
+            started.terminate()
+            assert started.wait(4) == 0  # it would give the server 5 s to say something
+            silent.close()
+        finally:
+            started.kill()
+            started.wait()
+
+
+def test_a_database_that_says_nothing_is_given_up(tmp_path):
+    with create_server(("127.0.0.1", 0)) as mute:
+        silent = Database.of(f"postgresql://kazoo_rec@127.0.0.1:{mute.getsockname()[1]}/kazoo_rec", str(tmp_path))
+        with gevent.Timeout(30), pytest.raises(StoreError, match="cannot be reached"):
+            Store(silent)

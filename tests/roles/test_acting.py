@@ -1,5 +1,6 @@
 """Of the engines that watch a switch one acts; the others stand by, or on SQLite are refused."""
 
+import threading
 from dataclasses import replace
 
 import gevent
@@ -161,7 +162,41 @@ def test_who_is_cut_off_from_the_database_goes_on_and_has_its_lock_again(begun, 
         said.wait("it goes on")
         assert acts(first) and first._store.recordings.unsure
     said.wait("the lock of the engine that acts is taken again")
-    assert acts(first) and not first.over.is_set() and not first._store.recordings.unsure
+    assert acts(first) and not first.over.is_set()
+    until(lambda: not first._store.recordings.unsure)
+
+
+@on_postgresql
+def test_who_has_its_lock_again_is_unsure_until_what_waits_is_written(begun, said, config, monkeypatch):  # noqa: F811
+    first = begun()
+    until(lambda: acts(first))
+    with monkeypatch.context() as patch:
+        cut_off(first, patch)
+        said.wait("it goes on")
+        goes_on = threading.Event()
+        waits = first._store._writer.submit(lambda _: goes_on.wait(PATIENCE_S) and first._store.recordings.unsure)
+    said.wait("the lock of the engine that acts is taken again")
+    gevent.sleep(3 * acting.LOOK_S)
+    goes_on.set()
+    assert waits.get(timeout=PATIENCE_S)
+    until(lambda: not first._store.recordings.unsure)
+
+
+@on_postgresql
+def test_who_is_stopped_as_it_is_about_to_act_does_not(begun, monkeypatch):
+    begun()
+    second, close, seen = begun(), Store.close, []
+
+    def see(store):
+        seen.append(second._acting._greenlet.dead)
+        close(store)
+
+    monkeypatch.setattr("kazoo_rec.roles.engine.Engine._note_absence", lambda engine: gevent.sleep(3600))
+    monkeypatch.setattr(second._acting._lock, "take", lambda: None)
+    until(lambda: second._acting.acts)
+    monkeypatch.setattr(Store, "close", see)
+    stop(second)
+    assert seen == [True]
 
 
 @on_postgresql
@@ -263,7 +298,7 @@ def test_who_reaches_one_of_its_switches_acts(begun, switch, said, config):  # n
 
 @on_postgresql
 @pytest.mark.parametrize("change", [
-    {"Engine-Switch": "fs2"}, {"Engine-Site": "0" * 8}, {"Engine-Term": "1"}, {"Engine-Term": "-1"},
+    {"Engine-Switch": "fs2"}, {"Engine-Site": "0" * 8}, {"Engine-Term": "0"}, {"Engine-Term": "-1"},
     {"Unique-ID": "5f8f7b68-0f7c-4a0c-9d7a-6b9f6f3b0c52"}])
 def test_what_is_no_word_of_a_later_engine_of_this_database_ends_none(begun, switch, config, change):  # noqa: F811
     engine = begun()
@@ -296,6 +331,20 @@ def test_who_acts_says_so_again_to_one_that_began_before(begun, switch):
     switch.publish = publish
     switch.publish("CUSTOM", lambda: {
         "Engine-Switch": "fs1", "Engine-Site": engine._store.secrets.key_id, "Engine-Run": "0" * 32,
-        "Engine-Term": "1"}, acting.SUBCLASS)
+        "Engine-Term": "0"}, acting.SUBCLASS)
     until(lambda: len(heard) == 2)
     assert heard[1]["Engine-Run"] == engine._acting._run
+
+
+@on_postgresql
+@pytest.mark.parametrize(("run", "ends"), [("0" * 32, False), ("f" * 32, True)])
+def test_of_two_with_one_term_one_ends_and_the_other_answers(begun, switch, run, ends):
+    engine = begun()
+    until(lambda: acts(engine))
+    word = {"Engine-Switch": "fs1", "Engine-Site": engine._store.secrets.key_id, "Engine-Run": run,
+            "Engine-Term": str(engine._acting._lock.term)}
+    answered = Event()
+    engine._watches[0].announce = answered.set
+    switch.publish("CUSTOM", lambda: word, acting.SUBCLASS)
+    assert (engine.over if ends else answered).wait(PATIENCE_S)
+    assert not (answered if ends else engine.over).is_set()

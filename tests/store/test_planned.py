@@ -1,5 +1,8 @@
 """The host's clock jumps: rows that were written before."""
 
+import pytest
+from sqlalchemy import event
+
 from kazoo_rec.store.engines import GONE_AFTER_MS, Running
 
 from .test_store import row, upload
@@ -27,6 +30,19 @@ def test_what_is_planned_for_later_than_anything_is_tried_now(store):
         upload("r1", next_attempt_ms=9999, node="fs2"), upload("r1", next_attempt_ms=9999, state="failed"))
     assert store.deliveries.bring_near("fs1", 500, 2000).get() == 1
     assert [at_ms for _, at_ms, _ in planned(store)] == [2000, 500, 9999, 9999]
+
+
+@pytest.mark.parametrize(("plan", "at_ms"), [
+    (lambda store: store.deliveries.shift("fs1", 5000), 6000),
+    (lambda store: store.deliveries.bring_near("fs1", 7000, 0), 7000)])
+def test_however_much_is_due_no_statement_plans_more_than_a_piece(store, monkeypatch, plan, at_ms):
+    monkeypatch.setattr("kazoo_rec.store.deliveries.REPLANNED_AT_ONCE", 2)
+    changed = []
+    event.listen(store._writing, "after_cursor_execute", lambda _connection, cursor, statement, *_: (
+        changed.append(cursor.rowcount) if statement.startswith("UPDATE deliveries") else None))
+    put(store, *(upload("r1", state="failed" if number == 1 else "due") for number in range(6)))
+    assert plan(store).get() == 5 and changed == [2, 2, 1]
+    assert sorted(one[1] for one in planned(store)) == [1000, *[at_ms] * 5]
 
 
 def test_an_engine_that_was_seen_before_the_clock_was_put_back_is_not_taken_to_run(store):

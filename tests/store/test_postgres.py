@@ -8,6 +8,7 @@ import sqlalchemy
 from gevent.event import Event
 from sqlalchemy.engine import make_url
 
+from kazoo_rec.errors import StoreError
 from kazoo_rec.store import Store, postgres
 from kazoo_rec.store.migrations import migrate
 from kazoo_rec.threads import Threads
@@ -151,3 +152,39 @@ def test_the_lock_of_an_engine_does_not_wait_for_a_server_that_says_nothing(lock
     wire.deaden()
     with pytest.raises(sqlalchemy.exc.OperationalError, match="says nothing"), gevent.Timeout(10):
         take(lock.take)
+
+
+def test_terms_grow_and_outlive_what_the_server_forgets(locks, store, tmp_path):
+    first, second = locks("fs1"), locks("fs2")
+    assert first.take() is None and second.take() is None and second.term == first.term + 1
+    database.change(tmp_path, "UPDATE writers SET at_s = 0 WHERE id <> 'the last engine'")
+    Store(database.of(tmp_path)).recordings.insert(row("r1")).get(timeout=10)  # forgets what is old
+    second.release()
+    assert second.take() is None and second.term == first.term + 2
+
+
+def test_a_session_that_has_lost_its_lock_is_no_lock(locks):
+    lock = locks("fs1", "fs2")
+    assert lock.take() is None and lock.take() is None
+    lock._session.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+    with pytest.raises(StoreError, match="pooler"):
+        lock.take()
+    assert lock.take() is None and lock.take() is None
+
+
+def test_rights_and_tables_that_were_taken_away_lose_no_write(store, tmp_path):
+    database.change(tmp_path, "ALTER TABLE recordings RENAME TO hidden")
+    written = store.recordings.insert(row("r1"))
+    Event().wait(0.2)
+    assert not written.ready()
+    database.change(tmp_path, "ALTER TABLE hidden RENAME TO recordings")
+    assert written.get(timeout=10) == 1
+
+
+@pytest.mark.parametrize(("state", "is_fault"), [
+    ("26000", True), ("42P05", True), ("42501", True), ("42P01", True), ("42601", False), ("42703", False),
+    ("23505", False), ("22001", False)])
+def test_what_is_the_server_s_trouble_and_what_the_write_s(state, is_fault):
+    from psycopg import errors
+    cause = errors.lookup(state)("refused")
+    assert postgres.is_fault(sqlalchemy.exc.DBAPIError("INSERT", None, cause)) == is_fault

@@ -7,7 +7,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Boolean, MetaData, case, create_engine, func, select
+from sqlalchemy import Boolean, MetaData, case, func, select
 from sqlalchemy.exc import DatabaseError
 
 from kazoo_rec.errors import StoreError
@@ -28,7 +28,7 @@ def revision(database: str | Database) -> str | None:
     database = Database.of(database)
     if not database.backend.is_there(*database):
         return None
-    engine = create_engine(database.url)
+    engine = database.backend.asking(database.url)
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
@@ -41,7 +41,7 @@ def revision(database: str | Database) -> str | None:
 def unfit(database: Database, found: str | None) -> StoreError:
     """Why a database of the version `found` is not one for this code."""
     if found in (notice.COPY, notice.MOVED):
-        engine = create_engine(database.url)
+        engine = database.backend.asking(database.url)
         with engine.connect() as connection:
             other = notice.read(connection).other
         engine.dispose()
