@@ -4,9 +4,11 @@ import os
 import sys
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store import sqlite
 from kazoo_rec.store.database import Database
 from kazoo_rec.store.moving import move
 from kazoo_rec.store.secrets import ENVIRONMENT, key_file
@@ -33,7 +35,9 @@ def migrate(source, target, state_dir, last):
       kazoo-rec migrate --from sqlite:////var/lib/kazoo_rec/kazoo_rec.db \\
         --to postgresql://kazoo_rec@db.example/kazoo_rec --state-dir /var/lib/kazoo_rec_pg
     """
-    source, target = (Database.of(said, state_dir) for said in (source, target))
+    source, target = (_database(said, state_dir) for said in (source, target))
+    if _is_same(source, target):
+        raise StoreError("--from and --to are the same database", source.shown)
     try:
         compared = move(source, target, last, _tell)
     except (SQLAlchemyError, OSError) as refused:
@@ -45,6 +49,26 @@ def migrate(source, target, state_dir, last):
         equal = f"  {'yes' if table.equal else 'NO: ' + table.target[:16]}" if last else ""
         click.echo(f"{table.table:{width}}  {table.rows:9}  {table.changed:9}  {table.source[:16]}{equal}")
     _say_what_is_next(source, target, last, all(table.equal for table in compared))
+
+
+def _database(said, state_dir):
+    try:
+        if make_url(said).database:
+            return Database.of(said, state_dir)
+    except (ArgumentError, ValueError):  # their text may have a password
+        pass
+    raise StoreError("this is no URL of a database", hint="sqlite:////… or postgresql://…")
+
+
+def _is_same(source, target):
+    """As far as their URLs tell: a server may have two names."""
+    if source.backend is not target.backend:
+        return False
+    if source.backend is sqlite:
+        return os.path.exists(target.beside) and os.path.exists(source.beside) and os.path.samefile(
+            source.beside, target.beside)
+    one, other = (make_url(place.url) for place in (source, target))
+    return (one.host, one.port or 5432, one.database) == (other.host, other.port or 5432, other.database)
 
 
 def _tell(table, rows):

@@ -232,6 +232,28 @@ def test_a_target_that_is_used_is_refused(source, target):
     Store(of(target)).close()
 
 
+@pytest.mark.parametrize("said", ["nonsense", "postgresql://ann:hunter2@db:port/x", "sqlite://", "", "mysql://a/b"])
+def test_what_names_no_database_is_refused_without_its_password(source, said, tmp_path):
+    for one, other in ((source, {"database": said}), ({"database": said}, source)):
+        with pytest.raises(StoreError) as refused:
+            run(one, {**other, "state_dir": str(tmp_path)})
+        assert "hunter2" not in str(refused.value) and "sqlite:////" in str(refused.value)
+
+
+def test_a_database_is_not_moved_to_itself(source, target, tmp_path):
+    (tmp_path / "link").symlink_to(of(source).beside)
+    (tmp_path / "hard").hardlink_to(of(source).beside)
+    for name in (of(source).beside, f"{tmp_path}/./{os.path.relpath(of(source).beside, tmp_path)}", tmp_path / "link",
+                 tmp_path / "hard"):
+        with pytest.raises(StoreError, match="the same database"):
+            run(source, {"database": f"sqlite:///{name}"}, "--last")
+    Store(of(source)).close()
+    run(source, target, "--last")
+    with pytest.raises(StoreError, match="the same database"):
+        run(target, target)
+    Store(of(target)).close()
+
+
 def test_a_copy_of_another_database_is_refused(source, target, tmp_path):
     run(source, target)
     (tmp_path / "other").mkdir()
