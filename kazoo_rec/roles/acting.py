@@ -58,12 +58,17 @@ class Acting:
         self._unsure, self._call, self._is_linked, self._end = unsure, call, is_linked, end
         self._run, self._threads, self._greenlet = uuid4().hex, Threads(1), None
         #: Whether it has begun, and whether it was another's turn later.
-        self.acts = self.deposed = False
+        self.acts = self.deposed = self._returned = False
 
-    def start(self):
-        """Raises what the database raises."""
-        rival = self._take()
-        if rival is None:
+    def start(self, is_heard: bool = False):
+        """`is_heard`: the engine before this one was heard of until lately, and has not said that it ends. Where the
+        server has just begun it is to have its lock back first: it may still act. Else it was killed, and nobody waits.
+        Raises what the database raises."""
+        self._returned = is_heard and self._threads.apply(self._lock.age_s) < RETURN_S
+        rival = None if self._returned else self._take()
+        if self._returned:
+            log.warning("this engine stands by: the database has just begun, and another one may act")
+        elif rival is None:
             self._act()
         else:
             log.warning("this engine stands by: another one acts", switch=rival.switch, acting=rival.who)
@@ -127,7 +132,7 @@ class Acting:
             self._reach.stop()
 
     def _wait_for_turn(self, may_act):
-        lost = False
+        lost = self._returned
         while True:
             gevent.sleep(LOOK_S)
             try:

@@ -122,7 +122,8 @@ class Engine:
                        for switch in self._config.switches})
         self._acting = Acting(lock, self._store.secrets.key_id, reach, prepare=self._read_documents, begin=self._act,
                               unsure=self._unsure, call=self._call, is_linked=self._is_linked, end=self._end)
-        self._acting.start()
+        last = self._last_word()
+        self._acting.start(is_heard=last is not None and epoch_ms() - last["said_ms"] < GONE_AFTER_MS)
 
     def _act(self):
         self._watches = [_Watch(self._config, switch, self._store, self._threads, lambda: self.directory,
@@ -211,12 +212,16 @@ class Engine:
     def _note_absence(self):
         """An engine that was killed has said when it lived last; one that was stopped has said so. Whether it was not
         stopped."""
-        node, now_ms = self._config.node, epoch_ms()
-        mine = [row for row in self._store.vitals.all() if (row["node"], row["role"]) == (node, "engine")]
-        if mine and not self._observe:
+        now_ms, last = epoch_ms(), self._last_word()
+        if last is not None and not self._observe:
             for switch in self._config.switches:
-                self._store.outages.begin(switch.name, min(now_ms, mine[0]["said_ms"]), "the engine did not run")
-        return bool(mine) and not self._observe
+                self._store.outages.begin(switch.name, min(now_ms, last["said_ms"]), "the engine did not run")
+        return last is not None and not self._observe
+
+    def _last_word(self):
+        """The vitals of the engine before this one, unless it was stopped."""
+        return next((row for row in self._store.vitals.all()
+                     if (row["node"], row["role"]) == (self._config.node, "engine")), None)
 
     def _serve(self):
         """Takes orders. Without a socket for them it records all the same."""

@@ -72,6 +72,7 @@ _MIGRATING = 0x6B617A6F6F
 _HEARD_OF = ("tcp_keepalives_idle = 1", "tcp_keepalives_interval = 1", "tcp_keepalives_count = 3",
              "tcp_user_timeout = 4000")
 
+_AGE = text("SELECT CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS float)")
 _TAKE = text("SELECT pg_try_advisory_lock(:key)")
 _LET_GO = text("SELECT pg_advisory_unlock_all()")
 _RIVAL = text("""
@@ -205,6 +206,12 @@ class EngineLock:
                     self._session.execute(text(f"SET {setting}"))
             else:
                 self._session.execute(text("SELECT 1"))
+
+    def age_s(self) -> float:
+        """Seconds since the server has begun. Raises as `reach`."""
+        self.reach()
+        with self._telling():
+            return self._session.execute(_AGE).scalar()
 
     def take(self) -> Rival | None:
         """None where the locks of all switches are ours, now or already; else who has one of them. Raises DBAPIError as

@@ -1,6 +1,7 @@
 """SQLite: one engine that reads, one that writes, each used by one thread alone."""
 
 import fcntl
+import math
 import os
 import sqlite3
 import time
@@ -124,6 +125,10 @@ class EngineLock:
 
     def reach(self):
         """Nothing is to be reached."""
+
+    def age_s(self) -> float:
+        """A file is there as ever."""
+        return math.inf
 
     def take(self) -> Rival | None:
         """None where the locks of all switches are ours, now or already; else who has one of them. Raises AlreadyActs

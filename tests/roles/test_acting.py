@@ -12,7 +12,8 @@ from kazoo_rec.errors import AlreadyActs
 from kazoo_rec.roles import acting, reach
 from kazoo_rec.roles.engine import Engine
 from kazoo_rec.simulator.simulator import Simulator
-from kazoo_rec.store import Store, sqlite
+from kazoo_rec.store import Store, epoch_ms, sqlite
+from kazoo_rec.store.vitals import GONE_AFTER_MS
 from kazoo_rec.switch.connection import Connection
 from tests import database
 from tests.roles.test_callflows import config  # noqa: F401
@@ -144,6 +145,22 @@ def test_when_the_one_that_acts_is_stopped_the_other_does_and_the_time_between_i
     finally:
         store.close()
     assert listening(switch) == 1
+
+
+@on_postgresql
+@pytest.mark.parametrize(("heard_ms", "age_s", "waits"), [
+    (0, 0.05, True), (0, 3600, False), (GONE_AFTER_MS, 0.05, False), (None, 0.05, False)])
+def test_where_the_server_has_just_begun_one_that_may_still_act_has_its_turn_first(
+        begun, said, config, monkeypatch, heard_ms, age_s, waits):  # noqa: F811
+    if heard_ms is not None:
+        store = Store(config.database, clock_ms=lambda: epoch_ms() - heard_ms)
+        store.vitals.say(config.node, "engine", {}).get()
+        store.close()
+    monkeypatch.setattr("kazoo_rec.store.postgres.EngineLock.age_s", lambda lock: age_s)
+    engine = begun()
+    assert engine._acting.acts != waits
+    until(lambda: acts(engine))
+    assert bool(said.those("the database has just begun")) == waits
 
 
 @on_postgresql

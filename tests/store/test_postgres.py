@@ -188,3 +188,9 @@ def test_what_is_the_server_s_trouble_and_what_the_write_s(state, is_fault):
     from psycopg import errors
     cause = errors.lookup(state)("refused")
     assert postgres.is_fault(sqlalchemy.exc.DBAPIError("INSERT", None, cause)) == is_fault
+
+
+def test_the_age_of_a_server_is_known(locks):
+    lock = locks("fs1")
+    first = lock.age_s()
+    assert 0 < first < lock.age_s()
