@@ -5,7 +5,7 @@ import sys
 
 import click
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import sqlite
@@ -35,7 +35,7 @@ def migrate(source, target, state_dir, last):
       kazoo-rec migrate --from sqlite:////var/lib/kazoo_rec/kazoo_rec.db \\
         --to postgresql://kazoo_rec@db.example/kazoo_rec --state-dir /var/lib/kazoo_rec_pg
     """
-    source, target = (_database(said, state_dir) for said in (source, target))
+    source, target = (Database.of(said, state_dir) for said in (source, target))
     if _is_same(source, target):
         raise StoreError("--from and --to are the same database", source.shown)
     try:
@@ -49,15 +49,6 @@ def migrate(source, target, state_dir, last):
         equal = f"  {'yes' if table.equal else 'NO: ' + table.target[:16]}" if last else ""
         click.echo(f"{table.table:{width}}  {table.rows:9}  {table.changed:9}  {table.source[:16]}{equal}")
     _say_what_is_next(source, target, last, all(table.equal for table in compared))
-
-
-def _database(said, state_dir):
-    try:
-        if make_url(said).database:
-            return Database.of(said, state_dir)
-    except (ArgumentError, ValueError):  # their text may have a password
-        pass
-    raise StoreError("this is no URL of a database", hint="sqlite:////… or postgresql://…")
 
 
 def _is_same(source, target):

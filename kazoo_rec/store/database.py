@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import postgres, sqlite
@@ -18,10 +19,11 @@ class Database(NamedTuple):
 
     @classmethod
     def of(cls, said: "str | Database", state_dir: str | None = None) -> "Database":
-        """As the configuration has it. Raises StoreError where it is neither, or PostgreSQL without `state_dir`."""
+        """As the configuration has it. Raises StoreError where it is neither, names no database, or is PostgreSQL
+        without `state_dir`."""
         if isinstance(said, Database):
             return said
-        url = make_url(said)
+        url = _read(said)
         match url.get_backend_name(), state_dir:
             case "sqlite", _:
                 return cls(said, url.database)
@@ -49,3 +51,13 @@ class Database(NamedTuple):
     def backend(self):
         """`store.sqlite` or `store.postgres`, which offer the same."""
         return sqlite if self.url.startswith("sqlite") else postgres
+
+
+def _read(said):
+    try:
+        url = make_url(said)
+    except (ArgumentError, ValueError):  # their text may have a password
+        url = None
+    if not url or not url.database:
+        raise StoreError("this is no URL of a database", hint="sqlite:////… or postgresql://…")
+    return url
