@@ -38,10 +38,10 @@ CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2,
 #: server that is stopped or starts, its disk, its faults.
 _FAULTS = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "XX")
 
-#: States of class 42 that are as well: statements that a pooler has mixed up, as 26 is (psycopg makes them anew after a
-#: ROLLBACK), rights and tables that somebody has taken away, and gives back. All tables are ours and known to be there
-#: at the start, so no write has these for what is in it. While one lasts, all writes wait, and the log says why.
-_FAULTS_42 = ("42P05", "42501", "42P01")
+#: States of class 42 that are as well: a statement that a pooler has mixed up, as 26 is (psycopg makes it anew after a
+#: ROLLBACK), and rights that somebody has taken away, and gives back: the tables are ours. While they are missing all
+#: writes wait, and the log says why. Not a table that is not there: that may be a write that is wrong for ever.
+_FAULTS_42 = ("42P05", "42501")
 
 #: As of `store.sqlite`.
 NOT_OURS = "the database cannot be reached"
