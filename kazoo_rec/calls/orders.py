@@ -212,9 +212,8 @@ class Orders:
             return None
 
     def _remove(self, recording, path):
-        said = recording.row
-        said.wait()
-        if not said.value:
+        said = recording.row  # None of one that was taken up, and of which nothing has changed since
+        if said is not None and not said.wait():
             log.warning("a file stays: its row tells of another end", recording_id=recording.id, path=path)
             return
         try:

@@ -278,6 +278,18 @@ def test_a_recording_that_an_engine_before_began_goes_on_and_is_not_doubled(site
     assert all(row["cause"] and row["state_reason"].startswith("12.4 s before") for row in later.rows().values())
 
 
+def test_of_one_that_ran_twice_before_this_engine_the_second_file_is_removed(site, monkeypatch):
+    site.talk().sweep()
+    (second,) = site.started()["a"]
+    later = Site(monkeypatch)
+    later.scene.rows.by_id, later.legs = site.scene.rows.by_id, site.legs
+    later.running = site.started() | {"a": [second.replace(".f.wav", ".wav"), second]}
+    later.sweep()
+    later.scene.after(1000).record_stop("a", later.rows()["a"]["id"], second)
+    assert later.scene.removed == [second.removeprefix(f"{ROOT}/")]
+    assert later.rows()["a"]["state"] == "recording"
+
+
 def test_an_engine_that_takes_a_call_up_calls_its_guard_off_as_the_one_before_may_not_have(monkeypatch):
     (_, account, id, body), *phones = DOCUMENTS
     documents = [("account", account, id, {**body, "on_no_recording": "hangup"}), *phones]
