@@ -183,5 +183,3 @@ class Acting:
             log.error("this engine ends, to stand by", reason=why, switch=switch, **more)
             self._unsure(True)
             self._end(None)
-
-

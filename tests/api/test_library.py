@@ -148,17 +148,23 @@ def test_other_bytes_than_were_put_there_are_not_played(ask, kept, stored, store
     assert ask(one, accept="audio/wav").status_code == 503
 
 
-def test_only_so_many_wait_for_it(ask, kept, monkeypatch, stored):
-    monkeypatch.setattr(sound, "FETCHES", 1)
-    one, other = kept(), kept("globex")
+def while_one_is_fetched(ask, stored, one, other):
+    """What is answered of the other, while the store hangs with the one, which comes after it."""
     stored.ask("mode", mode="hang")
     waiting = gevent.spawn(ask, one, accept="audio/wav")
     while not stored.ask("waiting"):
         pass
-    refused = ask(other, accept="audio/wav")
+    answer = ask(other, accept="audio/wav")
     stored.ask("mode", mode="ok")
-    assert refused.status_code == 503 and "too many" in refused.text
     assert waiting.get().status_code == 200
+    return answer
+
+
+def test_only_so_many_wait_for_it(ask, kept, monkeypatch, stored):
+    monkeypatch.setattr(sound, "FETCHES", 1)
+    one, other = kept(), kept("globex")
+    refused = while_one_is_fetched(ask, stored, one, other)
+    assert refused.status_code == 503 and "too many" in refused.text
 
 
 @pytest.fixture
@@ -186,14 +192,8 @@ def test_what_others_fetch_has_its_room_meanwhile(ask, kept, store, free, stored
     one, other = kept(), kept("globex")
     size = store.deliveries.of(one.rpartition("/")[2])[0]["size_bytes"]
     free(3 * size)
-    stored.ask("mode", mode="hang")
-    waiting = gevent.spawn(ask, one, accept="audio/wav")
-    while not stored.ask("waiting"):
-        pass
-    refused = ask(other, accept="audio/wav")
-    stored.ask("mode", mode="ok")
+    refused = while_one_is_fetched(ask, stored, one, other)
     assert refused.status_code == 503 and "the disk is full" in refused.text
-    assert waiting.get().status_code == 200
     assert ask(other, accept="audio/wav").status_code == 200
 
 

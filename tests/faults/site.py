@@ -95,6 +95,18 @@ class Site:
             self.kill(name)
         self._end_outages()
 
+    # Calls that are recorded on both of their legs, and what became of their files
+
+    def talk(self, calls: int):
+        for _ in range(calls):
+            self.call(talk_s=2)
+        self.until(lambda: sum(map(len, self.switch.ask("recorded").values())) == 2 * calls, 20, "not all is recorded")
+
+    @property
+    def attempted(self) -> list[dict]:
+        """Deliveries that have failed, and are due again."""
+        return self.ledger.rows("SELECT * FROM deliveries WHERE state = 'due' AND attempts > 0")
+
     # Processes
 
     def start(self, name: str, fate: dict | None = None):

@@ -19,17 +19,6 @@ def site(tmp_path, stored, s3_settings):
         yield started
 
 
-def attempted(site):
-    """What has failed, and is due again."""
-    return site.ledger.rows("SELECT * FROM deliveries WHERE state = 'due' AND attempts > 0")
-
-
-def talk(site):
-    for _ in range(CALLS):
-        site.call(talk_s=2)
-    site.until(lambda: sum(map(len, site.switch.ask("recorded").values())) == 2 * CALLS, 20, "not all is recorded")
-
-
 def arrived(site, stored):
     site.wait_quiet(within_s=90)
     stored.ask("export", bucket="calls", prefix="of/", directory=str(site.place / "received"))
@@ -46,8 +35,8 @@ def arrived(site, stored):
 def test_a_store_that_cannot_be_reached_has_each_recording_once_it_can(site, table, stored):
     stored.ask("down")
     try:
-        talk(site)
-        site.until(lambda: attempted(site), 30, "nothing was tried")
+        site.talk(CALLS)
+        site.until(lambda: site.attempted, 30, "nothing was tried")
     finally:
         stored.ask("up")
     table.add("object store unreachable", arrived(site, stored))
@@ -55,7 +44,7 @@ def test_a_store_that_cannot_be_reached_has_each_recording_once_it_can(site, tab
 
 def test_a_store_that_is_slow_has_each_recording_though_delivery_is_killed_meanwhile(site, table, stored):
     stored.ask("mode", mode="slow")
-    talk(site)
+    site.talk(CALLS)
     site.until(lambda: stored.ask("waiting"), 30, "nothing was sent")
     site.kill("delivery")
     stored.ask("mode", mode="ok")
@@ -66,7 +55,7 @@ def test_a_store_that_is_slow_has_each_recording_though_delivery_is_killed_meanw
 @pytest.mark.long
 def test_a_store_that_stays_slow_has_each_recording_in_time(site, table, stored):
     stored.ask("mode", mode="slow")
-    talk(site)
+    site.talk(CALLS)
     site.until(lambda: len(site.ledger.rows("SELECT * FROM deliveries WHERE state = 'delivered'")) >= 2, 240,
                "nothing arrives")
     stored.ask("mode", mode="ok")
@@ -76,8 +65,8 @@ def test_a_store_that_stays_slow_has_each_recording_in_time(site, table, stored)
 @pytest.mark.parametrize("mode", ["absent", "cut", "other"])
 def test_what_a_store_says_that_it_has_and_has_not_is_sent_again(site, table, stored, mode):
     stored.ask("mode", mode=mode)
-    talk(site)
-    site.until(lambda: attempted(site), 30, "nobody has noticed")
+    site.talk(CALLS)
+    site.until(lambda: site.attempted, 30, "nobody has noticed")
     assert not site.ledger.rows("SELECT * FROM deliveries WHERE state = 'delivered'")
     stored.ask("mode", mode="ok")
     table.add("object store lies", arrived(site, stored))

@@ -13,17 +13,6 @@ def site(tmp_path):
         yield started
 
 
-def attempted(site):
-    """Uploads that have failed, and are due again."""
-    return site.ledger.rows("SELECT * FROM deliveries WHERE state = 'due' AND attempts > 0")
-
-
-def talk(site):
-    for _ in range(CALLS):
-        site.call(talk_s=2)
-    site.until(lambda: sum(map(len, site.switch.ask("recorded").values())) == 2 * CALLS, 20, "not all is recorded")
-
-
 def arrived(site):
     site.wait_quiet(within_s=90)
     account = site.account()
@@ -34,9 +23,9 @@ def arrived(site):
 @pytest.mark.parametrize("mode", ["500", "503", "429"])
 def test_a_receiver_that_refuses_has_each_recording_once_it_takes_them(site, table, mode):
     site.receiver.ask("mode", mode=mode)
-    talk(site)
-    site.until(lambda: attempted(site), 30, "nothing was tried")
-    assert {row["status"] for row in attempted(site)} == {int(mode)}
+    site.talk(CALLS)
+    site.until(lambda: site.attempted, 30, "nothing was tried")
+    assert {row["status"] for row in site.attempted} == {int(mode)}
     site.receiver.ask("mode", mode="ok")
     table.add(f"receiver says {mode}", arrived(site))
 
@@ -44,17 +33,17 @@ def test_a_receiver_that_refuses_has_each_recording_once_it_takes_them(site, tab
 @pytest.mark.parametrize("mode", ["hang", "half", "silent"])
 def test_a_receiver_that_hangs_and_is_killed_has_each_recording_once(site, table, mode):
     site.receiver.ask("mode", mode=mode)
-    talk(site)
+    site.talk(CALLS)
     site.until(lambda: site.receiver.ask("waiting"), 30, "nothing was sent")
     site.kill("receiver")
-    site.until(lambda: attempted(site), 30, "nothing has failed")
+    site.until(lambda: site.attempted, 30, "nothing has failed")
     site.restart("receiver")
     table.add(f"receiver killed: {mode}", arrived(site))
 
 
 def test_a_receiver_that_is_down_holds_nothing_up_and_a_new_delivery_still_knows(site, table):
     site.kill("receiver")
-    talk(site)
+    site.talk(CALLS)
     site.until(lambda: site.ledger.rows("SELECT * FROM failing_servers"), 30, "nobody has noticed")
     site.kill("delivery")
     site.restart("delivery")
