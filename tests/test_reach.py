@@ -1,9 +1,7 @@
 """A call on one host, ordered about over the API of another: in one process over TLS, and as processes that die."""
 
 import os
-import shutil
 import signal
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import gevent
@@ -14,11 +12,8 @@ from gevent.socket import create_server
 from kazoo_rec import tls
 from kazoo_rec.api.app import make_app
 from kazoo_rec.control import client
-from kazoo_rec.store import Store
-from tests import database
-from tests.control.api import Api
 from tests.control.certificates import certified, free_port
-from tests.faults.site import Site
+from tests.control.hosts import REALM, new_account, record_all, two_hosts
 from tests.switch.conftest import said  # noqa: F401
 from tests.test_live_calls import Live
 from tests.test_whole_way import every
@@ -89,35 +84,17 @@ def test_an_engine_that_others_cannot_be_let_to_records_all_the_same(tmp_path, m
         site.stop()
 
 
-@contextmanager
-def two_hosts(place):
-    """(fs1, fs2, api): an engine and a switch each, one database, and certificates; over TLS as their hosts differ."""
-    authority = trustme.CA()
-    first, second, third = hosts = [place / name for name in ("first", "second", "third")]
-    for host in hosts:
-        host.mkdir()
-    shared, beside = database.said(first), database.of(first).beside
-    with ExitStack() as running:
-        fs1 = running.enter_context(
-            Site(first, roles=["engine"], config={"control": certified(first, authority, free_port())}))
-        if database.SERVER:
-            for host in (second, third):
-                shutil.copy(f"{beside}.key", host)
-        fs2 = running.enter_context(Site(second, seed=2, roles=["engine"], config={
-            **shared, "node": "fs2", "state_dir": str(second), "control": certified(second, authority, free_port())}))
-        for socket in (f"{beside}.fs1.control", f"{beside}.fs2.control"):
-            Path(socket).unlink(missing_ok=True)  # SQLite: as of hosts that have it not
-        api = Api(third, {**shared, "state_dir": str(third)}, authority, place / "log")
-        try:
-            fs1.until(api.ready, 60, "the api does not serve")
-            store = Store(database.of(first))
-            try:
-                api.come_in(store)
-                yield fs1, fs2, api, store
-            finally:
-                store.close()
-        finally:
-            api.kill()
+def test_a_change_of_a_document_is_obeyed_on_every_host(tmp_path):
+    with two_hosts(tmp_path) as (*sites, api, store):
+        account, callers = new_account(api, store), {}
+        for enabled in (True, False, True):
+            record_all(api, account, enabled)
+            before = callers.setdefault(enabled, set())
+            before |= {site.call(talk_s=0.5, domain=REALM) for site in sites}
+            for site in sites:
+                site.until(lambda site=site: not site.switch.ask("recorded"), 20, "the call does not end")
+        sites[0].until(lambda: {row["call_id"] for row in store.recordings.list()} >= callers[True], 20, "not recorded")
+        assert not callers[False] & {row["call_id"] for row in store.recordings.list()}
 
 
 def test_engines_that_are_frozen_and_killed_are_named_and_the_other_one_obeys(tmp_path):

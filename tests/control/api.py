@@ -33,9 +33,8 @@ class Api:
         except requests.ConnectionError:
             return False
 
-    def come_in(self, store):
-        """As an admin of acme's."""
-        secret, row = tokens.make("admin", "acme", None, "test", None)
+    def come_in(self, store, role="admin", account_id="acme"):
+        secret, row = tokens.make(role, account_id, None, "test", None)
         store.access.add_token(row).get()
         self._headers = {"X-Auth-Token": secret}
 
