@@ -8,13 +8,17 @@ import gevent
 import gevent.os
 from gevent.event import Event
 from gevent.util import wrap_errors
+from sqlalchemy.exc import DBAPIError
 
 from kazoo_rec import logs
 from kazoo_rec.cli.options import config_file
 from kazoo_rec.config import load
-from kazoo_rec.errors import KazooRecError
+from kazoo_rec.errors import KazooRecError, StoreError
 from kazoo_rec.roles import priority
 from kazoo_rec.roles.supervisor import ROLES, Supervisor, argv_of
+
+#: To a role that does not start for it: `kazoo-rec run` starts it again.
+DATABASE_FAILS = "look at its server's log, its space, its rights and who has it locked"
 
 
 def _roles(_context, _parameter, value):
@@ -83,6 +87,8 @@ def role(name, config_file, observe, verbose, lifeline):
     starting = gevent.spawn(wrap_errors(Exception, part.start))
     gevent.wait([starting, stopped], count=1)
     if starting.ready() and (fault := starting.get()):
+        if isinstance(fault, DBAPIError):
+            raise StoreError("the database fails", str(fault.orig), DATABASE_FAILS) from fault
         raise fault
     stopped.wait()
     starting.kill()

@@ -18,6 +18,7 @@ from kazoo_rec.simulator.script import Phone, Script
 from kazoo_rec.simulator.simulator import Simulator
 from kazoo_rec.store import Store
 from kazoo_rec.store.database import Database
+from kazoo_rec.store.migrations import migrate
 from tests import database
 
 #: As it is installed: the directory that it is started in is not searched for modules.
@@ -193,3 +194,16 @@ def test_a_database_that_says_nothing_is_given_up(tmp_path):
         silent = Database.of(f"postgresql://kazoo_rec@127.0.0.1:{mute.getsockname()[1]}/kazoo_rec", str(tmp_path))
         with gevent.Timeout(30), pytest.raises(StoreError, match="cannot be reached"):
             Store(silent)
+
+
+def test_a_role_that_the_database_fails_says_so_in_a_few_lines(tmp_path):
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+        "node": "fs1", **database.said(tmp_path), "recordings_dir": str(tmp_path / "recordings"),
+        "switches": [{"password": "x"}]}))
+    migrate(database.of(tmp_path))
+    database.change(tmp_path, "DROP TABLE directories")
+    ended = subprocess.run([KAZOO_REC, "role", "delivery", "--config", tmp_path / "kazoo_rec.yaml"], cwd=tmp_path,
+                           capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == StoreError.exit_code
+    assert "error: the database fails" in ended.stderr and "Traceback" not in ended.stderr

@@ -81,6 +81,8 @@ class Site:
                     self.start(role)
             if "engine" in self._roles:
                 self.wait_heard()
+            if "delivery" in self._roles:
+                self.until(self._delivers, BEGUN_WITHIN_S, "there is no delivery")
         except BaseException:
             self.close()
             raise
@@ -243,6 +245,9 @@ class Site:
             self.until(lambda: self.pid("delivery"), BEGUN_WITHIN_S, "there is no delivery")
         elif name != "receiver":
             self.wait_taken_in()
+
+    def _delivers(self):
+        return self._quietly(lambda: self.ledger.rows("SELECT * FROM vitals WHERE role = 'delivery'"))
 
     def _asked(self):
         return self.switch.ask("introductions")

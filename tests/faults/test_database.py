@@ -60,8 +60,8 @@ def test_what_an_engine_had_in_memory_only_is_found_by_its_files_and_delivered(s
     """The database was locked from before the calls until the engine was killed: there is no row of any."""
     with database.locked(site.place):
         talk(site)
-        site.kill("engine")
-    site.restart("engine")
+        site.kill("all")
+    site.restart("all")  # a delivery that has looked at all files looks again after five minutes
     site.wait_heard()
     site.until(lambda: len(site.ledger.recordings()) == 2 * CALLS, 60, "not every file has a row")
     site.wait_quiet()
