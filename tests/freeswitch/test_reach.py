@@ -1,9 +1,12 @@
 """A live call, ordered about over the API of a host that has neither the switch nor its engine."""
 
+from pathlib import Path
+
 import pytest
 import trustme
 
 from kazoo_rec.store import Store
+from tests import database
 from tests.control.api import Api
 from tests.control.certificates import certified, free_port
 from tests.freeswitch.product import Product, until
@@ -18,12 +21,11 @@ def far(switch, tmp_path):
     elsewhere.mkdir()
     product = Product(tmp_path, switch, control=certified(tmp_path, authority, free_port()), callflow={"port": 8087})
     product.start()
-    database = f"sqlite:///{tmp_path}/kazoo_rec.db"
-    api = Api(elsewhere, {"database": database}, authority, tmp_path / "api.log")
-    store = Store(database)
+    api = Api(elsewhere, database.said(tmp_path), authority, tmp_path / "api.log")
+    store = Store(database.of(tmp_path))
     try:
         until(api.ready, 60)
-        (tmp_path / "kazoo_rec.db.lab.control").unlink()  # as where the engine is on another host
+        Path(f"{store.beside}.lab.control").unlink()  # as where the engine is on another host
         api.come_in(store)
         yield product, api
     finally:
