@@ -1,5 +1,6 @@
 """A live call, ordered about over the API of a host that has neither the switch nor its engine."""
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,16 @@ def far(switch, tmp_path):
     authority, elsewhere = trustme.CA(), tmp_path / "elsewhere"
     elsewhere.mkdir()
     product = Product(tmp_path, switch, control=certified(tmp_path, authority, free_port()), callflow={"port": 8087})
-    product.start()
-    api = Api(elsewhere, database.said(tmp_path), authority, tmp_path / "api.log")
-    store = Store(database.of(tmp_path))
-    try:
+    with ExitStack() as running:
+        running.callback(product.stop)
+        product.start()
+        api = Api(elsewhere, database.said(tmp_path), authority, tmp_path / "api.log")
+        running.callback(api.kill)
+        store = running.enter_context(closing(Store(database.of(tmp_path))))
         until(api.ready, 60)
         Path(f"{store.beside}.lab.control").unlink()  # as where the engine is on another host
         api.come_in(store)
         yield product, api
-    finally:
-        store.close()
-        api.kill()
-        product.stop()
 
 
 def test_a_call_is_masked_and_unmasked_from_another_host(far, switch, alice, bob):
