@@ -185,12 +185,14 @@ def _short(duration_ms, expected_ms):
 
 
 def _late(row, master, duration_ms):
-    """How late it began, where its engine had it begun by command, after the answer, and did not live to hear of it."""
+    """How late it began, where its engine had it begun by command, after the answer, and did not live to hear of it.
+    What is told as missed before that is not told again."""
     if row["started_ms"] is not None or not master.name.endswith(names.FALLBACK):
         return None
     if row["answered_ms"] is None or row["stopped_ms"] is None or unheard(row["spans"]):
         return "it began late, by how much was not heard"
-    late_ms = row["stopped_ms"] - duration_ms - row["answered_ms"]
+    since_ms = max(row["answered_ms"], *(span["to_ms"] for span in row["spans"] if span["kind"] == "gap"), 0)
+    late_ms = row["stopped_ms"] - duration_ms - since_ms
     return f"it began late: up to {late_ms / 1000:.1f} s before it were missed" if late_ms > SHORT_MS else None
 
 

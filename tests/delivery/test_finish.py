@@ -159,6 +159,9 @@ def test_of_a_long_call_one_percent_may_be_missing(finished):
     (".f.wav", {"answered_ms": 5000, "stopped_ms": 8700}, "it began late: up to 1.7 s before it were missed"),
     (".f.wav", {"answered_ms": 5000, "stopped_ms": 8700, "spans": [{"kind": "unheard", "from_ms": 1, "to_ms": 1}]},
      "its end was not heard; it began late, by how much was not heard"),
+    (".f.wav", {"answered_ms": 5000, "stopped_ms": 8700, "spans": [
+        {"kind": "gap", "from_ms": 5000, "to_ms": 6000, "why": "nobody heard"}]},
+     "1.0 s before it were missed: nobody heard; it began late: up to 0.7 s before it were missed"),
     (".f.wav", {"answered_ms": 5000, "stopped_ms": 7100}, None), (".f.wav", {"started_ms": 1000}, None),
     (".wav", {}, None)])
 def test_one_begun_by_command_whose_beginning_nobody_heard_is_partial(finished, ending, columns, lacks):
