@@ -186,6 +186,15 @@ def test_an_engine_that_comes_back_knows_what_is_masked(site):
     assert silent >= 280 and after >= 300
 
 
+def test_of_an_engine_whose_first_switch_is_away_the_calls_of_the_second_are_told_of_and_obey(site):
+    site.call(account=every(site), config={"switches": [{"name": "away", "host": "127.0.0.1", "port": 1,
+                                                         "password": "x"}]}).recorded()
+    assert site.order("mask").json["data"]["recordings"][0]["masked"]
+    assert not site.order("unmask").json["data"]["recordings"][0]["masked"]
+    for answer in (site.ask("GET", "acme/channels/nobodys"), site.order("mask", "nobodys")):
+        assert (answer.status_code, answer.json["data"]["engines"]) == (504, ["fs1"])
+
+
 def test_answers_are_as_described(site):
     site.call(account=every(site)).recorded()
     described = TestClient(site.app).simulate_get("/v2/openapi.json").json

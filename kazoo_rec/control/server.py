@@ -12,7 +12,7 @@ import structlog
 from gevent.pywsgi import WSGIServer
 
 from kazoo_rec import web
-from kazoo_rec.errors import KazooRecError, SwitchError, WrongState
+from kazoo_rec.errors import KazooRecError, NotConnected, SwitchError, WrongState
 
 #: An order is shorter.
 LARGEST_BYTES = 65536
@@ -94,14 +94,29 @@ class Server:
             if order is None:
                 return 400, {"message": "this is no order"}
         try:
-            for control in self._controls:
-                leg = control.order(account_id, uuid, **order) if order else control.leg(account_id, uuid)
-                if leg is not None:
-                    return 200, leg
+            control, leg = self._found(account_id, uuid)
+            if control is not None and order:
+                leg = control.order(account_id, uuid, **order)
         except (WrongState, SwitchError) as refused:
             log.warning("an order was not carried out", call_id=uuid, account=account_id, reason=str(refused))
             return 409 if isinstance(refused, WrongState) else 504, {"message": _words(refused)}
-        return 404, {}
+        return (404, {}) if leg is None else (200, leg)
+
+    def _found(self, account_id, uuid):
+        """The control that has the leg, and the leg; (None, None) where none has. Raises NotConnected where none has
+        and one does not know."""
+        unknown = None
+        for control in self._controls:
+            try:
+                leg = control.leg(account_id, uuid)
+            except NotConnected as silent:
+                unknown = silent
+            else:
+                if leg is not None:
+                    return control, leg
+        if unknown is not None:
+            raise unknown
+        return None, None
 
 
 def _order(body: bytes) -> dict | None:

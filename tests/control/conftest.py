@@ -77,10 +77,11 @@ class Site:
         authority.cert_pem.write_to_path(self.place / f"{name}.ca")
         return self.place / f"{name}.ca"
 
-    def engine(self, name, *uuids, port=0, mutual=None, here=False):
-        """One that runs, with these legs; its calls. `here`: of this host."""
+    def engine(self, name, *uuids, port=0, mutual=None, here=False, beside=()):
+        """One that runs, with these legs; its calls. `here`: of this host. `beside`: Calls of its other switches, which
+        are asked first."""
         calls = Calls(*uuids)
-        server = Server(f"{self.store.beside if here else self.place / 'elsewhere'}.{name}.control", [calls])
+        server = Server(f"{self.store.beside if here else self.place / 'elsewhere'}.{name}.control", [*beside, calls])
         server.start()
         self._servers.append(server)
         calls.server = server

@@ -5,6 +5,7 @@ import pytest
 
 from kazoo_rec.control import client, place
 from kazoo_rec.errors import CommandTimeout, EngineSilent, NotConnected, WrongState
+from tests.control.conftest import Calls
 
 ORDER = ("acme", "leg", "mask", {}, "token x")
 
@@ -84,6 +85,22 @@ def test_an_engine_that_does_not_know_yet_whether_it_has_the_leg_does_not_answer
     assert silent.value.names == ["fs1"]
     site.engine("fs2", "leg")
     assert site.engines.find("acme", "leg").engine.name == "fs2"
+
+
+@pytest.mark.parametrize("unknown_first", [True, False])
+def test_of_an_engines_switches_the_one_that_has_the_leg_gets_the_order_once_whatever_the_others_know(
+        site, unknown_first):
+    unknown, known = Calls(), Calls("leg")
+    unknown.raises = NotConnected("legs of the switch are not known yet")
+    site.engine("fs1", "last", beside=(unknown, known) if unknown_first else (known, unknown))
+    found = site.engines.find("acme", "leg")
+    assert site.engines.order(found.engine, *ORDER) == {"uuid": "leg", "obeyed": "mask"}
+    assert known.orders == [("leg", "mask", {}, "token x")] and not unknown.orders
+    for account, uuid in (("acme", "none"), ("globex", "leg")):
+        with pytest.raises(EngineSilent, match="legs of the switch are not known yet"):
+            site.engines.find(account, uuid)
+    unknown.raises = None
+    assert site.engines.find("acme", "none") is None
 
 
 def test_an_order_whose_answer_does_not_come_is_given_once_and_its_end_is_not_known(site, monkeypatch):
