@@ -21,6 +21,9 @@ STATUSES = {"paused": "pause", "in-progress": "resume"}
 #: A form is one field.
 LARGEST_FORM_BYTES = 4096
 
+#: FreeSWITCH's are no longer (SWITCH_UUID_FORMATTED_LENGTH).
+LONGEST_ID = 256
+
 WRITERS = {"admin", "user"}
 
 #: Of an order that was on its way.
@@ -120,6 +123,8 @@ def _carried_out(engines, request, account_id, call_id, action, settings):
 
 
 def _found(engines, request, account_id, call_id):
+    if not 0 < len(call_id) <= LONGEST_ID:
+        raise not_found(call_id[:LONGEST_ID])
     found = _asked(engines.find, account_id, call_id)
     if found is None or not _may_see(request.context.token, found.leg):
         raise not_found(call_id)

@@ -96,7 +96,7 @@ class Engines:
         if status == 504:
             raise CommandTimeout(said["message"])
         if status not in (200, 404):
-            raise EngineSilent([_shown(engine.name)], f"it answered {status}", sent)
+            raise EngineSilent([_shown(engine.name)], f"it answered {status}", sent=status != 400)
         return said if status == 200 else None
 
     def _each(self, engines, query):

@@ -84,7 +84,7 @@ class Server:
         return [orjson.dumps(body)]
 
     def _status_and_body(self, environ):
-        asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+        asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"], keep_blank_values=True).items()}
         account_id, uuid = asked.get("account", ""), asked.get("uuid")
         if uuid is None:
             return 200, [leg for control in self._controls for leg in control.legs(account_id)]

@@ -129,6 +129,18 @@ def test_an_engine_that_dies_with_an_order_in_its_hands_has_had_it_once(site):
     assert isinstance(error, EngineSilent) and error.sent
 
 
+def test_an_order_that_an_engine_does_not_read_was_not_carried_out(site):
+    calls = site.engine("fs1", "leg")
+    with pytest.raises(EngineSilent, match="400") as silent:
+        site.engines.order(site.store.rows["fs1"], "acme", "leg", "start", {"label": "x" * 70_000}, "token x")
+    assert not silent.value.sent and not calls.orders
+
+
+def test_a_leg_without_an_id_is_nobodys(site):
+    site.engine("fs1", "leg")
+    assert site.engines.find("acme", "") is None
+
+
 def test_an_order_to_an_engine_that_is_gone_was_not_sent(site):
     site.engine("fs1", "leg")
     found = site.engines.find("acme", "leg")
