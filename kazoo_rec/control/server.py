@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import orjson
 import structlog
+from gevent.lock import BoundedSemaphore
 from gevent.pywsgi import WSGIServer
 
 from kazoo_rec import web
@@ -32,7 +33,8 @@ log = structlog.get_logger()
 
 
 class Server:
-    """GET /legs?account=, GET /legs?account=&uuid=, POST /legs?account=&uuid= with {"action", "settings", "who"}.
+    """GET /legs?account=, GET /legs?account=&user=, GET /legs?account=&uuid=, POST /legs?account=&uuid= with {"action",
+    "settings", "who"}.
 
     Answers JSON: 200; 400, no such order; 404, no such leg; 409, the order cannot be carried out; 504, the switch did
     not answer.
@@ -43,6 +45,7 @@ class Server:
     def __init__(self, path: str, controls: list, clock=time.monotonic):
         self._path, self._controls, self._clock = path, controls, clock
         self._servers: list[WSGIServer] = []
+        self._listing = BoundedSemaphore()
         self._made, self._refused, self._told_at = None, 0, -TOLD_EVERY_S
 
     def start(self):
@@ -87,7 +90,7 @@ class Server:
         asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"], keep_blank_values=True).items()}
         account_id, uuid = asked.get("account", ""), asked.get("uuid")
         if uuid is None:
-            return 200, [leg for control in self._controls for leg in control.legs(account_id)]
+            return 200, self._list(account_id, asked.get("user"))
         order = None
         if environ["REQUEST_METHOD"] != "GET":
             order = _order(environ["wsgi.input"].read(LARGEST_BYTES))
@@ -101,6 +104,13 @@ class Server:
             log.warning("an order was not carried out", call_id=uuid, account=account_id, reason=str(refused))
             return 409 if isinstance(refused, WrongState) else 504, {"message": _words(refused)}
         return (404, {}) if leg is None else (200, leg)
+
+    def _list(self, account_id, user_id):
+        """One at a time: however many ask, the calls wait for no more than one. Each leg is JSON before the next is
+        looked at, not all of them at the end."""
+        with self._listing:
+            return [orjson.Fragment(orjson.dumps(leg)) for control in self._controls
+                    for leg in control.legs(account_id, user_id)]
 
     def _found(self, account_id, uuid):
         """The control that has the leg, and the leg; (None, None) where none has. Raises NotConnected where none has

@@ -15,7 +15,8 @@ from tests.switch.conftest import said  # noqa: F401
 
 
 class Calls:
-    """An engine's, as `calls.control.Control`: the legs of acme that it has, and the orders that it got."""
+    """An engine's, as `calls.control.Control`: the legs of acme that it has, each of a user of that name, and the
+    orders that it got."""
 
     def __init__(self, *uuids):
         self.uuids, self.orders = uuids, []
@@ -23,9 +24,16 @@ class Calls:
         self.awake, self.asked = Event(), Event()
         self.awake.set()
         self.raises = None
+        self.lists = self.most_lists = 0
 
-    def legs(self, account_id):
-        return [leg for uuid in self.uuids if (leg := self.leg(account_id, uuid))]
+    def legs(self, account_id, user_id=None):
+        self.lists += 1
+        self.most_lists = max(self.most_lists, self.lists)
+        for uuid in self.uuids:
+            gevent.idle()
+            if (leg := self.leg(account_id, uuid)) and user_id in (None, uuid):
+                yield leg
+        self.lists -= 1
 
     def leg(self, account_id, uuid):
         self.asked.set()

@@ -20,6 +20,19 @@ def test_an_engine_of_another_host_tells_of_its_legs_and_obeys(site):
     assert calls.orders == [("leg", "mask", {}, "token x")]
 
 
+def test_of_a_users_legs_the_others_are_not_told(site):
+    site.engine("fs1", "ann", "bob")
+    assert site.engines.legs("acme", "ann") == [{"uuid": "ann"}]
+    assert site.engines.legs("acme", "eve") == []
+
+
+def test_an_engine_makes_one_list_at_a_time(site):
+    calls = site.engine("fs1", "leg", "other", here=True)
+    asking = [gevent.spawn(site.engines.legs, "acme") for _ in range(10)]
+    assert [len(one.get()) for one in asking] == [2] * 10
+    assert calls.most_lists == 1
+
+
 def test_one_of_this_host_is_asked_by_its_socket_and_others_beside_it_over_tls(site):
     near, far = site.engine("fs1", "near", here=True), site.engine("fs2", "far")
     assert {leg["uuid"] for leg in site.engines.legs("acme")} == {"near", "far"}
