@@ -14,6 +14,7 @@ from jsonschema import validate
 
 from kazoo_rec.api import tokens
 from kazoo_rec.api.app import make_app
+from kazoo_rec.calls import control
 from kazoo_rec.roles.engine import Engine
 from kazoo_rec.simulator.script import Script
 from kazoo_rec.threads import Threads
@@ -186,6 +187,15 @@ def test_an_engine_that_comes_back_knows_what_is_masked(site):
     assert silent >= 280 and after >= 300
 
 
+def test_of_an_engine_whose_first_switch_is_away_the_calls_of_the_second_are_told_of_and_obey(site):
+    site.call(account=every(site), config={"switches": [{"name": "away", "host": "127.0.0.1", "port": 1,
+                                                         "password": "x"}]}).recorded()
+    assert site.order("mask").json["data"]["recordings"][0]["masked"]
+    assert not site.order("unmask").json["data"]["recordings"][0]["masked"]
+    for answer in (site.ask("GET", "acme/channels/nobodys"), site.order("mask", "nobodys")):
+        assert (answer.status_code, answer.json["data"]["engines"]) == (504, ["fs1"])
+
+
 def test_answers_are_as_described(site):
     site.call(account=every(site)).recorded()
     described = TestClient(site.app).simulate_get("/v2/openapi.json").json
@@ -200,7 +210,7 @@ def test_answers_are_as_described(site):
     assert answer.status_code == 409
 
 
-def test_who_may_see_and_order_what(site):
+def test_who_may_see_and_order_what(site, monkeypatch):
     site.call(account=every(site)).recorded()
     path = f"channels/{site.a}"
     order = {"action": "record", "record": {"action": "mask"}}
@@ -208,7 +218,12 @@ def test_who_may_see_and_order_what(site):
         assert client("GET", f"globex/{path}").status_code == 404
         assert client("PUT", f"globex/{path}", order).status_code == 404
         assert client("GET", "globex/channels").json["data"] == []
-    assert site.client("user", "acme", "ann")("PUT", f"acme/{path}", order).status_code == 404
+    ann = site.client("user", "acme", "ann")
+    assert ann("PUT", f"acme/{path}", order).status_code == 404
+    told = []
+    with monkeypatch.context() as patched:
+        patched.setattr(control, "_told", lambda leg, *_: told.append(leg))
+        assert ann("GET", "acme/channels").json["data"] == [] and not told  # nor is it made for nothing
     listener = site.client("listener")
     assert listener("GET", f"acme/{path}").status_code == 200
     assert listener("PUT", f"acme/{path}", order).status_code == 403

@@ -69,17 +69,26 @@ def test_an_order_that_is_not_answered_in_time_is_not_known_to_have_failed(live,
 
 
 @pytest.mark.parametrize("fault", ["certificate", "port"])
-def test_an_engine_that_others_cannot_be_let_to_records_all_the_same(tmp_path, monkeypatch, said, fault):  # noqa: F811
+def test_an_engine_that_others_cannot_be_let_to_records_all_the_same_until_they_can(
+        tmp_path, monkeypatch, said, fault):  # noqa: F811
+    monkeypatch.setattr("kazoo_rec.roles.engine.SERVED_AGAIN_S", 0.05)
     site = Live(tmp_path)
     try:
         with create_server(("127.0.0.1", 0)) as taken:
             control = certified(tmp_path, trustme.CA(), taken.getsockname()[1] if fault == "port" else free_port())
+            whole = Path(control["certificate"]).read_text()
             if fault == "certificate":
                 Path(control["certificate"]).write_text("")
             site.call(account=every(site), config={"control": control}).recorded()
             assert said.wait("no orders can be taken from other hosts")
-        assert site.order("mask").status_code == 200
-        assert [engine.address for engine in site.store.engines.running()] == [None]
+            assert site.order("mask").status_code == 200
+            assert [engine.address for engine in site.store.engines.running()] == [None]
+        Path(control["certificate"]).write_text(whole)
+        address = f"127.0.0.1:{control['port']}"
+        site.until(lambda: [engine.address for engine in site.store.engines.running()] == [address])
+        mutual = tls.mutual("control", *(Path(control[name]) for name in ("certificate", "key", "ca")))
+        os.unlink(f"{site.store.beside}.fs1.control")
+        assert client.Engines(site.store, mutual.client).find("acme", site.a)
     finally:
         site.stop()
 

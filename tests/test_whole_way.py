@@ -57,12 +57,13 @@ class Site:
         return self.run(**config or {})
 
     def run(self, **more):
-        """With the documents that there are; `more` is of the configuration."""
+        """With the documents that there are; `more` is of the configuration, `switches` those before the simulated."""
         host, port = self.simulator.address
         (self.place / "kazoo_rec.yaml").write_text(json.dumps({
             "node": "fs1", **database.said(self.place), "documents": "documents",
             "recordings_dir": str(self.place / "recordings"), "delivery": {"allow_networks": ["127.0.0.0/8"]}, **more,
-            "switches": [{"host": host, "port": port, "password": "ClueCon", "command_connections": 2}]}))
+            "switches": [*more.get("switches", ()),
+                         {"host": host, "port": port, "password": "ClueCon", "command_connections": 2}]}))
         config = load(self.place / "kazoo_rec.yaml")
         migrate(config.database)
         self.store = Store(config.database)

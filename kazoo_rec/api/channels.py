@@ -21,6 +21,9 @@ STATUSES = {"paused": "pause", "in-progress": "resume"}
 #: A form is one field.
 LARGEST_FORM_BYTES = 4096
 
+#: FreeSWITCH's are no longer (SWITCH_UUID_FORMATTED_LENGTH).
+LONGEST_ID = 256
+
 WRITERS = {"admin", "user"}
 
 #: Of an order that was on its way.
@@ -37,7 +40,8 @@ class Channels:
 
     def on_get(self, request, response, account_id):
         token = request.context.token
-        legs = [leg for leg in _asked(self._engines.legs, account_id) if _may_see(token, leg)]
+        his = token["user_id"] if token["role"] == "user" else None
+        legs = [leg for leg in _asked(self._engines.legs, account_id, his) if _may_see(token, leg)]
         succeed(request, response, legs)
 
 
@@ -120,6 +124,8 @@ def _carried_out(engines, request, account_id, call_id, action, settings):
 
 
 def _found(engines, request, account_id, call_id):
+    if not 0 < len(call_id) <= LONGEST_ID:
+        raise not_found(call_id[:LONGEST_ID])
     found = _asked(engines.find, account_id, call_id)
     if found is None or not _may_see(request.context.token, found.leg):
         raise not_found(call_id)

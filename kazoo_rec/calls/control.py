@@ -1,6 +1,6 @@
 """Orders about the recordings of a leg, from people: carried out, and answered with what came of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import gevent
 
@@ -12,6 +12,10 @@ from kazoo_rec.calls.messages import Messages
 from kazoo_rec.calls.recording import Past, told
 from kazoo_rec.errors import NotConnected, WrongState
 from kazoo_rec.policy.settings import DEFAULTS
+from kazoo_rec.switch.protocol import TURN_S
+
+#: Legs that a list is made of before others have their turn: half a millisecond's.
+AT_ONCE = 50
 
 ACTIONS = ("start", "stop", "mask", "unmask", "pause", "resume")
 
@@ -46,8 +50,13 @@ class Control:
         self.message, self.message_ended = messages.message, messages.message_ended
         tracker.listen(SUBCLASS, Dialplan(actions, spawn).heard)
 
-    def legs(self, account_id: str) -> list[dict]:
-        return [_told(leg, account_id, leg.recordings) for leg in self._tracker.legs() if _sees(account_id, leg)]
+    def legs(self, account_id: str, user_id: str | None = None) -> Iterator[dict]:
+        """Those that the account sees, or that are its user's. Others have their turns meanwhile."""
+        for number, leg in enumerate(self._tracker.legs()):
+            if number % AT_ONCE == 0:
+                gevent.sleep(TURN_S)
+            if _sees(account_id, leg) and (user_id is None or _is_his(account_id, user_id, leg.identity)):
+                yield _told(leg, account_id, leg.recordings)
 
     def leg(self, account_id: str, uuid: str) -> dict | None:
         """None where the account has no such leg. Raises NotConnected where that is not known."""
@@ -106,6 +115,10 @@ class Control:
 def _sees(account_id, leg):
     return leg.alive and (leg.identity.account_id == account_id
                           or any(one.account_id == account_id for one in leg.recordings))
+
+
+def _is_his(account_id, user_id, whose):
+    return (whose.account_id, whose.user_id) == (account_id, user_id)
 
 
 def _told(leg: Leg, account_id: str, recordings: list) -> dict:

@@ -46,10 +46,11 @@ class Engines:
         self._store, self._tls, self._clock = store, tls, clock
         self._kept: dict[tuple, list[_Connection]] = {}
 
-    def legs(self, account_id: str) -> list[dict]:
-        """Raises EngineSilent where one that should run cannot be asked: without its legs the list would be a lie."""
-        found, silent = [], []
-        for engine, said in self._each(self._store.engines.running(), {"account": account_id}):
+    def legs(self, account_id: str, user_id: str | None = None) -> list[dict]:
+        """The account's, or its user's. Raises EngineSilent where one that should run cannot be asked: without its legs
+        the list would be a lie."""
+        found, silent, query = [], [], {"account": account_id, **({"user": user_id} if user_id else {})}
+        for engine, said in self._each(self._store.engines.running(), query):
             if isinstance(said, list):
                 found += said
             else:
@@ -96,7 +97,7 @@ class Engines:
         if status == 504:
             raise CommandTimeout(said["message"])
         if status not in (200, 404):
-            raise EngineSilent([_shown(engine.name)], f"it answered {status}", sent)
+            raise EngineSilent([_shown(engine.name)], f"it answered {status}", sent=status != 400)
         return said if status == 200 else None
 
     def _each(self, engines, query):

@@ -9,10 +9,11 @@ from urllib.parse import parse_qs
 
 import orjson
 import structlog
+from gevent.lock import BoundedSemaphore
 from gevent.pywsgi import WSGIServer
 
 from kazoo_rec import web
-from kazoo_rec.errors import KazooRecError, SwitchError, WrongState
+from kazoo_rec.errors import KazooRecError, NotConnected, SwitchError, WrongState
 
 #: An order is shorter.
 LARGEST_BYTES = 65536
@@ -32,7 +33,8 @@ log = structlog.get_logger()
 
 
 class Server:
-    """GET /legs?account=, GET /legs?account=&uuid=, POST /legs?account=&uuid= with {"action", "settings", "who"}.
+    """GET /legs?account=, GET /legs?account=&user=, GET /legs?account=&uuid=, POST /legs?account=&uuid= with {"action",
+    "settings", "who"}.
 
     Answers JSON: 200; 400, no such order; 404, no such leg; 409, the order cannot be carried out; 504, the switch did
     not answer.
@@ -43,6 +45,7 @@ class Server:
     def __init__(self, path: str, controls: list, clock=time.monotonic):
         self._path, self._controls, self._clock = path, controls, clock
         self._servers: list[WSGIServer] = []
+        self._listing = BoundedSemaphore()
         self._made, self._refused, self._told_at = None, 0, -TOLD_EVERY_S
 
     def start(self):
@@ -84,24 +87,46 @@ class Server:
         return [orjson.dumps(body)]
 
     def _status_and_body(self, environ):
-        asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+        asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"], keep_blank_values=True).items()}
         account_id, uuid = asked.get("account", ""), asked.get("uuid")
         if uuid is None:
-            return 200, [leg for control in self._controls for leg in control.legs(account_id)]
+            return 200, self._list(account_id, asked.get("user"))
         order = None
         if environ["REQUEST_METHOD"] != "GET":
             order = _order(environ["wsgi.input"].read(LARGEST_BYTES))
             if order is None:
                 return 400, {"message": "this is no order"}
         try:
-            for control in self._controls:
-                leg = control.order(account_id, uuid, **order) if order else control.leg(account_id, uuid)
-                if leg is not None:
-                    return 200, leg
+            control, leg = self._found(account_id, uuid)
+            if control is not None and order:
+                leg = control.order(account_id, uuid, **order)
         except (WrongState, SwitchError) as refused:
             log.warning("an order was not carried out", call_id=uuid, account=account_id, reason=str(refused))
             return 409 if isinstance(refused, WrongState) else 504, {"message": _words(refused)}
-        return 404, {}
+        return (404, {}) if leg is None else (200, leg)
+
+    def _list(self, account_id, user_id):
+        """One at a time: however many ask, the calls wait for no more than one. Each leg is JSON before the next is
+        looked at, not all of them at the end."""
+        with self._listing:
+            return [orjson.Fragment(orjson.dumps(leg)) for control in self._controls
+                    for leg in control.legs(account_id, user_id)]
+
+    def _found(self, account_id, uuid):
+        """The control that has the leg, and the leg; (None, None) where none has. Raises NotConnected where none has
+        and one does not know."""
+        unknown = None
+        for control in self._controls:
+            try:
+                leg = control.leg(account_id, uuid)
+            except NotConnected as silent:
+                unknown = silent
+            else:
+                if leg is not None:
+                    return control, leg
+        if unknown is not None:
+            raise unknown
+        return None, None
 
 
 def _order(body: bytes) -> dict | None:

@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import gevent
 import structlog
@@ -72,6 +73,10 @@ LATE_MS = 1000
 #: which would hold up 5,000 calls for 0.3 s. Of an ended call nothing is left to it: legs and recordings let go.
 COLLECTOR = (700, 10, 1_000_000_000)
 
+#: Seconds before what could not be served is tried again: a port may be another engine's that ends, an address not up
+#: yet, a certificate half replaced.
+SERVED_AGAIN_S = 5.0
+
 #: Writes that wait, from which on an engine is called overloaded: some seconds' worth.
 MANY_WRITES = 10_000
 
@@ -101,6 +106,7 @@ class Engine:
         self._greenlets: list = []
         self._store = self._control = self._callflow = None
         self._address: str | None = None  # by which other hosts reach it
+        self._closed: list[_Door] = []
         self._watches: list[_Watch] = []
         self._acting: Acting | None = None
         self._doubts = 0
@@ -134,12 +140,11 @@ class Engine:
         for watch in self._watches:
             watch.start()
         self._serve()
-        self._serve_callflows()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTOR)
         self._greenlets = [gevent.spawn(run) for run in (
-            self._tick, self._follow_documents, self._follow_quotas, self._collect)]
+            self._tick, self._follow_documents, self._follow_quotas, self._collect, self._serve_again)]
         if not self._observe:
             self._vitals = Vitals(self._store, self._config.node, "engine", self._tell)
             self._vitals.start()
@@ -173,7 +178,8 @@ class Engine:
             self._store.recordings.unsure = False
 
     def _end(self, fault):
-        """Nothing is commanded from now on."""
+        """Nothing is commanded from now on, and nothing more is served."""
+        self._closed = []
         for watch in self._watches:
             watch.cut()
         self.fault = fault
@@ -224,41 +230,35 @@ class Engine:
                      if (row["node"], row["role"]) == (self._config.node, "engine")), None)
 
     def _serve(self):
-        """Takes orders. Without a socket for them it records all the same."""
+        """What cannot be served is tried again: without it the engine records all the same."""
+        self._closed = [door for door in self._doors() if not _opened(door)]
+
+    def _serve_again(self):
+        while self._closed:
+            gevent.sleep(SERVED_AGAIN_S)
+            self._closed = [door for door in self._closed if not _opened(door, again=True)]
+
+    def _doors(self):
         if self._observe:
             return
         path = socket_path(self._store.beside, self._config.node)
         self._control = Server(path, [watch.control for watch in self._watches])
-        try:
-            self._control.start()
-        except OSError as refused:
-            log.error("no orders can be taken", socket=path, reason=str(refused), hint="the database's directory has "
-                      "to be writable, and its path shorter than 100 characters")
-        self._serve_others()
+        yield _Door(path, self._control.start, "orders are taken", "no orders can be taken", "the database's directory "
+                    "has to be writable, and its path shorter than 100 characters")
+        if (others := self._config.control) is not None:  # else the API of other hosts says that we do not answer
+            yield _Door(f"{others.host}:{others.port}", self._let_others_in, "orders are taken from other hosts",
+                        "no orders can be taken from other hosts", "`control` of the configuration says where, and its "
+                        "certificate")
+        if (listen := self._config.callflow) is not None:  # else dialplans go on
+            self._callflow = CallflowServer(listen.host, listen.port, self._whose, lambda: self.directory, self._say)
+            yield _Door(f"{listen.host}:{listen.port}", self._callflow.start, "callflows are run",
+                        "no callflows can be run", "`callflow` of the configuration says where; does another program "
+                        "listen there?")
 
-    def _serve_others(self):
-        """Without it the API of other hosts says that this engine does not answer."""
+    def _let_others_in(self):
         others = self._config.control
-        if others is None:
-            return
-        try:
-            self._control.start_for_others(others.host, others.port, others.tls().server)
-            self._address = others.address
-        except (OSError, ConfigError) as refused:
-            log.error("no orders can be taken from other hosts", address=f"{others.host}:{others.port}",
-                      reason=str(refused), hint="`control` of the configuration says where, and its certificate")
-
-    def _serve_callflows(self):
-        """Without an address for them it records all the same, and dialplans go on."""
-        listen = self._config.callflow
-        if listen is None or self._observe:
-            return
-        self._callflow = CallflowServer(listen.host, listen.port, self._whose, lambda: self.directory, self._say)
-        try:
-            self._callflow.start()
-        except OSError as refused:
-            log.error("no callflows can be run", address=f"{listen.host}:{listen.port}", reason=str(refused),
-                      hint="`callflow` of the configuration says where; does another program listen there?")
+        self._control.start_for_others(others.host, others.port, self._reading.apply(others.tls).server)
+        self._address, self._said = others.address, (0, -1)  # which is said at once
 
     def _whose(self, uuid):
         for watch in self._watches:
@@ -327,6 +327,28 @@ class Engine:
         if rows:
             self.directory = self._reading.apply(self.directory.apply, (rows,))
             log.info("documents read", changed=len(rows), documents=len(self.directory))
+
+
+class _Door(NamedTuple):
+    """By which others reach the engine: `open()` raises OSError and ConfigError where that cannot be."""
+
+    address: str
+    open: Callable[[], object]
+    opened: str
+    refused: str
+    hint: str
+
+
+def _opened(door, again=False):
+    try:
+        door.open()
+    except (OSError, ConfigError) as refused:
+        if not again:
+            log.error(door.refused, address=door.address, reason=str(refused), hint=door.hint)
+        return False
+    if again:
+        log.info(door.opened, address=door.address)
+    return True
 
 
 class _Watch:

@@ -43,6 +43,15 @@ def test_an_engine_that_should_run_and_does_not_answer_is_no_404(root, acme, sto
         assert answer.json["data"] == {"message": "engine fs1 does not answer", "engines": ["fs1"]}
 
 
+def test_what_is_no_id_of_a_call_is_not_found_whatever_engines_say(root, acme, store):
+    store.engines.say("fs1", 0).get()
+    form = {"body": "Status=paused", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+    for call_id, status in (("", 404), ("a" * 256, 504), ("a" * 257, 404), ("a" * 9000, 404)):
+        assert root("PUT", f"/v2/accounts/{acme}/calls/{call_id}/recording", **form).status_code == status
+        if call_id:
+            assert root("GET", f"/v2/accounts/{acme}/channels/{call_id}").status_code == status
+
+
 def test_a_call_is_said_to_be_where_it_is_recorded_though_no_engine_runs_there(root, acme, recording):
     globex = root("PUT", "/v2/accounts", {"name": "Globex", "realm": "globex.example"}).json["data"]["id"]
     row = recording(acme, state="recording", node="fs7")

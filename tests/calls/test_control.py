@@ -1,8 +1,9 @@
 """Orders about a leg's recordings: what the switch is told, what the row says, what is answered."""
 
+import gevent
 import pytest
 
-from kazoo_rec.calls.control import Control
+from kazoo_rec.calls.control import AT_ONCE, Control
 from kazoo_rec.calls.files import Files
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
 
@@ -174,9 +175,29 @@ def test_a_start_that_the_switch_refuses_is_a_wrong_state():
 
 def test_another_account_sees_neither_leg_nor_recording():
     one = Live().talks()
-    assert one.control.legs("globex") == [] and one.control.leg("globex", "a") is None
+    assert list(one.control.legs("globex")) == [] and one.control.leg("globex", "a") is None
     assert one.order("mask", account="globex") is None and one.order("mask", uuid="x") is None
     assert not one.switch.of(" mask ")
+
+
+def test_while_many_legs_are_told_of_others_have_their_turn_and_who_hangs_up_meanwhile_is_not_told_of():
+    one = Live()
+    for number in range(3 * AT_ONCE):
+        one.phone_calls(f"a{number}", "1000").answer(f"a{number}")
+    told, last = [], f"a{number}"
+    for leg in one.control.legs("acme"):
+        told.append(leg["uuid"])
+        if len(told) == 1:
+            gevent.spawn(one.hang_up, last)
+    assert len(told) == len(set(told)) == 3 * AT_ONCE - 1 and last not in told
+
+
+def test_a_user_is_told_of_his_own_legs():
+    one = Live()
+    for uuid, account, user in (("a", "acme", "ann"), ("b", "acme", "bob"), ("c", "globex", "ann")):
+        one.create(uuid, kazoo_rec_account_id=account, kazoo_rec_user_id=user).answer(uuid)
+    assert [(leg["uuid"], leg["owner_id"]) for leg in one.control.legs("acme", "ann")] == [("a", "ann")]
+    assert [leg["uuid"] for leg in one.control.legs("acme")] == ["a", "b"]
 
 
 def test_a_leg_that_may_be_there_is_not_said_not_to_be():

@@ -41,7 +41,7 @@ def test_the_talk_of_two_legs_of_another_account_is_not_followed():
     one = Transfer(realm="globex.example")
     one.begin()
     one.refers("a").rings("c", "b", "1002", "globex.example").answer("c").bridge("b", "c")
-    assert not one.rows_of("b") and not one.control.legs("acme") and one.control.leg("acme", "b") is None
+    assert not one.rows_of("b") and not list(one.control.legs("acme")) and one.control.leg("acme", "b") is None
 
 
 def test_who_called_from_outside_is_followed():

@@ -15,7 +15,8 @@ from tests.switch.conftest import said  # noqa: F401
 
 
 class Calls:
-    """An engine's, as `calls.control.Control`: the legs of acme that it has, and the orders that it got."""
+    """An engine's, as `calls.control.Control`: the legs of acme that it has, each of a user of that name, and the
+    orders that it got."""
 
     def __init__(self, *uuids):
         self.uuids, self.orders = uuids, []
@@ -23,9 +24,16 @@ class Calls:
         self.awake, self.asked = Event(), Event()
         self.awake.set()
         self.raises = None
+        self.lists = self.most_lists = 0
 
-    def legs(self, account_id):
-        return [leg for uuid in self.uuids if (leg := self.leg(account_id, uuid))]
+    def legs(self, account_id, user_id=None):
+        self.lists += 1
+        self.most_lists = max(self.most_lists, self.lists)
+        for uuid in self.uuids:
+            gevent.idle()
+            if (leg := self.leg(account_id, uuid)) and user_id in (None, uuid):
+                yield leg
+        self.lists -= 1
 
     def leg(self, account_id, uuid):
         self.asked.set()
@@ -77,10 +85,11 @@ class Site:
         authority.cert_pem.write_to_path(self.place / f"{name}.ca")
         return self.place / f"{name}.ca"
 
-    def engine(self, name, *uuids, port=0, mutual=None, here=False):
-        """One that runs, with these legs; its calls. `here`: of this host."""
+    def engine(self, name, *uuids, port=0, mutual=None, here=False, beside=()):
+        """One that runs, with these legs; its calls. `here`: of this host. `beside`: Calls of its other switches, which
+        are asked first."""
         calls = Calls(*uuids)
-        server = Server(f"{self.store.beside if here else self.place / 'elsewhere'}.{name}.control", [calls])
+        server = Server(f"{self.store.beside if here else self.place / 'elsewhere'}.{name}.control", [*beside, calls])
         server.start()
         self._servers.append(server)
         calls.server = server

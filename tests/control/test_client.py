@@ -5,6 +5,7 @@ import pytest
 
 from kazoo_rec.control import client, place
 from kazoo_rec.errors import CommandTimeout, EngineSilent, NotConnected, WrongState
+from tests.control.conftest import Calls
 
 ORDER = ("acme", "leg", "mask", {}, "token x")
 
@@ -17,6 +18,19 @@ def test_an_engine_of_another_host_tells_of_its_legs_and_obeys(site):
     assert (found.engine.name, found.leg) == ("fs2", {"uuid": "leg"})
     assert site.engines.order(found.engine, *ORDER) == {"uuid": "leg", "obeyed": "mask"}
     assert calls.orders == [("leg", "mask", {}, "token x")]
+
+
+def test_of_a_users_legs_the_others_are_not_told(site):
+    site.engine("fs1", "ann", "bob")
+    assert site.engines.legs("acme", "ann") == [{"uuid": "ann"}]
+    assert site.engines.legs("acme", "eve") == []
+
+
+def test_an_engine_makes_one_list_at_a_time(site):
+    calls = site.engine("fs1", "leg", "other", here=True)
+    asking = [gevent.spawn(site.engines.legs, "acme") for _ in range(10)]
+    assert [len(one.get()) for one in asking] == [2] * 10
+    assert calls.most_lists == 1
 
 
 def test_one_of_this_host_is_asked_by_its_socket_and_others_beside_it_over_tls(site):
@@ -86,6 +100,22 @@ def test_an_engine_that_does_not_know_yet_whether_it_has_the_leg_does_not_answer
     assert site.engines.find("acme", "leg").engine.name == "fs2"
 
 
+@pytest.mark.parametrize("unknown_first", [True, False])
+def test_of_an_engines_switches_the_one_that_has_the_leg_gets_the_order_once_whatever_the_others_know(
+        site, unknown_first):
+    unknown, known = Calls(), Calls("leg")
+    unknown.raises = NotConnected("legs of the switch are not known yet")
+    site.engine("fs1", "last", beside=(unknown, known) if unknown_first else (known, unknown))
+    found = site.engines.find("acme", "leg")
+    assert site.engines.order(found.engine, *ORDER) == {"uuid": "leg", "obeyed": "mask"}
+    assert known.orders == [("leg", "mask", {}, "token x")] and not unknown.orders
+    for account, uuid in (("acme", "none"), ("globex", "leg")):
+        with pytest.raises(EngineSilent, match="legs of the switch are not known yet"):
+            site.engines.find(account, uuid)
+    unknown.raises = None
+    assert site.engines.find("acme", "none") is None
+
+
 def test_an_order_whose_answer_does_not_come_is_given_once_and_its_end_is_not_known(site, monkeypatch):
     has, other = site.engine("fs1", "leg"), site.engine("fs2", "leg")
     engine = site.store.rows["fs1"]
@@ -110,6 +140,18 @@ def test_an_engine_that_dies_with_an_order_in_its_hands_has_had_it_once(site):
     has.server.stop()
     error = ordering.get(timeout=10)
     assert isinstance(error, EngineSilent) and error.sent
+
+
+def test_an_order_that_an_engine_does_not_read_was_not_carried_out(site):
+    calls = site.engine("fs1", "leg")
+    with pytest.raises(EngineSilent, match="400") as silent:
+        site.engines.order(site.store.rows["fs1"], "acme", "leg", "start", {"label": "x" * 70_000}, "token x")
+    assert not silent.value.sent and not calls.orders
+
+
+def test_a_leg_without_an_id_is_nobodys(site):
+    site.engine("fs1", "leg")
+    assert site.engines.find("acme", "") is None
 
 
 def test_an_order_to_an_engine_that_is_gone_was_not_sent(site):

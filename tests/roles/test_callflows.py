@@ -58,3 +58,22 @@ def test_an_address_that_is_taken_is_told_and_costs_no_recording(config, started
     with create_server((config.callflow.host, config.callflow.port)):
         started(config)
     assert said.wait("no callflows can be run")["address"].endswith(str(config.callflow.port))
+
+
+def test_what_could_not_be_served_is_once_it_can_and_each_is_told_of_once(config, started, said, monkeypatch):  # noqa: F811
+    attempts, start = [], server.Server.start
+
+    def fails(callflows):
+        attempts.append(1)
+        if len(attempts) < 4:
+            raise OSError("Cannot assign requested address")
+        start(callflows)
+
+    monkeypatch.setattr("kazoo_rec.roles.engine.SERVED_AGAIN_S", 0.01)
+    monkeypatch.setattr(server.Server, "start", fails)
+    monkeypatch.setattr(server, "KNOWN_WITHIN_S", 0.01)
+    started(config)
+    assert said.wait("callflows are run")["address"].endswith(str(config.callflow.port))
+    assert len(attempts) == 4 and len(said.those("no callflows can be run")) == 1
+    leg = FakeLeg(create_connection((config.callflow.host, config.callflow.port)))
+    assert leg.ended.get(timeout=PATIENCE_S)
