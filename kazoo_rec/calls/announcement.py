@@ -22,7 +22,7 @@ EVENTS = ("PLAYBACK_START", "PLAYBACK_STOP", "DTMF")
 #: Times that a sound which is broken off (by a key, a transfer) is begun.
 MOST_ATTEMPTS = 3
 
-#: Milliseconds before a leg is played to again where there was no connection.
+#: Milliseconds before a leg is played to again, or its no is told again, where there was no connection.
 RETRY_MS = 1000
 
 #: A talk of which nothing was recorded as nothing was played, from this length on, is a failure.
@@ -68,6 +68,7 @@ class Announcer:
     def __init__(self, send, listen, spawn, outcome):
         self._send, self._listen, self._spawn, self._outcome = send, listen, spawn, outcome
         self._waiting = {}  # recordings, in order
+        self._unsaid = {}  # legs that have declined → when the switch, which has not heard of it, is told again
         self._deaf, self._prepare_at = False, 0
 
     def expect(self, recording):
@@ -82,6 +83,10 @@ class Announcer:
         if self._deaf and self._prepare_at <= now_at:
             self._prepare_at = now_at + RETRY_MS
             self._spawn(self._prepare)
+        for leg in [leg for leg, again_at in self._unsaid.items() if again_at <= now_at]:
+            del self._unsaid[leg]
+            if leg.alive:
+                self._spawn(self._leave_word, leg, now_at)
         for recording in list(self._waiting):
             if recording.id not in self._outcome or recording.over:
                 del self._waiting[recording]
@@ -154,10 +159,22 @@ class Announcer:
         recordings = [one for other in leg.call.legs for one in other.recordings]
         accounts = {one.account_id for one in recordings if one.announce.get("opt_out_digit") == digit != ""
                     and one.id in self._outcome and leg in _asked(one)}
-        leg.declined |= accounts
+        if accounts:
+            leg.declined |= accounts
+            self._spawn(self._leave_word, leg, now_at)
         for one in recordings:
             if one.account_id in accounts and not one.is_message:
                 self._outcome.decline(one, event.time_us // 1000, now_at)
+
+    def _leave_word(self, leg, now_at):
+        """The leg says it itself from now on, to an engine after this one: the rows may never get to the database."""
+        try:
+            self._send(commands.decline(leg.uuid, leg.declined), COMMAND_WITHIN_S)
+        except (CommandTimeout, NotConnected) as unheard:
+            log.warning("the switch did not hear what a leg declines", call_id=leg.uuid, reason=str(unheard))
+            self._unsaid[leg] = now_at + RETRY_MS
+        except SwitchError as refused:
+            log.info("a leg that declined is gone", call_id=leg.uuid, reason=str(refused))
 
     def _play(self, leg, recording, now_at):
         hearing = leg.heard.setdefault(_sound(recording), Hearing())

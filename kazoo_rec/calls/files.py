@@ -56,6 +56,10 @@ class Files:
         """Whether there is no room for a recording. Raises OSError."""
         return bool(self._run(_is_full, (self._here,)))
 
+    def touch(self, path: str):
+        """Makes an empty file; one that is there stays as it is. Raises OSError."""
+        self._run(_touch, (os.path.join(self._here, path),))
+
     def remove(self, path: str):
         """Removes a file that is of no recording; one that is not there is no error."""
         self._run(_remove, (os.path.join(self._here, path),))
@@ -71,6 +75,10 @@ def _make(root, path):
             if found.st_uid != os.geteuid() or found.st_mode & 0o777 != 0o700:
                 continue  # else who made it was killed before the next line
         os.chmod(root, DIRECTORY_MODE)  # the umask would cut it
+
+
+def _touch(path):
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def _remove(path):

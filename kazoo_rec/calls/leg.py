@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from gevent.lock import Semaphore
 
 from kazoo_rec.policy.settings import OVERRIDES
+from kazoo_rec.switch.commands import DECLINED
 
 #: Characters kept of a text that a caller chose.
 TEXT_LIMIT = 256
@@ -130,6 +131,11 @@ def override_of(event) -> str | None:
     """What the channel variable `kazoo_rec` asks for, if it is one of the words that it may be."""
     said = event.variable("kazoo_rec")
     return said if said in OVERRIDES else None
+
+
+def declined_of(event) -> set[str]:
+    """The accounts by which a leg said before that it does not want to be recorded (`switch.commands.decline`)."""
+    return set(event.variable(DECLINED).split("/")) - {""}
 
 
 def text(value: str) -> str:

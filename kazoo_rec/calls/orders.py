@@ -4,6 +4,7 @@ import gevent
 import structlog
 from gevent.event import Event
 
+from kazoo_rec.calls.recording import mark_of
 from kazoo_rec.errors import (
     CommandFailed,
     CommandOvertaken,
@@ -91,6 +92,10 @@ class Orders:
         delivery has taken the recording further, the file stays."""
         if path is not None:
             self._spawn(self._remove, recording, path)
+
+    def mark(self, recording):
+        """Leave on its disk, and meanwhile, that it is to be erased."""
+        self._spawn(self._mark, recording)
 
     def _spawn_one(self, order, recording):
         recording.busy = True
@@ -221,6 +226,13 @@ class Orders:
         except OSError as refused:
             log.error("a file that should not be cannot be removed", recording_id=recording.id, path=path,
                       reason=str(refused), hint="its directory has to be writable for this user")
+
+    def _mark(self, recording):
+        try:
+            self._files.touch(mark_of(recording.directory, recording.id))
+        except OSError as refused:
+            log.error("no mark can be left of what was declined", recording_id=recording.id, reason=str(refused),
+                      hint="its row has to get to the database; its directory has to be writable for this user")
 
     def _prepare(self, recordings):
         with gevent.Timeout(ROW_WITHIN_S, False):

@@ -27,7 +27,7 @@ from kazoo_rec.calls.recording import CALLED_OFF, DROPPED, Recording, directory_
 from kazoo_rec.calls.resumption import Resumption
 from kazoo_rec.calls.succession import Succession
 from kazoo_rec.calls.vigil import ALARM, Vigil
-from kazoo_rec.store.spans import missed
+from kazoo_rec.store.spans import declined, missed
 
 #: How long an armed recording may take to say RECORD_START; 22 ms is the longest seen.
 START_WITHIN_MS = 250
@@ -323,13 +323,15 @@ class Recorder:
         self.succession.renew(recording, now_at)
 
     def decline(self, recording, at_ms, now_at):
-        """A party does not want it. What of it there is, delivery erases: the row says so from now on, whoever dies."""
+        """A party does not want it. What of it there is, delivery erases: the row says so from now on, and beside its
+        file a mark, should the row never get to the database."""
         if recording.declined or recording.id not in self._ledger:
             return
-        recording.spans.append({"kind": "declined", "from_ms": at_ms, "to_ms": at_ms})
+        recording.spans.append(declined(at_ms))
         log.info("recording declined", call_id=recording.leg.uuid, recording_id=recording.id)
         self._ledger.save(recording, spans=recording.spans_now())
         if recording.running:
+            self._orders.mark(recording)
             self.stop(recording, now_at)
         else:
             self.call_off(recording, DECLINED, now_at)

@@ -381,6 +381,11 @@ def new_id(now_s: float | None = None) -> str:
     return f"{time.strftime('%Y%m', time.gmtime(now_s))}-{uuid.uuid4().hex}"
 
 
+def mark_of(directory: str, recording_id: str) -> str:
+    """The empty file beside a recording that was declined, as `media.names.declined` calls it."""
+    return f"{directory}/{recording_id}.declined"
+
+
 def directory_of(account_id: str, now_s: float | None = None) -> str:
     """`<account>/<YYYYMMDD>`: the account's directory has days below it and no files, a day's has files and nothing
     below it, as a neighbour named `8000` would make the switch refuse (mod_sndfile.c, alt_path)."""

@@ -8,10 +8,13 @@ import structlog
 from kazoo_rec.calls.astray import Astray
 from kazoo_rec.calls.foundling import Foundlings
 from kazoo_rec.calls.inquiry import LEGS_AT_ONCE, Inquiry
+from kazoo_rec.calls.leg import declined_of
 from kazoo_rec.calls.midcall import Progress
+from kazoo_rec.calls.recording import MESSAGE, mark_of
+from kazoo_rec.calls.resumption import DISK_WITHIN_S
 from kazoo_rec.calls.room import ROOM
 from kazoo_rec.store.recordings import OPEN_STATES
-from kazoo_rec.store.spans import missed
+from kazoo_rec.store.spans import declined, is_declined, missed
 from kazoo_rec.switch import commands, replies
 from kazoo_rec.switch.rows import Rows
 
@@ -208,7 +211,7 @@ class Recovery:
         self._take_in(ask, [row for row in news if row["uuid"] not in self._tracker.uuids() | self._vain.keys()])
 
     def _take_call(self, answers, before, astray, foundlings, unlisted):
-        taken = []
+        taken, by = [], set().union(*(declined_of(dump) for _, dump, _ in answers if dump))
         for row, dump, listed in answers:
             known, now_at = row["uuid"] in self._tracker.uuids(), self._now_at()
             if dump is None and not known and row["uuid"] not in before:
@@ -219,7 +222,7 @@ class Recovery:
             if not (known or self._observe or progress.over):
                 came, lost = foundlings.look(dump, listed, rows)
             leg = self._tracker.take(dump, row, now_at, NOT_CONNECTED)
-            rows = [*rows, *came]
+            rows = [self._declined(past) if past["account_id"] in by else past for past in (*rows, *came)]
             foundlings.note(leg, dump, lost)
             astray.look(dump, listed, [*self._own(leg, rows, known), *({"id": one.id} for one in leg.foundlings)])
             if known:
@@ -245,11 +248,22 @@ class Recovery:
                 or row["id"] in self._recorder]
 
     def _rows_of(self, uuids):
-        """{leg's uuid: its recordings so far, the oldest first}."""
-        found = {}
-        for row in self._rows.of_calls(self._node, uuids):
-            found.setdefault(row["call_id"], []).append(row)
+        """{leg's uuid: its recordings so far, the oldest first}; what a mark on the disk says, their rows may not."""
+        found, rows, marked = {}, self._rows.of_calls(self._node, uuids), set()
+        with gevent.Timeout(DISK_WITHIN_S, False):
+            for row in rows:
+                if row["state"] in OPEN_STATES and (row["settings"].get("announce") or {}).get("opt_out_digit") and (
+                        self._files.exists(mark_of(row["master"].rpartition("/")[0], row["id"]))):
+                    marked.add(row["id"])
+        for row in rows:
+            found.setdefault(row["call_id"], []).append(self._declined(row) if row["id"] in marked else row)
         return found
+
+    def _declined(self, row):
+        """A row as it is of what was declined, if it is not over."""
+        if row["state"] not in OPEN_STATES or row["rule"] == MESSAGE or is_declined(row["spans"]):
+            return row
+        return {**row, "spans": [*row["spans"], declined(self._clock.now_ms())]}
 
     # -- what is gone
 

@@ -70,6 +70,9 @@ class Resumption:
         elif paths:
             self._take_up(recording, paths)
             self._go_on(recording, row, now_at)
+        elif recording.declined:
+            leg.recordings.append(recording)
+            self._ledger.end(recording, "stopped", None, stopped_ms=self._epoch_ms(), spans=recording.spans)
         elif armed or row["state"] == "armed":
             self._await(recording, row, armed, now_at)
         else:

@@ -14,7 +14,17 @@ from gevent.event import Event as Heard
 from kazoo_rec.calls import announcement
 from kazoo_rec.calls.attendance import SUBCLASS as ROOMS
 from kazoo_rec.calls.following import Following
-from kazoo_rec.calls.leg import Call, Identity, Leg, facts_of, has_media, is_bypassed, is_wideband, override_of
+from kazoo_rec.calls.leg import (
+    Call,
+    Identity,
+    Leg,
+    declined_of,
+    facts_of,
+    has_media,
+    is_bypassed,
+    is_wideband,
+    override_of,
+)
 from kazoo_rec.calls.midcall import Progress, as_created
 from kazoo_rec.policy.decision import Call as Question
 from kazoo_rec.policy.decision import decide
@@ -272,7 +282,7 @@ class Tracker:
         leg = Leg(
             uuid=event.uuid, originator=event.variable("originator"), identity=Identity("offnet"),
             direction=event.get("Call-Direction"), facts=facts_of(event),
-            override=override_of(event), wideband=is_wideband(event),
+            override=override_of(event), declined=declined_of(event), wideband=is_wideband(event),
             plumbing=event.get("Channel-Name").startswith("loopback/"),
             other_half=event.variable("other_loopback_leg_uuid"))
         behind = self._legs.get(leg.originator) or self._legs.get(leg.other_half)

@@ -85,6 +85,11 @@ def examine(row: Mapping, recordings_dir: Path, key: bytes | None = None, mark: 
         return {"state": "failed", "state_reason": str(error)}
 
 
+def is_marked(row: Mapping, recordings_dir: Path) -> bool:
+    """Whether its engine has left word beside its file that it was declined. Blocks."""
+    return (recordings_dir / row["master"]).with_name(names.declined(row["id"])).exists()
+
+
 def remove(*paths: Path):
     """Removes files; one that is gone already is no error."""
     for path in paths:

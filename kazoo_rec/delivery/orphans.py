@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from kazoo_rec.delivery.finish import remove
+from kazoo_rec.delivery.finish import is_marked, remove
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.errors import MediaError
@@ -163,6 +163,8 @@ class Orphans:
         elif at_rest:
             row |= {"state": "failed", "settings": dict(self._kept), "settings_from": {},
                     "state_reason": f"found without its row: {row['state_reason']}; the file is kept"}
+            if self._of_disk(path, is_marked, (row, self._directory)):
+                row |= {"state": "stopped", "state_reason": None}  # it is finished by being erased
         else:
             return False
         if self._store.recordings.adopt({**row, "user_id": user or None, "device_id": device or None}).get():

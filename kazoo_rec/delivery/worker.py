@@ -16,7 +16,7 @@ from gevent.event import Event
 
 from kazoo_rec.delivery import bucket, http, library, target, webhook
 from kazoo_rec.delivery.clock import monotonic_ms
-from kazoo_rec.delivery.finish import finish, remove
+from kazoo_rec.delivery.finish import finish, is_marked, remove
 from kazoo_rec.delivery.jobs import Jobs
 from kazoo_rec.delivery.mark import check
 from kazoo_rec.delivery.meter import Meter
@@ -27,7 +27,7 @@ from kazoo_rec.delivery.settings import DeliverySettings
 from kazoo_rec.errors import LibraryError, TargetError
 from kazoo_rec.media import sealed
 from kazoo_rec.media.names import all_of
-from kazoo_rec.store.spans import is_declined
+from kazoo_rec.store.spans import declined, is_declined
 
 #: Seconds after which the store is looked into again, if nothing that ends makes room before.
 LOOK_S = 0.2
@@ -199,6 +199,10 @@ class Worker:
             log.info("the disk takes files again", node=self._node)
 
     def _finish(self, row):
+        if not is_declined(row["spans"]) and self._pool.apply(is_marked, (row, self._recordings_dir)):
+            # Said before the mark goes with the rest: killed in between, nothing would tell it from others.
+            row = {**row, "spans": [*row["spans"], declined(row["stopped_ms"])]}
+            self._store.recordings.update(row["id"], spans=row["spans"]).get()
         if is_declined(row["spans"]):
             self._remove_all(row)  # before the row says so: killed in between, it is done again
         try:

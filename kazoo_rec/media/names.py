@@ -26,11 +26,16 @@ def played(recording_id: str, kind: str, form: str) -> str:
     return f"{recording_id}.{kind}{PLAYED}.{form}"
 
 
+def declined(recording_id: str) -> str:
+    """The empty file by which the engine says that it is to be erased: its row may not have got to the database."""
+    return f"{recording_id}.declined"
+
+
 def all_of(recording_id: str, master: Path) -> list[Path]:
     """Every file that there may be of a recording, whole or left half written by a kill; the master last: as long as
     that is there, `delivery.orphans` finds the others."""
     names = {f"{recording_id}.wav", recording_id + FALLBACK,
              *(delivered(recording_id, form, channels) for form in _FORMS for channels in (1, 2)),
              *(played(recording_id, kind, form) for kind in _KINDS for form in _FORMS)}
-    names |= {name + PART for name in names}
+    names |= {declined(recording_id), *(name + PART for name in names)}
     return [*(master.with_name(name) for name in sorted(names - {master.name})), master]

@@ -39,6 +39,11 @@ def silent(spans: Iterable[Mapping]) -> str | None:
     return span and f"its phone sent {span['sent_ms'] / 1000:.1f} s of media in {span['of_ms'] / 1000:.1f} s"
 
 
+def declined(at_ms: int) -> dict:
+    """The span of what was declined then."""
+    return {"kind": "declined", "from_ms": at_ms, "to_ms": at_ms}
+
+
 def is_cut(spans: Iterable[Mapping]) -> bool:
     return any(span["kind"] == "cut" for span in spans)
 

@@ -59,6 +59,8 @@ _EXECUTION = re.compile(r"[0-9a-f]{32}")
 
 #: The variable that `digits` leaves what was pressed in.
 DIGITS = "kazoo_rec_digits"
+#: The variable that says what a leg declines, for an engine after the one that heard it.
+DECLINED = "kazoo_rec_declined"
 #: `record` ends after so many seconds below that energy (Kazoo's cf_record_caller has the same).
 SILENCE_THRESHOLD, SILENCE_S = 200, 5
 
@@ -131,6 +133,12 @@ def arm(uuid: str, armings: Iterable[Arming]) -> str:
 def disarm(uuid: str, ids: Iterable[str]) -> str:
     """Take armings back; without effect once the leg is answered."""
     return _set(uuid, [(f"execute_on_answer_{_recording_id(id)}", "") for id in ids])
+
+
+def decline(uuid: str, accounts: Iterable[str]) -> str:
+    """Has a leg itself say by which accounts it does not want to be recorded: see `calls.leg.declined_of`."""
+    said = "/".join(sorted(_checked(_NAME, account, "account id") for account in accounts))
+    return f"api uuid_setvar_multi {_uuid(uuid)} {DECLINED}={said}"
 
 
 def start(uuid: str, path: str, limit_s: int, variables: Mapping[str, str]) -> str:
