@@ -151,7 +151,8 @@ class Orphans:
         row = self._of_disk(path, self._row, (path, found.id, stat))
         if row is None:
             return False
-        account, (user, device, digest) = row["account_id"], (row.pop(name) for name in ("user", "device", "digest"))
+        account = row["account_id"]
+        user, device, digest, declined = (row.pop(name) for name in ("user", "device", "digest", "declined"))
         settings = digest and self._settings_of(account, user, device, digest)
         known = row["node"] in self._switches or len(self._switches) == 1
         if row["node"] not in self._switches:
@@ -163,7 +164,7 @@ class Orphans:
         elif at_rest:
             row |= {"state": "failed", "settings": dict(self._kept), "settings_from": {},
                     "state_reason": f"found without its row: {row['state_reason']}; the file is kept"}
-            if self._of_disk(path, is_marked, (row, self._directory)):
+            if declined:
                 row |= {"state": "stopped", "state_reason": None}  # it is finished by being erased
         else:
             return False
@@ -191,7 +192,8 @@ class Orphans:
             "direction": "outbound" if leg == "B" else "inbound", "origin": "found", "master": path,
             "reason": "Found without its row.", "started_ms": ended_ms - duration_ms, "stopped_ms": ended_ms,
             "created_ms": ended_ms - duration_ms, "duration_ms": duration_ms, "state_reason": reason,
-            "user": user, "device": device, "digest": digest}
+            "user": user, "device": device, "digest": digest,
+            "declined": is_marked({"id": recording_id, "master": path}, self._directory)}
 
 
 def _accounts(directory):

@@ -32,7 +32,7 @@ class Lost(Site):
         ((self.id, self.lost),) = first.scene.rows.by_id.items()
         super().__init__(monkeypatch, documents(**now or {}))
         self.said = {}
-        self.files._run, self.files._read = self._at_disk, lambda path: self.said[path]
+        self.files._read = lambda path: self.said[path]
         (command,) = first.scene.switch.of("record_session" if by == "arming" else "uuid_record a start")
         armed = {}
         if by == "arming":
@@ -41,9 +41,6 @@ class Lost(Site):
         self.comment = re.search(r"RECORD_COMMENT=([^,}]+)", command)[0].partition("=")[2]
         self.leg("a", ago_ms=ago_ms, **CALLER, **armed)
         self.running = {"a": [self.path]} if begun else {}
-
-    def _at_disk(self, function, args):
-        return function(*args) if function is self.files._read else True
 
     @property
     def commands(self):

@@ -37,7 +37,7 @@ class Site:
     def __init__(self, monkeypatch, documents=DOCUMENTS, rows=None, has_files=False, spawn=None):
         monkeypatch.setattr("kazoo_rec.calls.recovery.NEWS_WITHIN_S", 0)
         monkeypatch.setattr("kazoo_rec.calls.recovery.LIST_LAG_S", 0)
-        self.files = Files(ROOT, ROOT, lambda function, args: function(*args) if function is self.files._read else True)
+        self.files, self.marks = Files(ROOT, ROOT, self._at_disk), set()
         self.scene = Scene(documents, spawn=spawn, send=self.answer, rows=rows,
                            files=self.files if has_files else None)
         self.scene.switch.send = self.answer
@@ -47,6 +47,11 @@ class Site:
         self.recovery = Recovery("fs1", self.scene.tracker, self.recorder, self.scene.registrations, self.scene.rows,
                                  self.files, SwitchClock(lambda: self.scene.epoch_ms, lambda: self.scene.now),
                                  lambda: self.scene.now)
+
+    def _at_disk(self, function, args):
+        if function is self.files._read:
+            return function(*args)
+        return not args[-1].endswith(".declined") or args[-1].removeprefix(f"{ROOT}/") in self.marks
 
     def leg(self, uuid, direction="inbound", ago_ms=None, partner="", listed=(), **headers):
         """A leg that was answered so long ago (None: it rings) and is bridged to its partner."""

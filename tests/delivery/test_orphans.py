@@ -12,7 +12,7 @@ import soundfile
 from kazoo_rec.delivery import orphans
 from kazoo_rec.delivery.meter import Meter
 from kazoo_rec.delivery.orphans import ALL_EVERY_S, AT_REST_S, FOUND_EVERY_S, Orphans
-from kazoo_rec.media import sealed, wav
+from kazoo_rec.media import names, sealed, wav
 from kazoo_rec.store import Store
 from kazoo_rec.store.migrations import migrate
 from tests import database
@@ -145,6 +145,28 @@ def test_one_whose_settings_are_not_known_is_reported_when_it_has_come_to_rest_a
     assert (found["account_id"], found["settings"], found["duration_ms"]) == ("acme", KEPT, 2000)
     assert path.exists() and site.meter.registry.get_sample_value(
         "kazoo_rec_recording_states_total", {"state": "failed"}) == 1
+
+
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["plain", "encrypted"])
+def test_one_that_was_declined_is_not_kept_though_its_settings_are_not_known(site, is_sealed):
+    """A row that has stopped is finished: what has a mark, by being erased."""
+    path = site.file(comment=SAID)
+    path.with_name(names.declined(ID)).touch()
+    if is_sealed:
+        sealed.seal(path, bytes(32))
+    site.look(5)
+    assert site.row() is None
+    site.now_s += AT_REST_S
+    site.look()
+    assert (site.row()["state"], site.row()["state_reason"], site.row()["node"]) == ("stopped", None, "switch1")
+
+
+def test_a_mark_alone_is_no_recording(site):
+    site.file(f"{ANOTHER}.wav").with_name(names.declined(ID)).touch()
+    site.look(5)
+    site.now_s += AT_REST_S
+    site.look()
+    assert site.row() is None and site.row(ANOTHER)["state"] == "failed"
 
 
 def test_one_that_grows_is_not_at_rest(site):

@@ -215,6 +215,38 @@ def test_legal_hold_keeps_what_is_discarded_but_not_against_a_party_s_word(site,
     assert (site.store.rows[RECORDING_ID]["state"], site.file().exists()) == ("discarded", kept)
 
 
+@pytest.mark.parametrize("name", [f"{RECORDING_ID}.wav", f"{RECORDING_ID}.f.wav"])
+def test_what_a_mark_says_was_declined_is_erased_though_its_row_does_not(site, monkeypatch, name):
+    """The row says it before the mark goes: broken off as files are removed, it is done again."""
+    row = site.stopped("http://a.example/", legal_hold=True)
+    file = site.file().rename(site.file().with_name(name))
+    row["master"] = str(file.relative_to(site.directory))
+    mark = file.with_name(names.declined(RECORDING_ID))
+    mark.touch()
+
+    def refuse(*paths):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_module, "remove", refuse)
+        site.step()
+    row = site.store.rows[RECORDING_ID]
+    assert (row["state"], [span["kind"] for span in row["spans"]], file.exists()) == ("stopped", ["declined"], True)
+    mark.unlink()
+    site.step(later_s=3600)
+    row = site.store.rows[RECORDING_ID]
+    assert (row["state"], row["state_reason"], list(file.parent.iterdir())) == ("discarded", "declined", [])
+    assert not site.store.uploads
+
+
+def test_nothing_is_left_of_the_mark_of_one_that_was_declined(site):
+    site.stopped(None)
+    mark = site.file().with_name(names.declined(RECORDING_ID))
+    mark.touch()
+    site.step()
+    assert site.store.rows[RECORDING_ID]["state_reason"] == "declined" and not list(mark.parent.iterdir())
+
+
 def test_the_row_says_that_files_are_gone_before_they_are_and_not_where_they_stay(site, monkeypatch):
     site.settings, said = {"remove_after_delivery": True}, []
 

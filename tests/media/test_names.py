@@ -24,8 +24,8 @@ def test_every_file_of_a_recording_is_known_without_a_look_at_its_directory(tmp_
             (tmp_path / names.played(ID, kind, form)).touch()
             with published(tmp_path / names.played(ID, kind, form)):
                 pass
-    (tmp_path / f"{ID}.f.wav").touch(), (tmp_path / f"{OTHER}.wav").touch()
+    (tmp_path / names.declined(ID)).touch(), (tmp_path / f"{ID}.f.wav").touch(), (tmp_path / f"{OTHER}.wav").touch()
     known = names.all_of(ID, master)
     assert known[-1] == master and len(known) == len(set(known))
     there = set(tmp_path.iterdir())
-    assert len(there) == 22 and there - set(known) == {tmp_path / f"{OTHER}.wav"}
+    assert len(there) == 23 and there - set(known) == {tmp_path / f"{OTHER}.wav"}

@@ -30,6 +30,16 @@ def test_a_leg_is_disarmed_by_empty_values():
     assert commands.disarm(LEG, [ID]) == f"api uuid_setvar_multi {LEG} execute_on_answer_{ID}="
 
 
+def test_a_leg_says_by_which_accounts_it_is_not_to_be_recorded():
+    assert commands.decline(LEG, {"b-1", "acme"}) == f"api uuid_setvar_multi {LEG} kazoo_rec_declined=acme/b-1"
+
+
+@pytest.mark.parametrize("account", ["", "a/b", "a;b=c", "a b", "a\n", "${x}", "a'"])
+def test_an_account_that_a_leg_names_is_a_name(account):
+    with pytest.raises(CommandRefused):
+        commands.decline(LEG, [account])
+
+
 def test_a_recording_is_started_with_its_limit_before_its_variables():
     assert commands.start(LEG, PATH, 0, {"a": "1", "b": "x/y"}) == f"api uuid_record {LEG} start {PATH} 0 {{a=1,b=x/y}}"
     assert commands.start(LEG, PATH, 5, {}) == f"api uuid_record {LEG} start {PATH} 5"

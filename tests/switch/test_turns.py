@@ -29,6 +29,7 @@ PATH = f"/rec/acme/20261121/{ID}.wav"
     (commands.unguard("a"), Urgency.START), (commands.room_resume("3500", PATH), Urgency.START),
     (commands.announce("a", "x.wav", "0" * 32), Urgency.START),
     (commands.stop("a", PATH), Urgency.STOP), (commands.disarm("a", [ID]), Urgency.STOP),
+    (commands.decline("a", ["acme"]), Urgency.STOP),
     (commands.room_stop("3500", PATH), Urgency.STOP),
     *((command, Urgency.BOOKS) for command in (
         commands.dump("a"), commands.exists("a"), commands.show_channels(), commands.rooms(), commands.beep("a"),
