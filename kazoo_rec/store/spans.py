@@ -13,7 +13,7 @@ moved  after the recording: the switch took it along to another leg; what it wro
 announced  its parties heard, to the end, what its settings have them told
 unheard    after the recording: it ended no earlier, and when was not heard; "why" says why, if that is known
 unordered  after the recording: the switch ended it by nobody's order, while its leg went on
-declined   a party does not want it: nothing of it is kept
+declined   a party does not want it: nothing of it is kept; until its row says so, a mark beside its file does
 """
 
 from collections.abc import Iterable, Mapping

@@ -8,6 +8,7 @@ import pytest
 from gevent.pywsgi import WSGIServer
 from pytest import approx
 
+from tests import database
 from tests.freeswitch.product import FINAL, until
 from tests.freeswitch.talk import LENGTH_MS, assert_whole
 
@@ -127,6 +128,22 @@ def test_who_declines_leaves_no_file_and_is_asked_no_more(lab, switch, alice, bo
     lab.until_rows(lambda row: row["state"] == "discarded")
     assert lab.recorded_by_the_switch(leg) == []
     ended(call, called, 2000)
+    (recording,) = lab.recordings().values()
+    assert (recording.state, recording.row["state_reason"]) == ("discarded", "declined")
+
+
+def test_what_was_declined_while_the_database_took_nothing_is_erased_and_not_recorded_again(lab, switch, alice, bob):
+    lab.obey(record(lab, announce={"tone": TONE, "opt_out_digit": "9"}))
+    call, called, (leg, _) = in_talk(switch, alice, bob)
+    lab.until_rows(lambda row: row["state"] == "recording")
+    with database.locked(lab.recordings_dir.parent):
+        switch.api(f"uuid_recv_dtmf {leg} 9")
+        until(lambda: list(lab.recordings_dir.glob("*/*/*.declined")) and not lab.recorded_by_the_switch(leg))
+        lab.halt(signal.SIGKILL)
+    assert switch.api(f"uuid_getvar {leg} kazoo_rec_declined") == "acme"
+    lab.run()
+    lab.until_rows(lambda row: row["state"] == "discarded")
+    ended(call, called, 1500)
     (recording,) = lab.recordings().values()
     assert (recording.state, recording.row["state_reason"]) == ("discarded", "declined")
 
