@@ -1,5 +1,8 @@
 """The API over TLS: with a certificate that its clients trust, and clear words about one that cannot be used."""
 
+import itertools
+import os
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from gevent.event import Event
+from gevent.queue import Queue
 from gevent.socket import create_connection, create_server
 
 from kazoo_rec import web
@@ -94,11 +98,11 @@ def test_what_is_wrong_with_certificate_or_key_is_said_before_anything_is_served
 
 @pytest.fixture
 def server():
-    """`server(application)`: what serves it, on a free port."""
+    """`server(application)`: what serves it, on a free port; over TLS with a context."""
     servers = []
 
-    def start(application):
-        servers.append(web.serve(web.listen("127.0.0.1", 0), application))
+    def start(application, context=None):
+        servers.append(web.serve(web.listen("127.0.0.1", 0), application, context))
         servers[0].start()
         return servers[0]
 
@@ -107,7 +111,7 @@ def server():
         one.stop(timeout=1)
 
 
-def test_who_stops_reading_is_cut(server, monkeypatch):
+def test_who_stops_reading_is_cut(server, monkeypatch, capfd):
     monkeypatch.setattr(web, "WITHIN_S", 0.05)
     over = Event()
 
@@ -119,18 +123,124 @@ def test_who_stops_reading_is_cut(server, monkeypatch):
         finally:
             over.set()
 
-    with create_connection(("127.0.0.1", server(endless).server_port)) as client:
+    server_of_it = server(endless)
+    with create_connection(("127.0.0.1", server_of_it.server_port)) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert over.wait(10)
+    server_of_it.stop(timeout=10)
+    assert "".join(capfd.readouterr()) == ""
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:"])
-def test_who_stops_sending_is_cut(server, monkeypatch, sent):
+def test_who_stops_sending_is_cut(server, monkeypatch, capfd, sent):
     monkeypatch.setattr(web, "WITHIN_S", 0.05)
     with create_connection(("127.0.0.1", server(None).server_port)) as client, gevent.Timeout(10):
         client.sendall(sent)
-        while client.recv(1000):
-            pass
+        assert client.recv(1000) == b""
+    assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Each wait for what a client sends takes a third of the time that it has for a head."""
+    monkeypatch.setattr(web, "monotonic", itertools.count(0, web.WITHIN_S / 3).__next__)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+def test_who_sends_a_byte_now_and_then_is_cut(server, slow, capfd, begun):
+    with create_connection(("127.0.0.1", server(empty).server_port)) as client:
+        client.sendall(begun)
+        assert b"HTTP/1.1 4" not in got_while_sending(client, b"a")  # nor is it that so many bytes are no request
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_who_sends_a_byte_of_a_record_of_tls_now_and_then_is_cut(server, address, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "WITHIN_S", 0.2)
+    context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    plain = create_connection(("127.0.0.1", server(empty, address.tls()).server_port))
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as client, gevent.Timeout(10):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        with pytest.raises(OSError):
+            os.write(client.fileno(), b"\x17\x03\x03\x40\x00")
+            while True:
+                os.write(client.fileno(), b"\x01")
+                gevent.sleep(0.02)
+
+
+def got_while_sending(client, piece):
+    """What a client gets that sends a piece again and again until the connection ends."""
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else they come together, 40 ms of them
+    heard = gevent.spawn(all_of, client)
+    with suppress(OSError), gevent.Timeout(20):
+        while not heard.ready():
+            client.sendall(piece)
+            gevent.sleep(0.001)
+    return heard.get(timeout=20)
+
+
+def all_of(client):
+    got = b""
+    with suppress(OSError):
+        while more := client.recv(1000):
+            got += more
+    return got
+
+
+def empty(_environ, start_response):
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+
+
+@pytest.fixture
+def reading(server):
+    """(a client that has sent a head, whose body is of 20 bytes; what the application reads of it, byte for byte)."""
+    got = Queue()
+
+    def read(environ, start_response):
+        try:
+            for _ in range(20):
+                got.put(environ["wsgi.input"].read(1))
+        except OSError as late:
+            got.put(late)
+        return empty(environ, start_response)
+
+    with create_connection(("127.0.0.1", server(read).server_port)) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n")
+        yield client, got
+
+
+def test_a_body_that_comes_too_slowly_is_cut(slow, reading):
+    client, got = reading
+    for _ in range(20):
+        client.sendall(b"a")
+        if (one := got.get(timeout=10)) != b"a":
+            break
+    assert isinstance(one, TimeoutError)
+
+
+def test_a_body_that_comes_at_the_least_rate_may_take_its_time(monkeypatch, slow, reading):
+    monkeypatch.setattr(web, "SENT_AT_ONCE", 1)
+    client, got = reading
+    for _ in range(20):
+        client.sendall(b"a")
+        assert got.get(timeout=10) == b"a"
+    assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(("header", "piece"), [
+    (b"Content-Length: 1000000000000000000", b"a"), (b"Transfer-Encoding: chunked", b"1\r\na\r\n")])
+def test_a_body_that_nobody_wants_is_not_read_for_ever(server, slow, header, piece):
+    with create_connection(("127.0.0.1", server(empty).server_port)) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+        assert got_while_sending(client, piece).count(b"HTTP/1.1 200") == 1
+
+
+def test_each_request_of_a_connection_has_its_time(server, slow):
+    with create_connection(("127.0.0.1", server(empty).server_port)) as client, gevent.Timeout(10):
+        for _ in range(10):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("sent", [b"evil\r\n\r\n", b"GET / HTTP/9.evil\r\n\r\n", b"EVIL\x1b[2J evil evil evil\r\n\r\n",
@@ -144,11 +254,6 @@ def test_what_is_no_request_is_in_no_line(server, capfd, sent):
 
 def test_connections_beyond_the_bound_wait_for_one_to_end(server, monkeypatch):
     monkeypatch.setattr(web, "CONNECTIONS", 1)
-
-    def empty(_environ, start_response):
-        start_response("200 OK", [("Content-Length", "0")])
-        return []
-
     with gevent.Timeout(10):
         serving = server(empty)
         one, other = (create_connection(("127.0.0.1", serving.server_port)) for _ in range(2))
