@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from gevent.event import Event
 from gevent.queue import Queue
-from gevent.socket import create_connection, create_server
+from gevent.socket import create_connection, create_server, socketpair
 
 from kazoo_rec import web
 from kazoo_rec.config import Api as Address
@@ -229,8 +229,10 @@ def test_a_body_that_comes_at_the_least_rate_may_take_its_time(monkeypatch, slow
 
 
 @pytest.mark.parametrize(("header", "piece"), [
-    (b"Content-Length: 1000000000000000000", b"a"), (b"Transfer-Encoding: chunked", b"1\r\na\r\n")])
-def test_a_body_that_nobody_wants_is_not_read_for_ever(server, slow, header, piece):
+    (b"Content-Length: 1000000000000000000", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (b"Transfer-Encoding: chunked", b"1\r\na\r\n")])
+def test_a_body_that_nobody_wants_is_not_read_for_ever_nor_taken_for_requests(server, monkeypatch, slow, header, piece):
+    monkeypatch.setattr(web, "SENT_AT_ONCE", 1)
     with create_connection(("127.0.0.1", server(empty).server_port)) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
         assert got_while_sending(client, piece).count(b"HTTP/1.1 200") == 1
@@ -250,6 +252,80 @@ def test_what_is_no_request_is_in_no_line(server, capfd, sent):
         client.sendall(sent)
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.fixture
+def come(server, monkeypatch):
+    """`come(remote)`: a client that comes from that address and has been served once, or None where it is cut. An
+    address has two places."""
+    monkeypatch.setattr(web, "STRANGERS", 2)
+    serving = server(empty)
+    clients = []
+
+    def come(remote):
+        client, ours = socketpair()
+        clients.append((client, gevent.spawn(handle_and_close, serving, ours, (remote, 50_000))))
+        with suppress(OSError), gevent.Timeout(10):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return client if client.recv(1000).startswith(b"HTTP/1.1 200") else None
+        return None
+
+    def leave(client):
+        client.close()
+        next(handling for one, handling in clients if one is client).join(10)
+
+    come.leave = leave
+    yield come
+    for client, handling in clients:
+        client.close()
+        handling.join(10)
+
+
+def handle_and_close(serving, client_socket, address):
+    with client_socket:
+        serving.handle(client_socket, address)
+
+
+def test_an_address_has_so_many_connections_and_others_are_served(come):
+    one, other = come("192.0.2.7"), come("192.0.2.7")
+    assert one and other and come("192.0.2.7") is None and come("::ffff:192.0.2.7") is None
+    assert come("192.0.2.8")
+    come.leave(one)
+    assert come("192.0.2.7") and come("192.0.2.7") is None
+
+
+def test_addresses_of_ipv6_that_one_host_has_are_one(come):
+    assert come("2001:db8:1:2::1") and come("2001:db8:1:2:3:4:5:6") and come("2001:db8:1:2::3") is None
+    assert come("2001:db8:1:3::1")
+
+
+@pytest.mark.parametrize("remote", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_what_is_on_this_host_is_not_counted(come, remote):
+    assert all(come(remote) for _ in range(5))
+
+
+def test_over_tls_a_place_is_kept_for_the_whole_connection(server, address, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "STRANGERS", 1)
+    serving = server(empty, address.tls())
+    context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+
+    def come(remote):
+        plain, ours = socketpair()
+        handling.append(gevent.spawn(serving.wrap_socket_and_handle, ours, (remote, 50_000)))
+        handling[-1].link(lambda _: ours.close())
+        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    handling = []
+    with gevent.Timeout(10):
+        with come("192.0.2.7") as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+            with pytest.raises(OSError):
+                come("192.0.2.7")
+            come("192.0.2.8").close()
+        gevent.joinall(handling)
+        come("192.0.2.7").close()
+        gevent.joinall(handling)
 
 
 def test_connections_beyond_the_bound_wait_for_one_to_end(server, monkeypatch):
