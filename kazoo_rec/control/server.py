@@ -58,6 +58,11 @@ class Server:
         self._made = os.stat(self._path).st_ino
         listener.listen(64)
         self._serve(WSGIServer(listener, self._answer, log=None, error_log=None))
+        owner = os.stat(os.path.dirname(self._path) or ".").st_uid
+        if owner != os.geteuid():
+            log.warning("the api may not reach this engine: its socket is another user's", socket=self._path,
+                        owner=owner, user=os.geteuid(), hint="run the engine as the owner of that directory, as whom "
+                        "the api runs: `runuser -u`, or `systemd-run --uid` as in docs/deployment.md")
 
     def start_for_others(self, host: str, port: int, context: ssl.SSLContext) -> int:
         """Over TLS, to whom `context` verifies; the port. Raises OSError where the address is taken."""

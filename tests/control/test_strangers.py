@@ -7,7 +7,7 @@ from contextlib import suppress
 import gevent
 import pytest
 import trustme
-from gevent.socket import create_connection
+from gevent.socket import create_connection, socketpair
 
 from kazoo_rec import tls, web
 from kazoo_rec.control import client, server
@@ -132,6 +132,30 @@ def test_one_address_has_so_many_places_and_no_more(site, said, monkeypatch):
         while ask(calls.port, site.mutual.client) == b"":
             gevent.sleep(0)
     beyond.close()
+
+
+def test_who_has_shown_a_certificate_is_no_stranger(site, monkeypatch):
+    monkeypatch.setattr(web, "STRANGERS", 1)
+
+    def empty(_environ, start_response):
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    def come():
+        plain, ours = socketpair()
+        handling.append(gevent.spawn(serving.wrap_socket_and_handle, ours, ("192.0.2.7", 50_000)))
+        handling[-1].link(lambda _: ours.close())
+        client = site.mutual.client.wrap_socket(plain, server_hostname="127.0.0.1")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        return client
+
+    serving, handling = web.serve(web.listen("127.0.0.1", 0), empty, site.mutual.server), []
+    with gevent.Timeout(10):
+        with come(), come():
+            pass
+        gevent.joinall(handling)
+    serving.close()
 
 
 def test_who_comes_to_terms_does_so_one_after_another_and_leaves_time_to_the_calls(site, monkeypatch):
