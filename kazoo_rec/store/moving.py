@@ -159,6 +159,7 @@ def _take_target(source, target):
         if known is None and (table := _in_use(connection)):
             raise StoreError("the target is in use", f"it has rows of its own, first in {table}", "give an empty one")
         if known is None or known.kind != notice.COPY:
+            target.backend.check_alone(connection)
             notice.put(connection, notice.COPY, named(source))
 
 

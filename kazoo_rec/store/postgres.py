@@ -16,6 +16,7 @@ from sqlalchemy import NullPool, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.notice import COPY, MOVED, Notice
 from kazoo_rec.store.rival import Rival
 from kazoo_rec.store.statement import executed
 from kazoo_rec.store.tables import metadata
@@ -56,6 +57,10 @@ _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
 #: Seconds for the server to notice that a connection was closed, and between looks.
 GONE_WITHIN_S, LOOK_S = 2.0, 0.05
 
+#: Of a notice (`store.notice`), each time that somebody connects.
+_KIND = "SELECT version_num FROM alembic_version WHERE version_num IN (%s, %s)"
+_NOTICE = "SELECT version, other FROM moved"
+
 #: The marks of writers. A process that was killed leaves its row.
 _MARKS = ("CREATE TABLE writers (id text PRIMARY KEY, batch bigint NOT NULL, "
           "at_s bigint NOT NULL DEFAULT extract(epoch FROM now()))")
@@ -93,7 +98,7 @@ _TERM = text("INSERT INTO writers (id, batch, at_s) VALUES ('the last engine', 1
 
 def reading(url: str):
     """An engine of one connection whose statements are no transactions. One that was lost is made anew."""
-    return _limited(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+    return _heeding(_limited(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True))
 
 
 def asking(url: str):
@@ -104,7 +109,7 @@ def asking(url: str):
 def writing(url: str):
     """An engine of one connection, which commits what it says. One that was lost costs an attempt: the writer makes
     another."""
-    return _limited(url)
+    return _heeding(_limited(url))
 
 
 def changing(url: str):
@@ -114,6 +119,11 @@ def changing(url: str):
 
 def _limited(url, **more):
     return _bounded(create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=CONNECT, **more))
+
+
+def _heeding(engine):
+    event.listen(engine, "connect", _heed)
+    return engine
 
 
 def _bounded(engine):
@@ -151,6 +161,17 @@ def _connection():
 def _limit(connection, _record):
     connection.execute(f"SET lock_timeout = '{LOCK_WITHIN_S}s'; SET statement_timeout = '{STATEMENT_WITHIN_S}s'; "
                        f"SET idle_in_transaction_session_timeout = '{IDLE_WITHIN_S}s'")
+    connection.commit()
+
+
+def _heed(connection, _record):
+    """Who was cut off while the database was moved away finds it moved. What is raised is the database's trouble: what
+    waits to be written is kept."""
+    found = connection.execute(_KIND, [COPY, MOVED]).fetchone()
+    if found is not None:
+        refusal = Notice(*found, *connection.execute(_NOTICE).fetchone()).refusal(connection.info.dbname)
+        connection.close()
+        raise connection.OperationalError(str(refusal))
     connection.commit()
 
 
@@ -304,12 +325,18 @@ def migrating(url: str, _beside: str):
 @contextmanager
 def alone(connection, _beside: str):
     """Nobody has the database open; `connection` is SQLAlchemy's. Raises StoreError where somebody has."""
-    check_alone(connection)
+    _look_for_others(connection)
     yield
 
 
 def check_alone(connection):
-    """Nobody has opened it meanwhile: nothing keeps others from it."""
+    """Nobody has opened it meanwhile, and who does so from now on waits for what the connection's transaction makes of
+    it."""
+    connection.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+    _look_for_others(connection)
+
+
+def _look_for_others(connection):
     connection.execute(_LOOK_AGAIN)
     until_s = time.monotonic() + GONE_WITHIN_S
     while others := connection.execute(_OTHERS, {"name": CONNECT["application_name"]}).scalars().all():

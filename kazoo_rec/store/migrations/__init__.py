@@ -43,13 +43,9 @@ def unfit(database: Database, found: str | None) -> StoreError:
     if found in (notice.COPY, notice.MOVED):
         engine = database.backend.asking(database.url)
         with engine.connect() as connection:
-            other = notice.read(connection).other
+            known = notice.read(connection)
         engine.dispose()
-        if found == notice.MOVED:
-            return StoreError("this database was moved", f"{database.shown} to {other}",
-                              "have that one as `database` in the configuration")
-        return StoreError("this database is a copy that is not whole yet", f"{database.shown} of {other}",
-                          "run `kazoo-rec migrate` again, with --last when kazoo-rec does not run")
+        return known.refusal(database.shown)
     detail = f"found {found or 'none'}, need {head()}"
     if found is None or found in versions():
         return StoreError("the database has another version's tables", detail,
