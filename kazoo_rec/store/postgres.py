@@ -57,6 +57,15 @@ _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
 #: Seconds for the server to notice that a connection was closed, and between looks.
 GONE_WITHIN_S, LOOK_S = 2.0, 0.05
 
+#: Who is in a transaction that has looked at tables (`readers`), or more than that.
+_HOLDERS = text("SELECT DISTINCT concat(coalesce(nullif(application_name, ''), 'a session'), ', process ', pid, ', ', "
+                "coalesce(host(client_addr), 'this host')) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE granted AND datname = current_database() AND relation = ANY (CAST(:tables AS regclass[])) "
+                "AND pid <> pg_backend_pid() AND (:readers OR mode <> 'AccessShareLock')")
+
+#: SQLSTATE of a lock that was not had within `lock_timeout`.
+_LOCKED = "55P03"
+
 #: Of a notice (`store.notice`), each time that somebody connects.
 _KIND = "SELECT version_num FROM alembic_version WHERE version_num IN (%s, %s)"
 _NOTICE = "SELECT version, other FROM moved"
@@ -332,7 +341,7 @@ def alone(connection, _beside: str):
 def check_alone(connection):
     """Nobody has opened it meanwhile, and who does so from now on waits for what the connection's transaction makes of
     it."""
-    connection.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+    _lock(connection, ["alembic_version"], "ACCESS EXCLUSIVE")
     _look_for_others(connection)
 
 
@@ -349,9 +358,24 @@ def _look_for_others(connection):
 
 
 def hold(connection):
-    """From now on its transaction is the only one that writes."""
-    names = ", ".join(connection.dialect.identifier_preparer.format_table(one) for one in metadata.sorted_tables)
-    connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+    """From now on its transaction is the only one that writes. Raises StoreError where others have written, and do not
+    end."""
+    quoted = connection.dialect.identifier_preparer.format_table
+    _lock(connection, [quoted(one) for one in metadata.sorted_tables], "EXCLUSIVE")
+
+
+def _lock(connection, tables, mode):
+    try:
+        with connection.begin_nested():
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'"))
+            connection.execute(text(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE"))
+    except OperationalError as refused:
+        if refused.orig.sqlstate != _LOCKED:
+            raise
+        connection.execute(_LOOK_AGAIN)
+        holders = connection.execute(_HOLDERS, {"tables": tables, "readers": mode == "ACCESS EXCLUSIVE"}).scalars()
+        raise StoreError("somebody holds the database's tables", "; ".join(holders) or "who has ended meanwhile",
+                         "end that transaction, or wait for its end, and run it again") from refused
 
 
 def was_sealed(_connection):

@@ -246,6 +246,20 @@ def test_who_connects_just_as_a_notice_is_put_up_obeys_it(store, wire, tmp_path,
     assert ("was moved" if last else "not whole yet") in found[0].get(timeout=10)
 
 
+@pytest.mark.parametrize("said", ["UPDATE recordings SET label = 'x'", "SELECT version_num FROM alembic_version"])
+def test_who_holds_up_a_move_is_named(store, tmp_path, other, said):
+    store.close()
+    there, idle = database.of(tmp_path), sqlalchemy.create_engine(
+        database.of(tmp_path).url, connect_args={"application_name": "psql"})
+    with idle.begin() as connection:
+        connection.exec_driver_sql(said)
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with pytest.raises(StoreError, match=rf"holds.* psql, process {pid}, .*end that transaction"):
+            moving.move(there, other, last=True)
+    idle.dispose()
+    assert all(table.equal for table in moving.move(there, other, last=True))
+
+
 @pytest.mark.parametrize(("state", "is_fault"), [
     ("26000", True), ("42P05", True), ("42501", True), ("42P01", False), ("42601", False), ("42703", False),
     ("23505", False), ("22001", False)])
