@@ -25,7 +25,7 @@ from sqlalchemy.sql.sqltypes import TypeEngine
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import notice, sqlite
 from kazoo_rec.store.database import Database
-from kazoo_rec.store.migrations import head, migrate, revision, unfit
+from kazoo_rec.store.migrations import changing_alone, head, migrate, revision, unfit
 from kazoo_rec.store.secrets import ENVIRONMENT, Secrets, copy_key, key_file
 from kazoo_rec.store.sql import among
 from kazoo_rec.store.tables import change, metadata, sealing
@@ -76,12 +76,12 @@ def move(source: Database, target: Database, last: bool = False,
     _take_target(source, target)
     with ExitStack() as opened:
         enter = opened.enter_context
-        enter(target.backend.migrating(*target))
+        enter(changing_alone(target))
         there = _Target(enter(_reading(target)), enter(_engine(target)))
         if not last:
             return _pass(enter(_reading(source)), there, tell)
         if source.backend is sqlite:
-            enter(source.backend.migrating(*source))  # whoever starts waits, and finds it moved
+            enter(changing_alone(source))  # whoever starts waits, and finds it moved
         here = enter(_engine(source)).connect()
         enter(closing(here))
         with here.begin(), source.backend.alone(here, source.beside):

@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from uuid import uuid4
@@ -317,13 +318,14 @@ def is_there(url: str, _beside: str) -> bool:
 
 
 @contextmanager
-def migrating(url: str, _beside: str):
-    """One host at a time changes the tables. Raises StoreError where the server does not answer, or has no such
-    database."""
+def migrating(url: str, _beside: str, taken: Callable[[], object]):
+    """One host at a time changes the tables; `taken` is called before it waits for another."""
     engine = changing(url).execution_options(isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))
+            if not connection.execute(_TAKE, {"key": _MIGRATING}).scalar():
+                taken()
+                connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))
             if not inspect(connection).has_table("writers"):
                 connection.exec_driver_sql(_MARKS)
             yield

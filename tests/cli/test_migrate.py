@@ -7,9 +7,11 @@ import signal
 import sqlite3
 from types import SimpleNamespace
 
+import gevent
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import JSON, Boolean, Text, create_engine, func, insert, inspect, select
+from structlog.testing import capture_logs
 
 from kazoo_rec.cli.migrate import migrate
 from kazoo_rec.errors import StoreError
@@ -17,6 +19,7 @@ from kazoo_rec.store import Store, migrations, moving
 from kazoo_rec.store.database import Database
 from kazoo_rec.store.secrets import key_file, make_key
 from kazoo_rec.store.tables import change, documents, metadata, sealing
+from kazoo_rec.threads import Threads
 from tests import database
 from tests.faults.child import Child
 from tests.store.test_store import row, upload
@@ -202,6 +205,31 @@ def test_nobody_starts_on_what_is_not_whole_nor_on_what_was_moved(source, target
     moved = Store(of(target))
     assert moved.recordings.get("r1")["state"] == "stopped"
     moved.close()
+
+
+def held(said):
+    """Somebody changes its tables."""
+    return of(said).backend.migrating(*of(said), lambda: pytest.fail("somebody else does"))
+
+
+def test_who_starts_while_it_is_copied_is_told_at_once(source, target):
+    run(source, target)
+    with held(target), pytest.raises(StoreError, match="a copy that is not whole yet"):
+        migrations.migrate(of(target))
+    run(source, target, "--last")
+    with held(source), pytest.raises(StoreError, match="this database was moved"):
+        migrations.migrate(of(source))
+
+
+def test_who_waits_for_who_changes_the_tables_says_so(target):
+    start = Threads(1)
+    with held(target), capture_logs() as logs, gevent.Timeout(20):
+        begun = start.spawn(migrations.migrate, of(target))
+        while not logs:
+            gevent.sleep(0.01)
+    begun.get(timeout=20)
+    assert [line["event"] for line in logs] == ["waits for whoever changes the database"]
+    assert migrations.revision(of(target)) == migrations.head()
 
 
 def test_it_may_move_back(source, target):
