@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sqlite3
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import gevent
@@ -230,6 +231,30 @@ def test_who_waits_for_who_changes_the_tables_says_so(target):
     begun.get(timeout=20)
     assert [line["event"] for line in logs] == ["waits for whoever changes the database"]
     assert migrations.revision(of(target)) == migrations.head()
+
+
+@pytest.mark.parametrize("more", [(), ("--last",)])
+def test_who_waited_for_the_last_run_of_another_changes_nothing(source, target, monkeypatch, more):
+    write(source, fill)
+    run(source, target)
+    backend, migrating = of(target).backend, of(target).backend.migrating
+
+    @contextmanager
+    def late(*words):
+        monkeypatch.setattr(backend, "migrating", migrating)
+        run(source, target, "--last")
+        moved = Store(of(target))
+        moved.recordings.insert(row("new")).get()
+        moved.close()
+        with migrating(*words):
+            yield
+
+    monkeypatch.setattr(backend, "migrating", late)
+    with pytest.raises(StoreError, match="this database was moved"):
+        run(source, target, *more)
+    moved = Store(of(target))
+    assert moved.recordings.get("new") and not opens(source)
+    moved.close()
 
 
 def test_it_may_move_back(source, target):

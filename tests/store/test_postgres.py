@@ -246,6 +246,23 @@ def test_who_connects_just_as_a_notice_is_put_up_obeys_it(store, wire, tmp_path,
     assert ("was moved" if last else "not whole yet") in found[0].get(timeout=10)
 
 
+def test_a_database_moves_to_one_other_alone(store, tmp_path, other, monkeypatch):
+    store.close()
+    there, third, reading = database.of(tmp_path), Database.of(f"sqlite:///{tmp_path}/third.db"), moving._reading
+
+    def late(*words):
+        monkeypatch.setattr(moving, "_reading", reading)
+        moving.move(there, other, last=True)
+        return reading(*words)
+
+    monkeypatch.setattr(moving, "_reading", late)
+    with pytest.raises(StoreError, match=f"was moved.*{other.shown}"):
+        moving.move(there, third, last=True)
+    with pytest.raises(StoreError, match="not whole"):
+        Store(third)
+    Store(other).close()
+
+
 @pytest.mark.parametrize("said", ["UPDATE recordings SET label = 'x'", "SELECT version_num FROM alembic_version"])
 def test_who_holds_up_a_move_is_named(store, tmp_path, other, said):
     store.close()
