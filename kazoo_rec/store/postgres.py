@@ -31,9 +31,10 @@ IDLE_WITHIN_S = 10
 #: Seconds that the server may say nothing at all. One that is stopped has a kernel that says all is well.
 ANSWER_WITHIN_S = 30
 
-#: Of libpq: a server that has gone without a word is given up after some seconds, not after hours.
+#: Of libpq: a server that has gone without a word is given up after some seconds, not after hours. Texts are UTF-8,
+#: whatever the environment says.
 CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
-           "tcp_user_timeout": 10_000, "application_name": "kazoo_rec"}
+           "tcp_user_timeout": 10_000, "application_name": "kazoo_rec", "client_encoding": "utf8"}
 
 #: Classes of SQLSTATE (PostgreSQL's appendix A) that are the server's trouble and not the write's, which is good later:
 #: lost connections, read-only transactions, wrong passwords and databases, deadlocks, no room or memory, locks, a
@@ -319,10 +320,15 @@ def is_there(url: str, _beside: str) -> bool:
 
 @contextmanager
 def migrating(url: str, _beside: str, taken: Callable[[], object]):
-    """One host at a time changes the tables; `taken` is called before it waits for another."""
+    """One host at a time changes the tables; `taken` is called before it waits for another. Raises StoreError where
+    the database cannot hold every text."""
     engine = changing(url).execution_options(isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
+            if (encoding := connection.execute(text("SHOW server_encoding")).scalar()) != "UTF8":
+                raise StoreError("the database cannot hold every text", f"its encoding is {encoding}, not UTF8",
+                                 "make it anew: `createdb kazoo_rec --owner kazoo_rec --encoding=UTF8 "
+                                 "--template=template0`")
             if not connection.execute(_TAKE, {"key": _MIGRATING}).scalar():
                 taken()
                 connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))

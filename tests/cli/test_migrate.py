@@ -293,6 +293,15 @@ def test_what_names_no_database_is_refused_without_its_password(source, said, tm
         assert "hunter2" not in str(refused.value) and "sqlite:////" in str(refused.value)
 
 
+@pytest.mark.parametrize("said", [
+    "postgresql://ann:hunter2@db/x", "postgresql://db/x?user=ann&password=hunter2",
+    "postgresql://db/x?host=/run/postgresql&pass%77ord=hunter2&password=hunter2", "postgresql:///x?sslpassword=hunter2"])
+def test_no_password_is_shown(said):
+    found = Database.of(said, "/var/lib/kazoo_rec")
+    assert "hunter2" in found.url and "hunter2" not in found.shown + repr(found) + moving.named(found)
+    assert ("host=" in found.shown) == ("host=" in said)
+
+
 def test_a_database_is_not_moved_to_itself(source, target, tmp_path):
     (tmp_path / "link").symlink_to(of(source).beside)
     (tmp_path / "hard").hardlink_to(of(source).beside)

@@ -175,6 +175,15 @@ def test_a_session_that_has_lost_its_lock_is_no_lock(locks):
     assert lock.take() is None and lock.take() is None
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_is_refused(tmp_path, encoding):
+    place = tmp_path / encoding
+    place.mkdir()
+    database.said(place, f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    with pytest.raises(StoreError, match=rf"{encoding}.*createdb .*--encoding=UTF8 --template=template0"):
+        migrate(database.of(place))
+
+
 @pytest.fixture
 def other(tmp_path):
     """A file to move to."""
