@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import gevent
@@ -340,6 +340,27 @@ def test_what_is_sealed_stays_so_and_the_key_comes_along(source, target, store):
     assert moved.secrets.key_id == store.secrets.key_id
     assert moved.secrets.open(moved.recordings.get("r1")["settings"]["url"]) == url
     moved.close()
+
+
+@pytest.mark.postgres
+def test_both_may_have_their_files_in_one_directory(source, target, store, tmp_path):
+    """The one that the shipped unit may write to."""
+    target = {**target, "state_dir": str(tmp_path)}
+    with ExitStack() as held:
+        for one in (store.engine_lock(["db"]), store.engine_lock(["key"])):
+            held.callback(one.release)
+            assert one.take() is None
+        store.recordings.insert(row("r1", settings={"url": "https://u:p@files.example/"})).get()
+        before = {path: path.read_bytes() for path in tmp_path.glob("kazoo_rec.db.*")}
+        run(source, target)
+        assert {path: path.read_bytes() for path in before} == before
+        store.close()
+    run(source, target, "--last")
+    moved = Store(of(target))
+    assert moved.secrets.open(moved.recordings.get("r1")["settings"]["url"]) == "https://u:p@files.example/"
+    moved.close()
+    assert {path.name for path in tmp_path.glob("kazoo_rec*")} - {path.name for path in before} == {
+        "kazoo_rec.key", "kazoo_rec.db"}
 
 
 def test_another_key_is_left_where_it_is(source, target, tmp_path):
