@@ -5,7 +5,10 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import ExitStack, contextmanager
+from select import select as select_files
 from types import SimpleNamespace
 
 import gevent
@@ -231,6 +234,19 @@ def test_who_waits_for_who_changes_the_tables_says_so(target):
     begun.get(timeout=20)
     assert [line["event"] for line in logs] == ["waits for whoever changes the database"]
     assert migrations.revision(of(target)) == migrations.head()
+
+
+def test_a_command_that_waits_says_so_beside_what_it_prints(target, tmp_path):
+    (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+        "node": "fs1", "recordings_dir": "/rec", "switches": [{"password": "x"}], **target}))
+    command = [sys.executable, "-m", "kazoo_rec", "token", "create", "--role", "superadmin", "--config",
+               str(tmp_path / "kazoo_rec.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with held(target):
+            said, _, _ = select_files([process.stdout, process.stderr], [], [], 30)
+        printed, logged = process.communicate(timeout=30)
+    assert said == [process.stderr] and process.returncode == 0, logged
+    assert len(printed.split()) == 1 and "waits for whoever changes the database" in logged
 
 
 @pytest.mark.parametrize("more", [(), ("--last",)])
