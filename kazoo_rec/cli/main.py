@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 import click
+import structlog
 
 from kazoo_rec import __version__
 from kazoo_rec.errors import KazooRecError
@@ -34,7 +35,9 @@ def cli():
 
 
 def main():
-    """Runs a command; what we know of going wrong ends as one clear message and its exit code, Ctrl-C as 130."""
+    """Runs a command; what we know of going wrong ends as one clear message and its exit code, Ctrl-C as 130. What is
+    logged is no part of what a command prints."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         cli(standalone_mode=False)
     except click.ClickException as wrong:

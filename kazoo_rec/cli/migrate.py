@@ -27,13 +27,14 @@ def migrate(source, target, state_dir, last):
     `database` in the configuration, and start kazoo-rec: what was recorded meanwhile is found. Nothing starts on a copy
     before that, nor on the old database after it.
 
-    A password may be in $PGPASSWORD or ~/.pgpass instead of the URL. Exit status: 0, or 1 where something failed or,
-    with --last, is not equal on both sides.
+    Run it as the user that kazoo-rec runs as, who has to be able to write to --state-dir, and with its KAZOO_REC_KEY
+    where there is one. A password may be in $PGPASSWORD or ~/.pgpass instead of the URL. Exit status: 0, or 1 where
+    something failed or, with --last, is not equal on both sides.
 
     \b
     Example:
-      kazoo-rec migrate --from sqlite:////var/lib/kazoo_rec/kazoo_rec.db \\
-        --to postgresql://kazoo_rec@db.example/kazoo_rec --state-dir /var/lib/kazoo_rec_pg
+      runuser -u kazoo_rec -- kazoo-rec migrate --from sqlite:////var/lib/kazoo_rec/kazoo_rec.db \\
+        --to postgresql://kazoo_rec@db.example/kazoo_rec --state-dir /var/lib/kazoo_rec
     """
     source, target = (Database.of(said, state_dir) for said in (source, target))
     if _is_same(source, target):

@@ -9,6 +9,9 @@ from sqlalchemy.exc import ArgumentError
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import postgres, sqlite
 
+#: In the query of a URL, as libpq has them.
+_PASSWORDS = "password", "sslpassword"
+
 
 class Database(NamedTuple):
     """`url` is SQLAlchemy's; what this host has of its own, its key, its locks and the sockets of its engines, are
@@ -45,7 +48,9 @@ class Database(NamedTuple):
     def shown(self) -> str:
         """For people: without a password."""
         url = make_url(self.url)
-        return url.database if self.backend is sqlite else url.set(drivername="postgresql").render_as_string()
+        if self.backend is sqlite:
+            return url.database
+        return url.set(drivername="postgresql").difference_update_query(_PASSWORDS).render_as_string()
 
     @property
     def backend(self):

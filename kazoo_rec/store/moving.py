@@ -25,7 +25,7 @@ from sqlalchemy.sql.sqltypes import TypeEngine
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import notice, sqlite
 from kazoo_rec.store.database import Database
-from kazoo_rec.store.migrations import head, migrate, revision, unfit
+from kazoo_rec.store.migrations import changing_alone, head, migrate, revision, unfit
 from kazoo_rec.store.secrets import ENVIRONMENT, Secrets, copy_key, key_file
 from kazoo_rec.store.sql import among
 from kazoo_rec.store.tables import change, metadata, sealing
@@ -71,21 +71,24 @@ def move(source: Database, target: Database, last: bool = False,
 
     Raises StoreError where one of them is not what it has to be, and what SQLAlchemy raises where one is lost.
     """
-    known = _check_source(source, target)
+    _check_source(source, target)
     _share_key(source, target)
     _take_target(source, target)
     with ExitStack() as opened:
         enter = opened.enter_context
-        enter(target.backend.migrating(*target))
+        enter(changing_alone(target))
+        if last and source.backend is sqlite:
+            enter(changing_alone(source))  # whoever starts waits, and finds it moved
+        known = _check_both(source, target)  # again: who waited for another finds what that one has made of them
         there = _Target(enter(_reading(target)), enter(_engine(target)))
         if not last:
             return _pass(enter(_reading(source)), there, tell)
-        if source.backend is sqlite:
-            enter(source.backend.migrating(*source))  # whoever starts waits, and finds it moved
         here = enter(_engine(source)).connect()
         enter(closing(here))
         with here.begin(), source.backend.alone(here, source.beside):
             source.backend.hold(here)
+            if (found := notice.read(here)) != known:
+                raise found.refusal(source.shown)
             first = _pass(here, there, tell)
             again = {one.table: one for one in _pass(here, there, tell, [one.table for one in first if one.changed])}
             # What was written is read again.
@@ -119,6 +122,14 @@ def _check_source(source, target):
         if there and known.other == named(target) and (there.kind, there.other) == (notice.COPY, named(source)):
             return known
     raise unfit(source, found)
+
+
+def _check_both(source, target):
+    """As `_check_source`, and that the target is the source's copy still."""
+    known, there = _check_source(source, target), _notice_of(target)
+    if there is None or (there.kind, there.other) != (notice.COPY, named(source)):
+        raise StoreError("the target is the source's copy no more", target.shown, "somebody else has moved one of them")
+    return known
 
 
 def _notice_of(database):
@@ -159,6 +170,7 @@ def _take_target(source, target):
         if known is None and (table := _in_use(connection)):
             raise StoreError("the target is in use", f"it has rows of its own, first in {table}", "give an empty one")
         if known is None or known.kind != notice.COPY:
+            target.backend.check_alone(connection)
             notice.put(connection, notice.COPY, named(source))
 
 

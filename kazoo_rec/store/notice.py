@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, MetaData, Table, Text, column, delete, insert, inspect, select, table, update
 
+from kazoo_rec.errors import StoreError
+
 #: What may be in the version's place.
 COPY, MOVED = "copy", "moved"
 
@@ -21,6 +23,14 @@ class Notice(NamedTuple):
     kind: str
     version: str
     other: str
+
+    def refusal(self, shown: str) -> StoreError:
+        """Why nobody starts on the database that is `shown`, nor goes on with it."""
+        if self.kind == MOVED:
+            return StoreError("this database was moved", f"{shown} to {self.other}",
+                              "have that one as `database` in the configuration")
+        return StoreError("this database is a copy that is not whole yet", f"{shown} of {self.other}",
+                          "run `kazoo-rec migrate` again, with --last when kazoo-rec does not run")
 
 
 def read(connection) -> Notice | None:

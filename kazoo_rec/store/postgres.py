@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from uuid import uuid4
@@ -16,6 +17,7 @@ from sqlalchemy import NullPool, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from kazoo_rec.errors import StoreError
+from kazoo_rec.store.notice import COPY, MOVED, Notice
 from kazoo_rec.store.rival import Rival
 from kazoo_rec.store.statement import executed
 from kazoo_rec.store.tables import metadata
@@ -29,9 +31,10 @@ IDLE_WITHIN_S = 10
 #: Seconds that the server may say nothing at all. One that is stopped has a kernel that says all is well.
 ANSWER_WITHIN_S = 30
 
-#: Of libpq: a server that has gone without a word is given up after some seconds, not after hours.
+#: Of libpq: a server that has gone without a word is given up after some seconds, not after hours. Texts are UTF-8,
+#: whatever the environment says.
 CONNECT = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
-           "tcp_user_timeout": 10_000, "application_name": "kazoo_rec"}
+           "tcp_user_timeout": 10_000, "application_name": "kazoo_rec", "client_encoding": "utf8"}
 
 #: Classes of SQLSTATE (PostgreSQL's appendix A) that are the server's trouble and not the write's, which is good later:
 #: lost connections, read-only transactions, wrong passwords and databases, deadlocks, no room or memory, locks, a
@@ -55,6 +58,19 @@ _LOOK_AGAIN = text("SELECT pg_stat_clear_snapshot()")
 
 #: Seconds for the server to notice that a connection was closed, and between looks.
 GONE_WITHIN_S, LOOK_S = 2.0, 0.05
+
+#: Who is in a transaction that has looked at tables (`readers`), or more than that.
+_HOLDERS = text("SELECT DISTINCT concat(coalesce(nullif(application_name, ''), 'a session'), ', process ', pid, ', ', "
+                "coalesce(host(client_addr), 'this host')) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE granted AND datname = current_database() AND relation = ANY (CAST(:tables AS regclass[])) "
+                "AND pid <> pg_backend_pid() AND (:readers OR mode <> 'AccessShareLock')")
+
+#: SQLSTATE of a lock that was not had within `lock_timeout`.
+_LOCKED = "55P03"
+
+#: Of a notice (`store.notice`), each time that somebody connects.
+_KIND = "SELECT version_num FROM alembic_version WHERE version_num IN (%s, %s)"
+_NOTICE = "SELECT version, other FROM moved"
 
 #: The marks of writers. A process that was killed leaves its row.
 _MARKS = ("CREATE TABLE writers (id text PRIMARY KEY, batch bigint NOT NULL, "
@@ -93,7 +109,7 @@ _TERM = text("INSERT INTO writers (id, batch, at_s) VALUES ('the last engine', 1
 
 def reading(url: str):
     """An engine of one connection whose statements are no transactions. One that was lost is made anew."""
-    return _limited(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+    return _heeding(_limited(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True))
 
 
 def asking(url: str):
@@ -104,7 +120,7 @@ def asking(url: str):
 def writing(url: str):
     """An engine of one connection, which commits what it says. One that was lost costs an attempt: the writer makes
     another."""
-    return _limited(url)
+    return _heeding(_limited(url))
 
 
 def changing(url: str):
@@ -114,6 +130,11 @@ def changing(url: str):
 
 def _limited(url, **more):
     return _bounded(create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=CONNECT, **more))
+
+
+def _heeding(engine):
+    event.listen(engine, "connect", _heed)
+    return engine
 
 
 def _bounded(engine):
@@ -151,6 +172,17 @@ def _connection():
 def _limit(connection, _record):
     connection.execute(f"SET lock_timeout = '{LOCK_WITHIN_S}s'; SET statement_timeout = '{STATEMENT_WITHIN_S}s'; "
                        f"SET idle_in_transaction_session_timeout = '{IDLE_WITHIN_S}s'")
+    connection.commit()
+
+
+def _heed(connection, _record):
+    """Who was cut off while the database was moved away finds it moved. What is raised is the database's trouble: what
+    waits to be written is kept."""
+    found = connection.execute(_KIND, [COPY, MOVED]).fetchone()
+    if found is not None:
+        refusal = Notice(*found, *connection.execute(_NOTICE).fetchone()).refusal(connection.info.dbname)
+        connection.close()
+        raise connection.OperationalError(str(refusal))
     connection.commit()
 
 
@@ -287,13 +319,19 @@ def is_there(url: str, _beside: str) -> bool:
 
 
 @contextmanager
-def migrating(url: str, _beside: str):
-    """One host at a time changes the tables. Raises StoreError where the server does not answer, or has no such
-    database."""
+def migrating(url: str, _beside: str, taken: Callable[[], object]):
+    """One host at a time changes the tables; `taken` is called before it waits for another. Raises StoreError where
+    the database cannot hold every text."""
     engine = changing(url).execution_options(isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))
+            if (encoding := connection.execute(text("SHOW server_encoding")).scalar()) != "UTF8":
+                raise StoreError("the database cannot hold every text", f"its encoding is {encoding}, not UTF8",
+                                 "make it anew: `createdb kazoo_rec --owner kazoo_rec --encoding=UTF8 "
+                                 "--template=template0`")
+            if not connection.execute(_TAKE, {"key": _MIGRATING}).scalar():
+                taken()
+                connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATING})"))
             if not inspect(connection).has_table("writers"):
                 connection.exec_driver_sql(_MARKS)
             yield
@@ -304,12 +342,18 @@ def migrating(url: str, _beside: str):
 @contextmanager
 def alone(connection, _beside: str):
     """Nobody has the database open; `connection` is SQLAlchemy's. Raises StoreError where somebody has."""
-    check_alone(connection)
+    _look_for_others(connection)
     yield
 
 
 def check_alone(connection):
-    """Nobody has opened it meanwhile: nothing keeps others from it."""
+    """Nobody has opened it meanwhile, and who does so from now on waits for what the connection's transaction makes of
+    it."""
+    _lock(connection, ["alembic_version"], "ACCESS EXCLUSIVE")
+    _look_for_others(connection)
+
+
+def _look_for_others(connection):
     connection.execute(_LOOK_AGAIN)
     until_s = time.monotonic() + GONE_WITHIN_S
     while others := connection.execute(_OTHERS, {"name": CONNECT["application_name"]}).scalars().all():
@@ -322,9 +366,24 @@ def check_alone(connection):
 
 
 def hold(connection):
-    """From now on its transaction is the only one that writes."""
-    names = ", ".join(connection.dialect.identifier_preparer.format_table(one) for one in metadata.sorted_tables)
-    connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+    """From now on its transaction is the only one that writes. Raises StoreError where others have written, and do not
+    end."""
+    quoted = connection.dialect.identifier_preparer.format_table
+    _lock(connection, [quoted(one) for one in metadata.sorted_tables], "EXCLUSIVE")
+
+
+def _lock(connection, tables, mode):
+    try:
+        with connection.begin_nested():
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'"))
+            connection.execute(text(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE"))
+    except OperationalError as refused:
+        if refused.orig.sqlstate != _LOCKED:
+            raise
+        connection.execute(_LOOK_AGAIN)
+        holders = connection.execute(_HOLDERS, {"tables": tables, "readers": mode == "ACCESS EXCLUSIVE"}).scalars()
+        raise StoreError("somebody holds the database's tables", "; ".join(holders) or "who has ended meanwhile",
+                         "end that transaction, or wait for its end, and run it again") from refused
 
 
 def was_sealed(_connection):

@@ -5,6 +5,7 @@ import math
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -175,15 +176,19 @@ def is_there(url: str, path: str) -> bool:
 
 
 @contextmanager
-def migrating(url: str, path: str):
-    """One process at a time changes the tables of the database, which is made (0600) where there is none. Raises
-    StoreError where its directory is not there."""
+def migrating(url: str, path: str, taken: Callable[[], object]):
+    """One process at a time changes the tables of the database, which is made (0600) where there is none; `taken` is
+    called before it waits for another. Raises StoreError where its directory is not there."""
     directory = Path(path).parent
     if not directory.is_dir():
         raise StoreError("the database's directory is not there", str(directory), "make it, owned by this user")
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            taken()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         for file in (path, f"{path}.lock.turn", f"{path}.lock.open"):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         yield

@@ -5,11 +5,17 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from select import select as select_files
 from types import SimpleNamespace
 
+import gevent
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import JSON, Boolean, Text, create_engine, func, insert, inspect, select
+from structlog.testing import capture_logs
 
 from kazoo_rec.cli.migrate import migrate
 from kazoo_rec.errors import StoreError
@@ -17,6 +23,7 @@ from kazoo_rec.store import Store, migrations, moving
 from kazoo_rec.store.database import Database
 from kazoo_rec.store.secrets import key_file, make_key
 from kazoo_rec.store.tables import change, documents, metadata, sealing
+from kazoo_rec.threads import Threads
 from tests import database
 from tests.faults.child import Child
 from tests.store.test_store import row, upload
@@ -204,6 +211,68 @@ def test_nobody_starts_on_what_is_not_whole_nor_on_what_was_moved(source, target
     moved.close()
 
 
+def held(said):
+    """Somebody changes its tables."""
+    return of(said).backend.migrating(*of(said), lambda: pytest.fail("somebody else does"))
+
+
+def test_who_starts_while_it_is_copied_is_told_at_once(source, target):
+    run(source, target)
+    with held(target), pytest.raises(StoreError, match="a copy that is not whole yet"):
+        migrations.migrate(of(target))
+    run(source, target, "--last")
+    with held(source), pytest.raises(StoreError, match="this database was moved"):
+        migrations.migrate(of(source))
+
+
+def test_who_waits_for_who_changes_the_tables_says_so(target):
+    start = Threads(1)
+    with held(target), capture_logs() as logs, gevent.Timeout(20):
+        begun = start.spawn(migrations.migrate, of(target))
+        while not logs:
+            gevent.sleep(0.01)
+    begun.get(timeout=20)
+    assert [line["event"] for line in logs] == ["waits for whoever changes the database"]
+    assert migrations.revision(of(target)) == migrations.head()
+
+
+def test_a_command_that_waits_says_so_beside_what_it_prints(target, tmp_path):
+    (tmp_path / "kazoo_rec.yaml").write_text(json.dumps({
+        "node": "fs1", "recordings_dir": "/rec", "switches": [{"password": "x"}], **target}))
+    command = [sys.executable, "-m", "kazoo_rec", "token", "create", "--role", "superadmin", "--config",
+               str(tmp_path / "kazoo_rec.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with held(target):
+            said, _, _ = select_files([process.stdout, process.stderr], [], [], 30)
+        printed, logged = process.communicate(timeout=30)
+    assert said == [process.stderr] and process.returncode == 0, logged
+    assert len(printed.split()) == 1 and "waits for whoever changes the database" in logged
+
+
+@pytest.mark.parametrize("more", [(), ("--last",)])
+def test_who_waited_for_the_last_run_of_another_changes_nothing(source, target, monkeypatch, more):
+    write(source, fill)
+    run(source, target)
+    backend, migrating = of(target).backend, of(target).backend.migrating
+
+    @contextmanager
+    def late(*words):
+        monkeypatch.setattr(backend, "migrating", migrating)
+        run(source, target, "--last")
+        moved = Store(of(target))
+        moved.recordings.insert(row("new")).get()
+        moved.close()
+        with migrating(*words):
+            yield
+
+    monkeypatch.setattr(backend, "migrating", late)
+    with pytest.raises(StoreError, match="this database was moved"):
+        run(source, target, *more)
+    moved = Store(of(target))
+    assert moved.recordings.get("new") and not opens(source)
+    moved.close()
+
+
 def test_it_may_move_back(source, target):
     write(source, fill)
     run(source, target, "--last")
@@ -238,6 +307,15 @@ def test_what_names_no_database_is_refused_without_its_password(source, said, tm
         with pytest.raises(StoreError) as refused:
             run(one, {**other, "state_dir": str(tmp_path)})
         assert "hunter2" not in str(refused.value) and "sqlite:////" in str(refused.value)
+
+
+@pytest.mark.parametrize("said", [
+    "postgresql://ann:hunter2@db/x", "postgresql://db/x?user=ann&password=hunter2",
+    "postgresql://db/x?host=/run/postgresql&pass%77ord=hunter2&password=hunter2", "postgresql:///x?sslpassword=hunter2"])
+def test_no_password_is_shown(said):
+    found = Database.of(said, "/var/lib/kazoo_rec")
+    assert "hunter2" in found.url and "hunter2" not in found.shown + repr(found) + moving.named(found)
+    assert ("host=" in found.shown) == ("host=" in said)
 
 
 def test_a_database_is_not_moved_to_itself(source, target, tmp_path):
@@ -278,6 +356,27 @@ def test_what_is_sealed_stays_so_and_the_key_comes_along(source, target, store):
     assert moved.secrets.key_id == store.secrets.key_id
     assert moved.secrets.open(moved.recordings.get("r1")["settings"]["url"]) == url
     moved.close()
+
+
+@pytest.mark.postgres
+def test_both_may_have_their_files_in_one_directory(source, target, store, tmp_path):
+    """The one that the shipped unit may write to."""
+    target = {**target, "state_dir": str(tmp_path)}
+    with ExitStack() as held:
+        for one in (store.engine_lock(["db"]), store.engine_lock(["key"])):
+            held.callback(one.release)
+            assert one.take() is None
+        store.recordings.insert(row("r1", settings={"url": "https://u:p@files.example/"})).get()
+        before = {path: path.read_bytes() for path in tmp_path.glob("kazoo_rec.db.*")}
+        run(source, target)
+        assert {path: path.read_bytes() for path in before} == before
+        store.close()
+    run(source, target, "--last")
+    moved = Store(of(target))
+    assert moved.secrets.open(moved.recordings.get("r1")["settings"]["url"]) == "https://u:p@files.example/"
+    moved.close()
+    assert {path.name for path in tmp_path.glob("kazoo_rec*")} - {path.name for path in before} == {
+        "kazoo_rec.key", "kazoo_rec.db"}
 
 
 def test_another_key_is_left_where_it_is(source, target, tmp_path):

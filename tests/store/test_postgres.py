@@ -1,5 +1,6 @@
 """PostgreSQL as the network has it: an answer that is lost, one that does not come, a lock that lasts."""
 
+import os
 from contextlib import contextmanager
 
 import gevent
@@ -7,9 +8,11 @@ import pytest
 import sqlalchemy
 from gevent.event import Event
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
 from kazoo_rec.errors import StoreError
-from kazoo_rec.store import Store, postgres
+from kazoo_rec.store import Store, moving, notice, postgres
+from kazoo_rec.store.database import Database
 from kazoo_rec.store.migrations import migrate
 from kazoo_rec.threads import Threads
 from tests import database
@@ -170,6 +173,117 @@ def test_a_session_that_has_lost_its_lock_is_no_lock(locks):
     with pytest.raises(StoreError, match="pooler"):
         lock.take()
     assert lock.take() is None and lock.take() is None
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_is_refused(tmp_path, encoding):
+    place = tmp_path / encoding
+    place.mkdir()
+    database.said(place, f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    with pytest.raises(StoreError, match=rf"{encoding}.*createdb .*--encoding=UTF8 --template=template0"):
+        migrate(database.of(place))
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A file to move to."""
+    (tmp_path / "other").mkdir()
+    return Database.of(f"sqlite:///{tmp_path}/other/kazoo_rec.db")
+
+
+def wait_for(reason, logs):
+    with gevent.Timeout(10):
+        while not any(reason in line.get("reason", "") for line in logs):
+            Event().wait(0.01)
+
+
+def test_who_was_cut_off_while_the_database_was_moved_writes_no_more_there(store, wire, tmp_path, other):
+    store.recordings.insert(row("r1", state="stopped")).get(timeout=10)
+    store.answer()
+    wire.cut()
+    assert all(table.equal for table in moving.move(database.of(tmp_path), other, last=True))
+    with capture_logs() as logs:
+        wire.mend()
+        written = store.recordings.insert(row("r2", state="stopped"))
+        wait_for("this database was moved", logs)
+    for ask in (store.answer, lambda: store.recordings.get("r1")):
+        with pytest.raises(sqlalchemy.exc.OperationalError, match=f"was moved.*{other.shown}.*have that one"):
+            ask()
+    assert not written.ready() and store.waiting == 1
+    wire.cut()
+    moving.move(other, database.of(tmp_path))
+    with capture_logs() as logs:
+        wire.mend()
+        wait_for("not whole yet", logs)
+    wire.cut()
+    moving.move(other, database.of(tmp_path), last=True)
+    wire.mend()
+    assert written.get(timeout=10) == 1 and {one["id"] for one in store.recordings.list()} == {"r1", "r2"}
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_who_connects_just_as_a_notice_is_put_up_obeys_it(store, wire, tmp_path, other, monkeypatch, last):
+    """To the old database that was moved, or to the new one that is now a copy."""
+    monkeypatch.setattr(postgres, "LOCK_WITHIN_S", 10)
+    store.close()
+    there, threads, found, put = database.of(tmp_path), Threads(1), [], notice.put
+
+    def connect():
+        engine = postgres.writing(there.url)
+        try:
+            engine.connect().close()
+        except sqlalchemy.exc.OperationalError as refused:
+            return str(refused)
+        finally:
+            engine.dispose()
+
+    def put_late(connection, *words):
+        if connection.dialect.name == "postgresql":
+            found.append(threads.spawn(connect))
+            while not found[0].ready() and not connection.exec_driver_sql(
+                    "SELECT 1 FROM pg_locks WHERE NOT granted").first():
+                Event().wait(0.01)
+        put(connection, *words)
+
+    monkeypatch.setattr(notice, "put", put_late)
+    if last:
+        moving.move(there, other, last=True)
+    else:
+        os.link(f"{there.beside}.key", f"{other.beside}.key")
+        migrate(other)
+        moving.move(other, there)
+    assert ("was moved" if last else "not whole yet") in found[0].get(timeout=10)
+
+
+def test_a_database_moves_to_one_other_alone(store, tmp_path, other, monkeypatch):
+    store.close()
+    there, third, reading = database.of(tmp_path), Database.of(f"sqlite:///{tmp_path}/third.db"), moving._reading
+
+    def late(*words):
+        monkeypatch.setattr(moving, "_reading", reading)
+        moving.move(there, other, last=True)
+        return reading(*words)
+
+    monkeypatch.setattr(moving, "_reading", late)
+    with pytest.raises(StoreError, match=f"was moved.*{other.shown}"):
+        moving.move(there, third, last=True)
+    with pytest.raises(StoreError, match="not whole"):
+        Store(third)
+    Store(other).close()
+
+
+@pytest.mark.parametrize("said", ["UPDATE recordings SET label = 'x'", "SELECT version_num FROM alembic_version"])
+def test_who_holds_up_a_move_is_named(store, tmp_path, other, said):
+    store.close()
+    there, idle = database.of(tmp_path), sqlalchemy.create_engine(
+        database.of(tmp_path).url, connect_args={"application_name": "psql"})
+    with idle.begin() as connection:
+        connection.exec_driver_sql(said)
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with pytest.raises(StoreError, match=rf"holds.* psql, process {pid}, .*end that transaction"):
+            moving.move(there, other, last=True)
+    idle.dispose()
+    assert all(table.equal for table in moving.move(there, other, last=True))
 
 
 @pytest.mark.parametrize(("state", "is_fault"), [

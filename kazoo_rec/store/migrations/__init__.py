@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -13,8 +14,11 @@ from sqlalchemy.exc import DatabaseError
 from kazoo_rec.errors import StoreError
 from kazoo_rec.store import notice
 from kazoo_rec.store.database import Database
+from kazoo_rec.store.notice import COPY, MOVED
 from kazoo_rec.store.sealing import prepare
 from kazoo_rec.store.tables import engines
+
+log = structlog.get_logger()
 
 
 def head() -> str:
@@ -40,22 +44,29 @@ def revision(database: str | Database) -> str | None:
 
 def unfit(database: Database, found: str | None) -> StoreError:
     """Why a database of the version `found` is not one for this code."""
-    if found in (notice.COPY, notice.MOVED):
+    if found in (COPY, MOVED):
         engine = database.backend.asking(database.url)
         with engine.connect() as connection:
-            other = notice.read(connection).other
+            known = notice.read(connection)
         engine.dispose()
-        if found == notice.MOVED:
-            return StoreError("this database was moved", f"{database.shown} to {other}",
-                              "have that one as `database` in the configuration")
-        return StoreError("this database is a copy that is not whole yet", f"{database.shown} of {other}",
-                          "run `kazoo-rec migrate` again, with --last when kazoo-rec does not run")
+        return known.refusal(database.shown)
     detail = f"found {found or 'none'}, need {head()}"
     if found is None or found in versions():
         return StoreError("the database has another version's tables", detail,
                           "`kazoo-rec run` brings it up to date when it starts")
     return StoreError("the database has another version's tables", detail, "if it is a newer one's: that one's "
                       f"`kazoo-rec database downgrade --to {head()}` takes it down to this one's")
+
+
+def changing_alone(database: Database, *unless: str):
+    """A context in which nobody else changes the tables. Who has to wait for that says so; where the version is one of
+    `unless`, StoreError says why it is not waited for."""
+    def taken():
+        if (found := revision(database)) in unless:
+            raise unfit(database, found)
+        log.info("waits for whoever changes the database", database=database.shown)
+
+    return database.backend.migrating(*database, taken)
 
 
 def versions() -> list[str]:
@@ -72,7 +83,7 @@ def migrate(database: str | Database):
     """
     database = Database.of(database)
     try:
-        with database.backend.migrating(*database):
+        with changing_alone(database, COPY, MOVED):
             command.upgrade(_config(database), "head")
             engine = database.backend.changing(database.url)
             try:
@@ -116,7 +127,7 @@ def downgrade(database: str | Database, to: str | None = None, lose: bool = Fals
     engine = database.backend.changing(database.url)
     try:
         with (engine.connect() as connection, database.backend.alone(connection, database.beside),
-              database.backend.migrating(*database)):
+              changing_alone(database, COPY, MOVED)):
             connection.rollback()
             command.downgrade(_config(database, watch), to)
     finally:
