@@ -139,7 +139,9 @@ def _examined(row, master, recordings_dir, key, mark):
         # A file that only the switch's user may write stays as it is: what is delivered is then a copy.
         with suppress(PermissionError):
             found = replace(wav.repair(master), key=key)
-    spans, duration_ms, least_s = row["spans"], found.duration_ms, settings["record_min_sec"] or 0
+    duration_ms, least_s = found.duration_ms, settings["record_min_sec"] or 0
+    row, begun = _begun(row, duration_ms)
+    spans = row["spans"]
     short = _short(duration_ms, row["expected_ms"])
     lacks = [missed(spans), silent(spans), _late(row, master, duration_ms),
              f"the switch did not close its file: {duration_ms} ms are there" if is_cut(spans) else None,
@@ -164,6 +166,7 @@ def _examined(row, master, recordings_dir, key, mark):
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         size_bytes = opened.tell()
     return {
+        **begun,
         "state": "recorded",
         "state_reason": "; ".join(filter(None, (unheard(spans), *lacks))) or None,
         "partial": bool(row["partial"] or any(lacks)),
@@ -187,6 +190,18 @@ def _audio_expected(row):
 
 def _short(duration_ms, expected_ms):
     return expected_ms is not None and expected_ms - duration_ms > max(SHORT_MS, SHORT_SHARE * expected_ms)
+
+
+def _begun(row, duration_ms):
+    """(the row, what of it has to be another) by when its file begins, where that is before its engine took it for
+    begun: it had not heard of the beginning, but late of its command's answer. What is in the file was not missed."""
+    began_ms = (row["stopped_ms"] or 0) - duration_ms
+    for gap in row["spans"]:
+        if gap["kind"] == "gap" and gap["from_ms"] < began_ms < gap["to_ms"] - SHORT_MS and not unheard(row["spans"]):
+            spans = [{**gap, "to_ms": began_ms} if span is gap else span for span in row["spans"]]
+            begun = {"spans": spans, "started_ms": began_ms, "expected_ms": duration_ms}
+            return {**row, **begun}, begun
+    return row, {}
 
 
 def _late(row, master, duration_ms):

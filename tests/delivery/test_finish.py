@@ -177,6 +177,18 @@ def test_what_the_engine_called_partial_stays_so(finished):
 GAP = {"kind": "gap", "from_ms": 1_699_999_987_600, "to_ms": 1_700_000_000_000, "why": "the engine was not connected"}
 
 
+def test_what_is_in_the_file_was_not_missed(finished):
+    """The answer to the command that began it came when its leg had ended."""
+    ended_ms = GAP["to_ms"] + 9_000
+    lost = {"kind": "gap", "from_ms": GAP["to_ms"], "to_ms": ended_ms, "why": "x"}
+    row, _, _ = finished(spans=[lost], started_ms=ended_ms, stopped_ms=ended_ms, expected_ms=0, partial=True)
+    assert row["state_reason"] == "7.0 s before it were missed: x" and row["partial"]
+    assert row["spans"] == [{**lost, "to_ms": ended_ms - 2_000}]
+    assert (row["started_ms"], row["expected_ms"]) == (ended_ms - 2_000, 2_000)
+    whole, _, _ = finished(spans=[GAP], started_ms=GAP["to_ms"], stopped_ms=GAP["to_ms"] + 2_000, partial=True)
+    assert whole["spans"] == [GAP]
+
+
 def test_what_was_missed_before_a_recording_is_told_whatever_else_is(finished):
     told = "12.4 s before it were missed: the engine was not connected"
     row, _, _ = finished(spans=[GAP], state_reason="its end was not heard")
