@@ -6,7 +6,6 @@ once, without the `Expect: 100-continue` for whose answer it would wait a second
 each body and answers 201.
 """
 
-import gc
 import hashlib
 import json
 import os
@@ -136,7 +135,6 @@ def deliver(directory: Path, port: int):
         settings = DeliverySettings(uploads=AT_ONCE, uploads_per_host=AT_ONCE)
         connections = Connections(AT_ONCE, networks=Networks(["127.0.0.0/8"]))
         worker = Worker(store, NODE, directory, threads, settings, connections, epoch_ms)
-        gc.freeze()  # as the delivery does
         since, cpu_s = time.perf_counter(), time.process_time()
         with gevent.Timeout(MOST_S):
             worker.start()

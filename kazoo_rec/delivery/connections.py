@@ -2,11 +2,10 @@
 
 import ssl
 from collections import deque
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from select import POLLIN
-from socket import IPPROTO_TCP, TCP_CORK, TCP_NODELAY
+from socket import IPPROTO_TCP, TCP_NODELAY
 from urllib.parse import urlsplit
 
 from gevent import monkey
@@ -90,14 +89,6 @@ class _Connection(HTTPConnection):
         self.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if self._context is not None:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
-
-
-@contextmanager
-def together(sock):
-    """What is sent goes in full packets: a request's head alone would wake its server, which has nothing to do yet."""
-    sock.setsockopt(IPPROTO_TCP, TCP_CORK, 1)
-    yield
-    sock.setsockopt(IPPROTO_TCP, TCP_CORK, 0)
 
 
 def spoken_to(connection):

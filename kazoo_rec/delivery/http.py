@@ -17,7 +17,7 @@ from kazoo_rec import __version__
 from kazoo_rec.delivery import target
 from kazoo_rec.delivery.answer import ANSWER_BYTES
 from kazoo_rec.delivery.body import File, Text
-from kazoo_rec.delivery.connections import spoken_to, together
+from kazoo_rec.delivery.connections import spoken_to
 from kazoo_rec.errors import MediaError, TargetError, TargetRefused
 from kazoo_rec.media import sealed
 
@@ -212,9 +212,8 @@ def _exchange(connection, method, address, headers, body, timeout_s, read):
         connection.putheader(name, value)
     # A server may answer before it has taken all, and hang up or take no more.
     try:
-        with together(connection.sock):
-            connection.endheaders()
-            body.send(connection.sock)
+        connection.endheaders()
+        body.send(connection.sock)
     except TimeoutError:
         if not spoken_to(connection):
             raise

@@ -1,7 +1,6 @@
 """The delivery: finishes recordings that stopped, and sends them where their settings say."""
 
 import fcntl
-import gc
 import os
 import time
 from functools import partial
@@ -104,7 +103,6 @@ class Delivery:
             self._watch_quotas, lambda: self._look_for(orphans), self._give_back)]
         self._vitals = Vitals(self._store, self._config.node, "delivery", self._tell)
         self._vitals.start()
-        gc.freeze()  # what there is now stays: it is not looked through for garbage with every few uploads
 
     def stop(self):
         if self._vitals is not None:

@@ -228,8 +228,7 @@ class Early:
     def __init__(self, status, **headers):
         self.answer = SimpleNamespace(status=status, headers=headers, read=lambda count: b"", isclosed=lambda: True,
                                       unacknowledged=lambda: 0)
-        self.sock = SimpleNamespace(settimeout=lambda seconds: None, setsockopt=lambda *option: None,
-                                    send=self.refuse)
+        self.sock = SimpleNamespace(settimeout=lambda seconds: None, send=self.refuse)
         self.buffer = bytearray(len(BODY))
 
     def refuse(self, data):
