@@ -165,7 +165,7 @@ def _examined(root, master, recording_id, begun, threads):
                               "FreeSWITCH's umask must let its group read: UMask=0007 or 0022 in its systemd unit, "
                               "then restart it")]
     row = {"id": recording_id, "master": str(master), "settings": SETTINGS, "expected_ms": None, "started_ms": 1,
-           "spans": [], "cause": None, "partial": False}
+           "stopped_ms": None, "spans": [], "cause": None, "partial": False}
     columns = threads.apply(finish.examine, (row, root))
     if columns["state"] != "recorded":
         return [*found, wrong("test recording", f"the file is not what it should be: {columns['state_reason']}",
