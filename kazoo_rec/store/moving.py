@@ -87,8 +87,9 @@ def move(source: Database, target: Database, last: bool = False,
         enter(closing(here))
         with here.begin(), source.backend.alone(here, source.beside):
             source.backend.hold(here)
-            if notice.read(here) != known:
-                raise StoreError("the source is not what it was", source.shown, "somebody else moves it; run it again")
+            if (found := notice.read(here)) != known:
+                raise found.refusal(source.shown) if found else StoreError(
+                    "the source's notice was taken down", source.shown, "somebody else works on it: run it again")
             first = _pass(here, there, tell)
             again = {one.table: one for one in _pass(here, there, tell, [one.table for one in first if one.changed])}
             # What was written is read again.

@@ -272,6 +272,29 @@ def test_a_database_moves_to_one_other_alone(store, tmp_path, other, monkeypatch
     Store(other).close()
 
 
+def interrupted(_target):
+    raise KeyboardInterrupt
+
+
+def test_a_database_whose_notice_is_taken_down_meanwhile_is_not_moved(store, tmp_path, other, monkeypatch):
+    store.close()
+    there, reading = database.of(tmp_path), moving._reading
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(moving._Target, "release", interrupted)  # both have their notices
+        moving.move(there, other, last=True)
+
+    def late(*words):
+        monkeypatch.setattr(moving, "_reading", reading)
+        with moving._engine(there) as engine, engine.begin() as connection:
+            notice.take_down(connection)
+        return reading(*words)
+
+    monkeypatch.setattr(moving, "_reading", late)
+    with pytest.raises(StoreError, match="taken down"):
+        moving.move(there, other, last=True)
+    Store(there).close()
+
+
 @pytest.mark.parametrize("said", ["UPDATE recordings SET label = 'x'", "SELECT version_num FROM alembic_version"])
 def test_who_holds_up_a_move_is_named(store, tmp_path, other, said):
     store.close()
