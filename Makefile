@@ -8,8 +8,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: setup lint test test-parts test-whole test-faults test-postgres demo faults faults-sqlite faults-postgres bench \
-	clean
+.PHONY: setup lint test test-parts test-whole test-faults test-postgres test-postgres-api test-postgres-store demo \
+	faults faults-sqlite faults-postgres bench clean
 
 setup: .venv/.ready
 
@@ -30,7 +30,7 @@ WHOLE = $(wildcard tests/test_*.py) tests/roles tests/security
 
 test: setup
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-parts test-whole test-faults
-	$(MAKE) --no-print-directory test-postgres
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-postgres-api test-postgres-store
 
 test-parts:
 	$(BIN)/pytest $(addprefix --ignore=,$(WHOLE) tests/faults)
@@ -42,12 +42,18 @@ test-faults:
 	$(BIN)/pytest -o cache_dir=.pytest_cache/faults tests/faults \
 		|| $(BIN)/pytest -o cache_dir=.pytest_cache/faults $(AGAIN) tests/faults
 
-# On a PostgreSQL of its own, where there is one on this host. All that has to do with a database:
-# make test-postgres WITH="tests/test_*.py tests/roles tests/security tests/faults tests/cli"
+# On a PostgreSQL of its own, where there is one on this host: two at once, of what has most to do with a database.
+ON_POSTGRES = $(BIN)/python -m tests.postgres $(BIN)/pytest
+test-postgres-api: setup
+	$(ON_POSTGRES) -o cache_dir=.pytest_cache/api --ignore=tests/api/test_schemathesis.py tests/api tests/doctor
+
+test-postgres-store: setup
+	$(ON_POSTGRES) -o cache_dir=.pytest_cache/store tests/delivery tests/store tests/faults/test_server.py
+
+# All of it: make test-postgres WITH="tests/test_*.py tests/roles tests/security tests/faults tests/cli tests/control"
 WITH =
-test-postgres: setup
-	$(BIN)/python -m tests.postgres $(BIN)/pytest --ignore=tests/api/test_schemathesis.py \
-		tests/api tests/delivery tests/doctor tests/store tests/faults/test_server.py $(WITH)
+test-postgres: test-postgres-api test-postgres-store
+	$(if $(WITH),$(ON_POSTGRES) $(WITH))
 
 demo: setup
 	$(BIN)/kazoo-rec demo

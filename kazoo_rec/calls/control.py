@@ -110,6 +110,7 @@ class Control:
             raise WrongState("nothing of this leg is being recorded")
         self._recorder.succession.forget(one for one in leg.recordings if one.account_id == account_id)
         self._execution.stop(leg, ours, why)
+        self._execution.written(ours)
 
 
 def _sees(account_id, leg):

@@ -26,6 +26,9 @@ STARTED_WITHIN_S = 0.25
 #: Seconds within which a recording ends after the switch has said that it will.
 EVENT_WITHIN_S = 2.0
 
+#: Seconds within which rows are durable that somebody is answered about.
+DURABLE_WITHIN_S = 2.0
+
 
 class Execution:
     """Each method raises WrongState where the switch refuses, CommandTimeout or NotConnected where it is not known what
@@ -70,6 +73,15 @@ class Execution:
                 self._recorder.call_off(one, why, self._now_at())
 
         _each(recordings, end)
+
+    def written(self, recordings: Iterable[Recording]):
+        """Returns when what has become of these is durable: until then an engine after this one would record on."""
+        with gevent.Timeout(DURABLE_WITHIN_S, False):
+            for one in recordings:
+                if one.row is not None:  # None: nothing has changed since it was taken up
+                    one.row.wait()
+            return
+        raise CommandTimeout("the recording has ended, and the database has not written that yet")
 
     def silence(self, recordings: Iterable[Recording], action: str, *, own: bool = False):
         """`own`: by the action that began it, as `by` of `Recording.silence`; else for all of the leg. One that the

@@ -31,10 +31,10 @@ def done(value=None, error=None):
 
 
 class FakeRows:
-    """The store's recordings as a dict."""
+    """The store's recordings as a dict. `written` is the answer to each change from then on."""
 
     def __init__(self):
-        self.by_id, self.told = {}, []
+        self.by_id, self.told, self.written = {}, [], done(1)
 
     def insert(self, row):
         self.by_id.setdefault(row["id"], {"cause": None, "started_ms": None, "stopped_ms": None, **row})
@@ -42,7 +42,7 @@ class FakeRows:
 
     def update(self, recording_id, **columns):
         self.by_id[recording_id].update(columns)
-        return done(1)
+        return self.written
 
     def update_open(self, recording_id, **columns):
         row = self.by_id.get(recording_id)

@@ -2,7 +2,9 @@
 
 import gevent
 import pytest
+from gevent.event import AsyncResult
 
+from kazoo_rec.calls import execution
 from kazoo_rec.calls.control import AT_ONCE, Control
 from kazoo_rec.calls.files import Files
 from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
@@ -134,6 +136,28 @@ def test_what_is_started_while_another_ends_begins():
     one.obedient().order("start")
     one.record_stop("a", first["id"], f"{ROOT}/{first['master']}", "success-maxtime").after(1000)
     assert [row["state"] for row in one.rows.by_id.values()] == ["stopped", "recording"]
+
+
+def test_a_stop_is_answered_when_it_is_durable():
+    one = Live().obedient().talks().after(1000)
+    one.rows.written = AsyncResult()
+    order = gevent.spawn(one.order, "stop")
+    gevent.idle()
+    assert one.row()["state"] == "stopped" and not order.ready()
+    one.rows.written.set(1)
+    assert order.get(timeout=5)["recordings"]
+
+
+@pytest.mark.parametrize("talks", [True, False])
+def test_a_stop_that_the_database_does_not_write_is_told_as_that(monkeypatch, talks):
+    monkeypatch.setattr(execution, "DURABLE_WITHIN_S", 0.001)
+    one = Live().obedient().phone_calls("a", "1000")
+    if talks:
+        one.answer("a").after(1000)
+    one.rows.written = AsyncResult()
+    with pytest.raises(CommandTimeout, match="database"):
+        one.order("stop")
+    assert one.row()["state"] == ("stopped" if talks else "discarded")
 
 
 def test_a_stop_just_after_an_end_by_nobody_s_order_is_one_for_what_would_take_its_place():
