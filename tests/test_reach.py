@@ -71,7 +71,7 @@ def test_an_order_that_is_not_answered_in_time_is_not_known_to_have_failed(live,
 @pytest.mark.parametrize("fault", ["certificate", "port"])
 def test_an_engine_that_others_cannot_be_let_to_records_all_the_same_until_they_can(
         tmp_path, monkeypatch, said, fault):  # noqa: F811
-    monkeypatch.setattr("kazoo_rec.roles.engine.SERVED_AGAIN_S", 0.05)
+    monkeypatch.setattr("kazoo_rec.roles.doors.SERVED_AGAIN_S", 0.05)
     site = Live(tmp_path)
     try:
         with create_server(("127.0.0.1", 0)) as taken:

@@ -251,7 +251,7 @@ def test_a_fault_of_ours_at_the_lock_ends_no_recording(begun, switch, said, monk
 def test_that_another_has_the_lock_ends_nobody_who_has_the_switch(begun, said, monkeypatch):  # noqa: F811
     first = begun()
     until(lambda: acts(first))
-    monkeypatch.setattr("kazoo_rec.roles.engine._Watch._announcement", lambda watch: None)
+    monkeypatch.setattr("kazoo_rec.roles.watch.Watch._announcement", lambda watch: None)
     second = begun()
     with monkeypatch.context() as patch:
         cut_off(first, patch)
@@ -270,7 +270,7 @@ def test_that_another_has_the_lock_ends_one_that_has_no_switch(begun, switch, sa
     until(lambda: acts(first))
     second = begun()
     until(lambda: second._acting._reach.is_any)
-    monkeypatch.setattr("kazoo_rec.roles.engine._Watch._announcement", lambda watch: None)
+    monkeypatch.setattr("kazoo_rec.roles.watch.Watch._announcement", lambda watch: None)
     with monkeypatch.context() as patch:
         cut_off(first, patch)
         until(lambda: second._acting.acts)

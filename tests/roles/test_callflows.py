@@ -69,7 +69,7 @@ def test_what_could_not_be_served_is_once_it_can_and_each_is_told_of_once(config
             raise OSError("Cannot assign requested address")
         start(callflows)
 
-    monkeypatch.setattr("kazoo_rec.roles.engine.SERVED_AGAIN_S", 0.01)
+    monkeypatch.setattr("kazoo_rec.roles.doors.SERVED_AGAIN_S", 0.01)
     monkeypatch.setattr(server.Server, "start", fails)
     monkeypatch.setattr(server, "KNOWN_WITHIN_S", 0.01)
     started(config)

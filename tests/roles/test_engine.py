@@ -6,7 +6,7 @@ from gevent.event import Event
 from kazoo_rec.calls.recovery import Recovery
 from kazoo_rec.calls.tracker import Tracker
 from kazoo_rec.delivery.orphans import Orphans
-from kazoo_rec.roles import delivery, engine
+from kazoo_rec.roles import delivery, engine, watch
 from kazoo_rec.store.documents import Documents
 from tests.roles.test_callflows import config, started  # noqa: F401
 from tests.switch.conftest import said  # noqa: F401
@@ -23,8 +23,8 @@ def test_a_look_that_fails_is_told_of_and_the_next_follows(config, started, said
             third.set()
         raise KeyError("what a caller said")
 
-    monkeypatch.setattr(engine, "SWEEP_EVERY_S", 0.01)
-    monkeypatch.setattr(engine, "SWEEP_RETRY_S", 0.01)
+    monkeypatch.setattr(watch, "SWEEP_EVERY_S", 0.01)
+    monkeypatch.setattr(watch, "SWEEP_RETRY_S", 0.01)
     monkeypatch.setattr(owner, look, fails)
     started(config)
     assert third.wait(PATIENCE_S)
