@@ -7,9 +7,9 @@ from gevent.event import AsyncResult
 from kazoo_rec.calls import execution
 from kazoo_rec.calls.control import AT_ONCE, Control
 from kazoo_rec.calls.files import Files
-from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, WrongState
+from kazoo_rec.errors import CommandFailed, CommandTimeout, NotConnected, StoreError, WrongState
 
-from .fakes import ROOT, Scene
+from .fakes import ROOT, Scene, done
 
 REFUSED = CommandFailed("the switch refused", "-ERR Cannot mask recording session!\n")
 
@@ -148,13 +148,14 @@ def test_a_stop_is_answered_when_it_is_durable():
     assert order.get(timeout=5)["recordings"]
 
 
+@pytest.mark.parametrize("written", [AsyncResult(), done(error=StoreError("too much waits for the database"))])
 @pytest.mark.parametrize("talks", [True, False])
-def test_a_stop_that_the_database_does_not_write_is_told_as_that(monkeypatch, talks):
+def test_a_stop_that_the_database_does_not_write_is_told_as_that(monkeypatch, talks, written):
     monkeypatch.setattr(execution, "DURABLE_WITHIN_S", 0.001)
     one = Live().obedient().phone_calls("a", "1000")
     if talks:
         one.answer("a").after(1000)
-    one.rows.written = AsyncResult()
+    one.rows.written = written
     with pytest.raises(CommandTimeout, match="database"):
         one.order("stop")
     assert one.row()["state"] == ("stopped" if talks else "discarded")
