@@ -484,7 +484,7 @@ def main(minutes: float) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10, help="of calls; at least 1")
+    parser.add_argument("--minutes", type=float, default=17, help="of calls; at least 1")
     parser.add_argument("--hear-bursts", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.minutes < 1:
