@@ -48,7 +48,8 @@ test-postgres-api: setup
 	$(ON_POSTGRES) -o cache_dir=.pytest_cache/api --ignore=tests/api/test_schemathesis.py tests/api tests/doctor
 
 test-postgres-store: setup
-	$(ON_POSTGRES) -o cache_dir=.pytest_cache/store tests/delivery tests/store tests/faults/test_server.py
+	$(ON_POSTGRES) -o cache_dir=.pytest_cache/store tests/delivery tests/store tests/faults/test_server.py \
+		|| $(ON_POSTGRES) -o cache_dir=.pytest_cache/store $(AGAIN) tests/delivery tests/store tests/faults/test_server.py
 
 # All of it: make test-postgres WITH="tests/test_*.py tests/roles tests/security tests/faults tests/cli tests/control"
 WITH =

@@ -25,7 +25,8 @@ _ERRORS = {400: "What was sent cannot be taken; every fault is told.", 401: "No 
            406: "Not made in that type.", 409: "Not in this state.", 411: "The body has no length.",
            413: "The body is too large.", 416: "There is no such part.", 429: "Too many failures: see Retry-After.",
             503: "The database does not answer, or the disk takes nothing more.",
-           504: "The switch did not answer, or an engine, which is named: what became of an order is not known."}
+           504: "The switch did not answer, or an engine, which is named, or the database has not written yet that a "
+                "recording was stopped: what became of an order is not known."}
 
 _RECORDING = {"type": "object", "required": ["id", "call_id", "account_id", "state", "reason", "duration_ms", "spans"],
               "properties": {"id": _TEXT, "call_id": _TEXT, "account_id": _TEXT, "state": _TEXT, "reason": _TEXT,

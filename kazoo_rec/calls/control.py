@@ -66,7 +66,8 @@ class Control:
     def order(self, account_id: str, uuid: str, action: str, settings: Mapping, who: str) -> dict | None:
         """The leg as it is afterwards; None where the account has no such leg. `settings` are for "start".
 
-        Raises WrongState, and CommandTimeout or NotConnected where it is not known what the switch did.
+        Raises WrongState, and CommandTimeout or NotConnected where it is not known what the switch did, or whether an
+        engine after this one would know of a stop.
         """
         leg = self._find(account_id, uuid)
         if leg is None:
@@ -87,7 +88,10 @@ class Control:
                 self._execution.silence(ours, action)
             else:
                 self._execution.end_silence(ours, action)
-            return _told(leg, account_id, recordings)
+            told = _told(leg, account_id, recordings)
+        if action == "stop":  # others may order meanwhile; one that is said again waits for the same rows
+            self._execution.written(one for one in recordings if one.account_id == account_id)
+        return told
 
     def _find(self, account_id, uuid):
         leg = self._tracker.leg(uuid)
@@ -110,7 +114,6 @@ class Control:
             raise WrongState("nothing of this leg is being recorded")
         self._recorder.succession.forget(one for one in leg.recordings if one.account_id == account_id)
         self._execution.stop(leg, ours, why)
-        self._execution.written(ours)
 
 
 def _sees(account_id, leg):

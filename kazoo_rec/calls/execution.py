@@ -75,13 +75,14 @@ class Execution:
         _each(recordings, end)
 
     def written(self, recordings: Iterable[Recording]):
-        """Returns when what has become of these is durable: until then an engine after this one would record on."""
+        """Returns when what has become of these is durable: until then an engine after this one would record on. Raises
+        CommandTimeout."""
         rows = [one.row for one in recordings if one.row is not None]  # None: unchanged since it was taken up
         with gevent.Timeout(DURABLE_WITHIN_S, False):
             for row in rows:
                 row.wait()
         if not all(row.successful() for row in rows):
-            raise CommandTimeout("the recording has ended, and the database has not written that yet")
+            raise CommandTimeout("the database has not written yet that this is over")
 
     def silence(self, recordings: Iterable[Recording], action: str, *, own: bool = False):
         """`own`: by the action that began it, as `by` of `Recording.silence`; else for all of the leg. One that the

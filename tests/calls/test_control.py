@@ -156,9 +156,22 @@ def test_a_stop_that_the_database_does_not_write_is_told_as_that(monkeypatch, ta
     if talks:
         one.answer("a").after(1000)
     one.rows.written = written
-    with pytest.raises(CommandTimeout, match="database"):
-        one.order("stop")
+    for _ in range(2):  # said again it is still not written
+        with pytest.raises(CommandTimeout, match="database"):
+            one.order("stop")
     assert one.row()["state"] == ("stopped" if talks else "discarded")
+
+
+def test_while_a_stop_waits_for_the_database_other_orders_are_carried_out():
+    one = Live().obedient().talks().after(1000)
+    one.rows.written = AsyncResult()
+    stop = gevent.spawn(one.order, "stop")
+    gevent.idle()
+    assert one.row()["state"] == "stopped" and not stop.ready()
+    one.order("start")
+    assert [row["state"] for row in one.rows.by_id.values()] == ["stopped", "recording"] and not stop.ready()
+    one.rows.written.set(1)
+    assert stop.get(timeout=5)
 
 
 def test_a_stop_just_after_an_end_by_nobody_s_order_is_one_for_what_would_take_its_place():
