@@ -78,7 +78,7 @@ class Recorder:
         self._orders = self.ORDERS(send, files, spawn, self)
         self._announcer, self._beeper = Announcer(send, listen, spawn, self), Beeper(send, spawn)
         self._vigil = Vigil(send, files, spawn, self, on_no_recording, self._meter, epoch_ms, self._ledger.notify)
-        self.succession = Succession(self, epoch_ms)
+        self.succession = Succession(self, self._ledger, epoch_ms)
         self.endings = Endings(self._ledger, self._orders, self.succession, self._announcer, files, epoch_ms, observe,
                                self.begun)
         self.resumption = Resumption(self, self._ledger, self._orders, files, epoch_ms, observe)

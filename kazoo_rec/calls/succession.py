@@ -15,11 +15,12 @@ class Succession:
 
     Parameters:
       recorder: `calls.recorder.Recorder`: `plan(recording)`, `order(leg, recordings, now_at)`.
+      ledger: the recorder's.
       epoch_ms: the switch's clock.
     """
 
-    def __init__(self, recorder, epoch_ms):
-        self._recorder, self._epoch_ms = recorder, epoch_ms
+    def __init__(self, recorder, ledger, epoch_ms):
+        self._recorder, self._ledger, self._epoch_ms = recorder, ledger, epoch_ms
         #: Whose leg goes on without it: when it gets another, since when it has none, and why.
         self._bereft: dict[Recording, tuple[int, int, str]] = {}
 
@@ -29,10 +30,13 @@ class Succession:
         self._bereft[gone] = now_at + ANOTHER_AFTER_MS, since_ms, why
 
     def forget(self, recordings):
-        """Those of these whose leg goes on without them get no other, by order: it is as if that had ended them."""
+        """Those of these whose leg goes on without them get no other, by order: it is as if that had ended them, for an
+        engine after this one too."""
         for gone in recordings:
             if self._bereft.pop(gone, None):
                 gone.ending = True
+                gone.spans = [span for span in gone.spans if span["kind"] != "unordered"]
+                self._ledger.save(gone, spans=gone.spans_now())
 
     def tick(self, now_at: int):
         for gone in [gone for gone, (due_at, _, _) in self._bereft.items() if due_at <= now_at]:
