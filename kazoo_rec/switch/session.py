@@ -149,7 +149,7 @@ class Session(Protocol, OutboundSession):
 
     def _channel(self) -> Event:
         """The reply to `connect`: headers only, all of them percent-encoded."""
-        while (end := self._data.find(b"\n\n")) < 0:
+        while (end := self._data.find(b"\n\n", 0, LARGEST_CHANNEL_BYTES + 2)) < 0:
             if len(self._data) > LARGEST_CHANNEL_BYTES:
                 raise ProtocolBroken("FreeSWITCH says too much about a leg")
             self._receive(1)

@@ -173,6 +173,13 @@ def test_what_is_no_leg_that_can_be_led_is_refused(met, said, message):
         session.execute("answer")
 
 
+def test_too_much_is_refused_also_where_its_end_comes_with_it(met, monkeypatch):
+    monkeypatch.setattr("kazoo_rec.switch.session.LARGEST_CHANNEL_BYTES", 100)
+    session, _ = met()
+    with pytest.raises(ProtocolBroken, match="too much"):
+        session.connect()
+
+
 def test_who_never_says_whose_call_it_is_is_given_up(met):
     session, leg = met()
     leg.connect_reply = b"Event-Name: CHANNEL_DATA\n"
