@@ -43,7 +43,7 @@ def configure(verbose: bool = False, role: str | None = None, to=sys.stderr):
             structlog.processors.LogfmtRenderer(key_order=["time", "level", "role", "event"], drop_missing=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(to),
+        logger_factory=structlog.WriteLoggerFactory(to),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(stream=to, level=logging.WARNING, format="time=%(asctime)s level=%(levelname)s "

@@ -37,7 +37,7 @@ def cli():
 def main():
     """Runs a command; what we know of going wrong ends as one clear message and its exit code, Ctrl-C as 130. What is
     logged is no part of what a command prints."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
     try:
         cli(standalone_mode=False)
     except click.ClickException as wrong:

@@ -7,6 +7,10 @@ import gevent
 from kazoo_rec.errors import MediaError
 from kazoo_rec.media import sealed
 
+#: Of a buffer, before what is read: a request's head of so many bytes goes with the beginning of its body, as each turn
+#: of the kernel costs as much as 100 kB do. No server has to take a longer URL (RFC 9110, 4.1).
+HEAD_BYTES = 8_192
+
 
 class File:
     """A file on its way. `sent` counts what the socket has taken, `withheld` what of it the server's host did not have
@@ -17,21 +21,22 @@ class File:
       first: the part's first byte, where it is one.
       whole_bytes: of the file that it is a part of.
       pool: reads and hashes.
-      buffer: a bytearray; what is read at once fits into it.
+      buffer: a bytearray; behind HEAD_BYTES of it what is read at once has its place.
       opened: opens a path to be read and sought in.
     """
 
     def __init__(self, path, size_bytes, sha256, pool, buffer, opened, first=0, whole_bytes=None):
         self._opened, self._first = opened, first
-        self._path, self._expected, self._pool, self._buffer = path, sha256, pool, memoryview(buffer)
+        self._path, self._expected, self._pool, self._memory = path, sha256, pool, memoryview(buffer)
+        self._buffer = self._memory[HEAD_BYTES:]
         self.size_bytes, self._whole_bytes = size_bytes, size_bytes if whole_bytes is None else whole_bytes
         self._file, self._ready, self._hash = None, self._buffer[:0], hashlib.sha256()
         self.sent = self.withheld = 0
 
     def close(self):
-        """Waits for nothing: of a file that a disk keeps reading a close waits as long, and would on the hub; and the
-        pool's other threads may be as busy."""
-        if self._file is not None:
+        """Of what was broken off; what is read to its end is closed. Waits for nothing: of a file that a disk keeps
+        reading a close waits as long, and would on the hub; and the pool's other threads may be as busy."""
+        if self._file is not None and not self._file.closed:
             gevent.spawn(self._pool.spawn, self._file.close)
 
     @property
@@ -53,7 +58,14 @@ class File:
         except OSError as error:
             raise MediaError("the file cannot be read", str(self._path)) from error
 
-    def send(self, sock):
+    def send(self, sock, head):
+        """The head of the request first, which is not counted. Raises what the socket does, and as `read`."""
+        if len(head) > HEAD_BYTES:
+            sock.sendall(head)
+        else:
+            begin = HEAD_BYTES - len(head)
+            self._memory[begin:HEAD_BYTES] = head
+            self._ready, self.sent = self._memory[begin:HEAD_BYTES + len(self._ready)], -len(head)
         while True:
             while self._ready:
                 count = sock.send(self._ready)
@@ -75,6 +87,8 @@ class File:
             raise OSError(f"the file ended after {self.sent} bytes")
         self._ready = self._buffer[:count]
         self._hash.update(self._ready)
+        if self.sent + count == self.size_bytes:
+            self._file.close()
 
 
 class Text:
@@ -100,6 +114,6 @@ class Text:
     def read(self):
         pass
 
-    def send(self, sock):
-        sock.sendall(self._content)
+    def send(self, sock, head):
+        sock.sendall(head + self._content)
         self.sent = self.size_bytes

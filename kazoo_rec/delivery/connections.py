@@ -12,6 +12,7 @@ from gevent import monkey
 from requests.certs import where
 
 from kazoo_rec.delivery.answer import Answer
+from kazoo_rec.delivery.body import HEAD_BYTES
 from kazoo_rec.delivery.networks import Networks
 from kazoo_rec.delivery.target import PORTS
 from kazoo_rec.errors import ConfigError
@@ -38,8 +39,8 @@ def trusted(own: Path | None = None) -> ssl.SSLContext:
 
 class Connections:
     """What is open and not in use, `most` of them at once, to addresses that `networks` allows: those of the Internet,
-    where it is not given. A connection has a `buffer` of READ_BYTES, as fresh memory for each file costs more than
-    sending it does.
+    where it is not given. A connection has a `buffer` for a head and READ_BYTES, as fresh memory for each file costs
+    more than sending it does.
     """
 
     def __init__(self, most: int, context: ssl.SSLContext | None = None, networks: Networks | None = None):
@@ -58,7 +59,7 @@ class Connections:
                 idle[1].close()
                 return self.take(origin)
         connection = _Connection(origin, self._networks, self._context)
-        connection.buffer = bytearray(READ_BYTES)
+        connection.buffer = bytearray(HEAD_BYTES + READ_BYTES)
         return connection
 
     def give_back(self, origin: str, connection: HTTPConnection):
@@ -83,12 +84,17 @@ class _Connection(HTTPConnection):
         super().__init__(parts.hostname, parts.port)
         self.default_port = PORTS[parts.scheme]
         self._networks, self._context = networks, context if parts.scheme == "https" else None
+        self.head = b""
 
     def connect(self):
         self.sock = self._networks.connect(self.host, self.port, self.timeout)
         self.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if self._context is not None:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+
+    def send(self, data):
+        """What http.client has to send is the head of a request: who sends its body sends both."""
+        self.head = data
 
 
 def spoken_to(connection):

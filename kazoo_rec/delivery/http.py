@@ -213,7 +213,7 @@ def _exchange(connection, method, address, headers, body, timeout_s, read):
     # A server may answer before it has taken all, and hang up or take no more.
     try:
         connection.endheaders()
-        body.send(connection.sock)
+        body.send(connection.sock, connection.head)
     except TimeoutError:
         if not spoken_to(connection):
             raise

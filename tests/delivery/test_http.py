@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kazoo_rec import __version__
 from kazoo_rec.delivery import http
+from kazoo_rec.delivery.body import HEAD_BYTES
 from kazoo_rec.delivery.http import Failure, Proof, printable, send
 from kazoo_rec.errors import TargetError
 from kazoo_rec.media import sealed
@@ -61,6 +62,29 @@ def test_the_raw_body_goes_with_its_length_type_digest_and_key(upload, method):
     assert headers["IDEMPOTENCY_KEY"] == RECORDING_ID
     assert headers["USER_AGENT"] == f"kazoo_rec/{__version__}"
     assert "TRANSFER_ENCODING" not in headers
+
+
+def test_a_head_that_is_longer_than_its_room_goes_before_the_body(upload):
+    received = AsyncResult()
+
+    def listen(connection):
+        read = b""
+        while not read.endswith(BODY):
+            read += connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        received.set(read)
+
+    with rude_server(listen) as url:
+        assert isinstance(upload(f"{url}/{'a' * HEAD_BYTES}"), Proof)
+    head, body = received.get(timeout=5).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"PUT /aaa") and len(head) > HEAD_BYTES and body == BODY
+
+
+def test_what_was_read_to_its_end_is_closed_when_it_is_delivered(upload, path):
+    with Customer() as customer:
+        assert isinstance(upload(customer.url), Proof)
+        opened = [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.islink(entry.path)]
+    assert str(path) not in opened
 
 
 def test_a_connection_is_used_again_and_no_cookie_comes_back(upload):
@@ -229,7 +253,7 @@ class Early:
         self.answer = SimpleNamespace(status=status, headers=headers, read=lambda count: b"", isclosed=lambda: True,
                                       unacknowledged=lambda: 0)
         self.sock = SimpleNamespace(settimeout=lambda seconds: None, send=self.refuse)
-        self.buffer = bytearray(len(BODY))
+        self.head, self.buffer = b"PUT / HTTP/1.1\r\n\r\n", bytearray(HEAD_BYTES + len(BODY))
 
     def refuse(self, data):
         raise BrokenPipeError

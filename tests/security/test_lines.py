@@ -34,6 +34,26 @@ def logging_to(out):
         root.handlers = handlers
 
 
+class Pieces(io.StringIO):
+    """What is written to it, as it came."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = []
+
+    def write(self, text):
+        self.written.append(text)
+        return super().write(text)
+
+
+def test_a_line_is_written_in_one_piece_as_other_processes_write_to_the_same_end():
+    out = Pieces()
+    with logging_to(out) as log:
+        log.info("recording delivered")
+        log.info("recording delivered")
+    assert len(out.written) == 2 and all(line.endswith("\n") for line in out.written)
+
+
 def fields(line):
     """The keys and values of one line; it has nothing else."""
     assert line.endswith("\n")
