@@ -1,11 +1,11 @@
 """What is uploaded: the bytes of a file, or a text, as far as the server has them."""
 
 import hashlib
+import os
 
 import gevent
 
 from kazoo_rec.errors import MediaError
-from kazoo_rec.media import sealed
 
 #: Of a buffer, before what is read: a request's head of so many bytes goes with the beginning of its body, as each turn
 #: of the kernel costs as much as 100 kB do. No server has to take a longer URL (RFC 9110, 4.1).
@@ -78,7 +78,7 @@ class File:
     def _read(self):
         if self._file is None:
             self._file = self._opened(self._path)
-            found = sealed.size_of(self._file)
+            found = self._file.seek(0, os.SEEK_END)
             if found != self._whole_bytes:
                 raise OSError(f"the file has {found} bytes and had {self._whole_bytes} when it was finished")
             self._file.seek(self._first)

@@ -49,7 +49,8 @@ class Jobs:
 
         Parameters:
           give: {queue: how many of it may begin}, of these queues, with these places taken.
-          read: rows, of each queue as many as it is called with. A queue that has fewer leaves its places to others.
+          read: rows, of each queue as many as it is called with, but for the ids that it is called with. A queue that
+            has fewer leaves its places to others.
           begin: called with queue and row.
         """
         queues = [queue for queue in queues if not self.stuck(queue)]
@@ -70,13 +71,9 @@ class Jobs:
         """Rows that nobody works on. What was at work before the read may be done after it, and its row is then old;
         during the read another look may have taken one up."""
         taken, now_at = set(self._at_work), self._now_at()
-        at_work = Counter(place.queue for _, place in self._at_work.values())
-        rows = read({queue: count + at_work[queue] + self._set_aside_of(queue, now_at)
-                     for queue, count in wanted.items()})
-        taken |= self._at_work.keys()
         for queue in wanted:
             taken |= {row_id for row_id, (_, until_at) in self._aside.get(queue, {}).items() if until_at > now_at}
-        return [row for row in rows if row["id"] not in taken]
+        return [row for row in read(wanted, taken) if row["id"] not in self._at_work]
 
     def back_off_ms(self, failures: int) -> int:
         longest_ms = min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** min(failures - 1, 16))

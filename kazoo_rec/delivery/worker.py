@@ -132,9 +132,9 @@ class Worker:
         def begin(queue, row):
             self._jobs.begin(row, Place(queue, FINISHING), self._finish)
 
-        def read(most):
+        def read(most, taken):
             return [row for (account_id,), limit in most.items()
-                    for row in self._store.recordings.stopped(self._node, account_id, limit)]
+                    for row in self._store.recordings.stopped(self._node, account_id, limit, taken)]
 
         accounts = self._store.recordings.accounts_stopped(self._node)
         self._jobs.take([(account_id,) for account_id in accounts], self._finishing.give, read, begin)
@@ -149,8 +149,8 @@ class Worker:
         def begin(queue, job):
             self._jobs.begin(job, Place(queue, self.servers.standing(queue)), self._upload)
 
-        def read(most):
-            return self._store.deliveries.due(self._node, most, now_ms)
+        def read(most, taken):
+            return self._store.deliveries.due(self._node, most, now_ms, taken)
 
         self._jobs.take(queues, self._uploads.give, read, begin)
 
@@ -173,8 +173,8 @@ class Worker:
                 if row["id"] not in self._into_library:  # what is on its way would be there again after it
                     self._jobs.begin(row, Place(queue, DELETING), self._delete)
 
-    def _to_delete(self, queue, most):
-        return self._store.recordings.to_delete(self._node, most[queue], bool(queue))
+    def _to_delete(self, queue, most, taken):
+        return self._store.recordings.to_delete(self._node, most[queue], bool(queue), taken)
 
     def _make_room(self, place):
         looks = {FINISHING: (self._take_stopped, self._take_due), DELETING: (self._take_to_delete,)}

@@ -1,11 +1,12 @@
 """Rows of deliveries. The row is the job: what is not done is due."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from gevent.event import AsyncResult
-from sqlalchemy import BigInteger, and_, bindparam, case, func, select, text, update
+from sqlalchemy import BigInteger, Text, and_, bindparam, case, cast, func, select, text, update
 
+from kazoo_rec.store.sql import among_listed, listed
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, failing_servers, recordings
 
@@ -36,7 +37,8 @@ _ITS = "delivery_"  # before names of columns that recordings have as well
 _JOBS = Statement(
     select(*(column.label(f"{_ITS}{column.name}") for column in deliveries.c), *recordings.c)
     .join(recordings, recordings.c.id == deliveries.c.recording_id)
-    .where(*_OF_QUEUE, deliveries.c.next_attempt_ms <= bindparam("now_ms"), _KEPT)
+    .where(*_OF_QUEUE, deliveries.c.next_attempt_ms <= bindparam("now_ms"), _KEPT,
+           cast(deliveries.c.id, Text).not_in(among_listed("without")))
     .order_by(deliveries.c.next_attempt_ms, deliveries.c.id).limit(bindparam("most")))
 
 #: Deliveries that one transaction gives up.
@@ -72,11 +74,13 @@ class Deliveries:
         on `node`."""
         return self._read(lambda connection: [tuple(row) for row in connection.execute(_QUEUES, {"node": node})])
 
-    def due(self, node: str, wanted: Mapping[tuple[str, str], int], now_ms: int) -> list[dict]:
-        """Of each queue (account_id, host) as many as are `wanted` of what is due on `node` by `now_ms`, what was to
-        begin first at the front, each with its recording under "recording"."""
-        asked = [self._look_up(_JOBS, {"node": node, "account_id": account_id, "host": host, "now_ms": now_ms,
-                                       "most": most}) for (account_id, host), most in wanted.items()]
+    def due(self, node: str, wanted: Mapping[tuple[str, str], int], now_ms: int,
+            without: Iterable[str | int] = ()) -> list[dict]:
+        """Of each queue (account_id, host) as many as are `wanted` of what is due on `node` by `now_ms`, but for these
+        ids: what was to begin first at the front, each with its recording under "recording"."""
+        values = {"node": node, "now_ms": now_ms, "without": listed(without)}
+        asked = [self._look_up(_JOBS, {**values, "account_id": account_id, "host": host, "most": most})
+                 for (account_id, host), most in wanted.items()]
         return [_joined(row) for rows in asked for row in rows.get()]
 
     def give_up(self, node: str, account_id: str, host: str, now_ms: int, error: str) -> AsyncResult:

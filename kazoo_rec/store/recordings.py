@@ -1,5 +1,6 @@
 """Rows of recordings. A row has one writer at a time: the engine until `stopped`, then delivery."""
 
+from collections.abc import Iterable
 from functools import cache
 from operator import itemgetter
 
@@ -24,7 +25,7 @@ from sqlalchemy import (
 )
 
 from kazoo_rec.store.spans import is_declined
-from kazoo_rec.store.sql import among, upsert
+from kazoo_rec.store.sql import among, among_listed, listed, upsert
 from kazoo_rec.store.statement import Statement
 from kazoo_rec.store.tables import deliveries, directories, links, recordings
 
@@ -59,7 +60,8 @@ _BYTES = (func.coalesce(recordings.c.duration_ms * recordings.c.sample_rate / 25
 #: In clear as well.
 _STOPPED = Statement(
     select(recordings).where(recordings.c.node == bindparam("its_node"), text("state = 'stopped'"),
-                             recordings.c.account_id == bindparam("its_account"))
+                             recordings.c.account_id == bindparam("its_account"),
+                             recordings.c.id.not_in(among_listed("without")))
     .order_by(recordings.c.stopped_ms).limit(bindparam("most")))
 _ACCOUNTS_STOPPED = text("""
     WITH RECURSIVE account (id) AS (
@@ -69,6 +71,13 @@ _ACCOUNTS_STOPPED = text("""
               WHERE node = :node AND state = 'stopped' AND account_id > account.id)
       FROM account WHERE id IS NOT NULL)
     SELECT id FROM account WHERE id IS NOT NULL""")
+
+_IN_LIBRARY = exists().where(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "library")
+_DELETED_NEXT = {from_library: Statement(
+    select(recordings).where(recordings.c.node == bindparam("its_node"), _TO_DELETE,
+                             _IN_LIBRARY if from_library else ~_IN_LIBRARY,
+                             recordings.c.id.not_in(among_listed("without")))
+    .order_by(recordings.c.delete_requested_ms).limit(bindparam("most"))) for from_library in (False, True)}
 
 #: In clear, as `_TO_DELETE`: audio that is still on the disk.
 _ON_DISK = text("recordings.state = 'recorded' AND recordings.audio_removed_ms IS NULL")
@@ -244,9 +253,10 @@ class Recordings:
         """Accounts that delivery has something of to finish on `node`."""
         return self._read(lambda connection: list(connection.execute(_ACCOUNTS_STOPPED, {"node": node}).scalars()))
 
-    def stopped(self, node: str, account_id: str, limit: int) -> list[dict]:
-        """What delivery has to finish of an account's on `node`: oldest first."""
-        return self._look_up(_STOPPED, {"its_node": node, "its_account": account_id, "most": limit}).get()
+    def stopped(self, node: str, account_id: str, limit: int, without: Iterable[str | int] = ()) -> list[dict]:
+        """What delivery has to finish of an account's on `node`, but for these ids: oldest first."""
+        return self._look_up(_STOPPED, {"its_node": node, "its_account": account_id, "most": limit,
+                                        "without": listed(without)}).get()
 
     def open(self, node: str) -> list[dict]:
         """What the engine of `node` had armed or running when it was last heard of."""
@@ -327,12 +337,12 @@ class Recordings:
 
         return self._submit(write)
 
-    def to_delete(self, node: str, limit: int, from_library: bool = False) -> list[dict]:
-        """What delivery has to remove the audio of on `node`: what was never to be in the library, or what was."""
-        of_library = exists().where(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "library")
-        return self._many(select(recordings).where(
-            recordings.c.node == node, _TO_DELETE, of_library if from_library else ~of_library)
-            .order_by(recordings.c.delete_requested_ms).limit(limit))
+    def to_delete(self, node: str, limit: int, from_library: bool = False,
+                  without: Iterable[str | int] = ()) -> list[dict]:
+        """What delivery has to remove the audio of on `node`, but for these ids: what was never to be in the library,
+        or what was."""
+        return self._look_up(_DELETED_NEXT[from_library],
+                             {"its_node": node, "most": limit, "without": listed(without)}).get()
 
     def on_disk(self, node: str, now_ms: int, after: tuple[int, str] | None, limit: int) -> list[dict]:
         """id, master and stopped_ms of recordings of `node` whose audio is here, the oldest first, from behind

@@ -38,6 +38,19 @@ def _of_postgres(element, compiler, **kw):
 
 def among(values: Iterable[str]):
     """For IN: one parameter, however many values there are. SQLite keeps 128 statements prepared, psycopg 100, and
-    lists of other lengths are other statements, of 50 kB each. What has a NUL is nowhere in PostgreSQL."""
-    known = json.dumps([value for value in values if "\0" not in value])
-    return select(_Each(bindparam(None, known, Text)).table_valued("value").c.value)
+    lists of other lengths are other statements, of 50 kB each."""
+    return _each(bindparam(None, listed(values), Text))
+
+
+def among_listed(name: str):
+    """As `among`, of what the parameter `name` has when the statement is executed, as `listed` makes it."""
+    return _each(bindparam(name, type_=Text))
+
+
+def listed(values: Iterable[str | int]) -> str:
+    """As texts, without those that have a NUL, which is nowhere in PostgreSQL."""
+    return json.dumps([value for value in map(str, values) if "\0" not in value])
+
+
+def _each(parameter):
+    return select(_Each(parameter).table_valued("value").c.value)

@@ -94,15 +94,17 @@ class Recordings:
     def accounts_stopped(self, node):
         return sorted({row["account_id"] for row in self._stopped(node)})
 
-    def stopped(self, node, account_id, limit):
-        found = [dict(row) for row in self._stopped(node) if row["account_id"] == account_id]
+    def stopped(self, node, account_id, limit, without=()):
+        found = [dict(row) for row in self._stopped(node)
+                 if row["account_id"] == account_id and row["id"] not in without]
         if self._store.reading:
             self._store.reading("stopped")
         return sorted(found, key=itemgetter("stopped_ms"))[:limit]
 
-    def to_delete(self, node, limit, from_library):
-        return [] if from_library else [dict(row) for row in self._store.rows.values() if row["node"] == node
-                and row["delete_requested_ms"] is not None and row["state"] != "deleted"][:limit]
+    def to_delete(self, node, limit, from_library, without=()):
+        return [] if from_library else [
+            dict(row) for row in self._store.rows.values() if row["node"] == node and row["id"] not in without
+            and row["delete_requested_ms"] is not None and row["state"] != "deleted"][:limit]
 
     def get(self, recording_id):
         return dict(self._store.rows[recording_id])
@@ -149,11 +151,12 @@ class Deliveries:
             first[queue] = min(first.get(queue, upload["next_attempt_ms"]), upload["next_attempt_ms"])
         return [(*queue, planned_ms) for queue, planned_ms in sorted(first.items())]
 
-    def due(self, node, wanted, now_ms):
+    def due(self, node, wanted, now_ms, without=()):
         found = []
         for queue, most in wanted.items():
             own = [upload | {"recording": dict(self._store.rows[upload["recording_id"]])} for upload in self._due(node)
-                   if (upload["account_id"], upload["host"]) == queue and upload["next_attempt_ms"] <= now_ms]
+                   if (upload["account_id"], upload["host"]) == queue and upload["next_attempt_ms"] <= now_ms
+                   and upload["id"] not in without]
             found += sorted(own, key=itemgetter("next_attempt_ms", "id"))[:most]
         if self._store.reading:
             self._store.reading("due")

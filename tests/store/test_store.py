@@ -155,6 +155,9 @@ def test_what_is_due_of_a_queue_comes_in_order_of_its_plan_and_with_its_recordin
     assert due(1000, h1=9) == ["r4", "r1", "r5"] and due(1000, h1=2, h2=1) == ["r4", "r1", "r2"]
     assert due(5000, h1=9)[-1] == "r3" and due(299, h1=9) == [] and due(9000, node="fs2", h1=9) == []
     (job,) = store.deliveries.due("fs1", {("acme", "h2"): 1}, 1000)
+    (other,) = store.deliveries.due("fs1", {("acme", "h1"): 1}, 1000, {job["id"], 99, "r1"})
+    assert other["recording"]["id"] == "r4"
+    assert store.deliveries.due("fs1", {("acme", "h2"): 1}, 1000, {job["id"], other["id"]}) == []
     assert job == {**store.deliveries.of("r2")[0], "recording": store.recordings.get("r2")}
 
 
@@ -174,6 +177,7 @@ def test_what_stopped_is_found_by_account_and_oldest_first(store):
     assert store.recordings.accounts_stopped("fs1") == ["a", "b"] and store.recordings.accounts_stopped("fs2") == []
     assert [one["id"] for one in store.recordings.stopped("fs1", "a", 10)] == ["r3", "r1"]
     assert [one["id"] for one in store.recordings.stopped("fs1", "a", 1)] == ["r3"]
+    assert [one["id"] for one in store.recordings.stopped("fs1", "a", 1, {"r3", "r2", 7})] == ["r1"]
 
 
 def test_what_no_server_took_is_counted_by_account(store):
@@ -615,14 +619,12 @@ def test_lists_come_from_an_index_in_their_order(store, url, query, index):
 def test_what_is_to_be_removed_is_found_without_a_walk_past_all_that_was(store):
     asked = []
 
-    @event.listens_for(store._reading, "before_cursor_execute")
-    def plan(_connection, cursor, statement, parameters, _context, _many):
-        asked.append(str(cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()))
-
+    store._looks.apply(store._looking.raw_connection).dbapi_connection.set_trace_callback(asked.append)
     store.recordings.to_delete("fs1", 10)
     with sqlite3.connect(store.beside) as database:
+        plan = str(database.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall())
         index = database.execute("SELECT sql FROM sqlite_master WHERE name = 'recordings_to_delete'").fetchone()[0]
-    assert "recordings_to_delete" in asked[0] and "state != 'deleted'" in index
+    assert "recordings_to_delete" in plan and "state != 'deleted'" in index
 
 
 def test_a_look_up_that_fails_fails_alone(url):
