@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 GOAL = 0.35  #: of curl's rate
-ROUNDS = 3
+ROUNDS = 5
 FILES = 1_000
 FILE_BYTES = 1_000_000
 AT_ONCE = 16  #: `uploads` and, as there is one server, `uploads_per_host`
