@@ -163,8 +163,8 @@ def kazoo_rec(directory: Path, port: int) -> dict:
 def curl(directory: Path, port: int) -> dict:
     # `timeout` bounds it, as subprocess would look for its end each 50 ms.
     since, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(["timeout", str(MOST_S), "curl", "--silent", "--no-progress-meter", "--show-error", "--fail",
-                    "--header", "Expect:", "--parallel", "--parallel-max", str(AT_ONCE), "--config",
+    subprocess.run(["timeout", "--foreground", str(MOST_S), "curl", "--silent", "--no-progress-meter", "--show-error",
+                    "--fail", "--header", "Expect:", "--parallel", "--parallel-max", str(AT_ONCE), "--config",
                     directory / "curl"], check=True)
     seconds, after = time.perf_counter() - since, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -13,8 +13,8 @@ HEAD_BYTES = 8_192
 
 
 class File:
-    """A file on its way. `sent` counts what the socket has taken, `withheld` what of it the server's host did not have
-    when the server answered; `sha256` is of `sent` once it is all.
+    """A file on its way. `sent` counts what the socket has taken, below nothing while that is of the head alone,
+    `withheld` what of it the server's host did not have when the server answered; `sha256` is of `sent` once it is all.
 
     Parameters:
       size_bytes, sha256: of the file when it was finished, or of its part.

@@ -73,7 +73,8 @@ class Jobs:
         taken, now_at = set(self._at_work), self._now_at()
         for queue in wanted:
             taken |= {row_id for row_id, (_, until_at) in self._aside.get(queue, {}).items() if until_at > now_at}
-        return [row for row in read(wanted, taken) if row["id"] not in self._at_work]
+        rows = read(wanted, taken)
+        return [row for row in rows if row["id"] not in taken | self._at_work.keys()]
 
     def back_off_ms(self, failures: int) -> int:
         longest_ms = min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** min(failures - 1, 16))

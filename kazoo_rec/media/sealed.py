@@ -41,8 +41,7 @@ def opened(path: Path, key: bytes | None, finished: bool = False) -> BinaryIO:
     Raises MediaError for one that is sealed and is not whole, or not by `key` (32 bytes), here or while it is read, and
     for one that somebody put in the place of a sealed one; OSError as `open` does.
     """
-    # What is finished is read in large pieces: a buffer between would only cost.
-    file = open(path, "rb", buffering=0 if finished else -1)  # noqa: SIM115 - who asked closes it
+    file = open(path, "rb")  # noqa: SIM115 - who asked closes it
     try:
         if os.pread(file.fileno(), len(MAGIC), 0) == MAGIC:
             file.seek(len(MAGIC))

@@ -72,13 +72,6 @@ _ACCOUNTS_STOPPED = text("""
       FROM account WHERE id IS NOT NULL)
     SELECT id FROM account WHERE id IS NOT NULL""")
 
-_IN_LIBRARY = exists().where(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "library")
-_DELETED_NEXT = {from_library: Statement(
-    select(recordings).where(recordings.c.node == bindparam("its_node"), _TO_DELETE,
-                             _IN_LIBRARY if from_library else ~_IN_LIBRARY,
-                             recordings.c.id.not_in(among_listed("without")))
-    .order_by(recordings.c.delete_requested_ms).limit(bindparam("most"))) for from_library in (False, True)}
-
 #: In clear, as `_TO_DELETE`: audio that is still on the disk.
 _ON_DISK = text("recordings.state = 'recorded' AND recordings.audio_removed_ms IS NULL")
 
@@ -341,8 +334,10 @@ class Recordings:
                   without: Iterable[str | int] = ()) -> list[dict]:
         """What delivery has to remove the audio of on `node`, but for these ids: what was never to be in the library,
         or what was."""
-        return self._look_up(_DELETED_NEXT[from_library],
-                             {"its_node": node, "most": limit, "without": listed(without)}).get()
+        of_library = exists().where(deliveries.c.recording_id == recordings.c.id, deliveries.c.kind == "library")
+        return self._many(select(recordings).where(
+            recordings.c.node == node, _TO_DELETE, of_library if from_library else ~of_library,
+            recordings.c.id.not_in(among(without))).order_by(recordings.c.delete_requested_ms).limit(limit))
 
     def on_disk(self, node: str, now_ms: int, after: tuple[int, str] | None, limit: int) -> list[dict]:
         """id, master and stopped_ms of recordings of `node` whose audio is here, the oldest first, from behind

@@ -36,7 +36,7 @@ def _of_postgres(element, compiler, **kw):
     return f"json_array_elements_text(CAST({compiler.process(element.clauses, **kw)} AS JSON))"
 
 
-def among(values: Iterable[str]):
+def among(values: Iterable[str | int]):
     """For IN: one parameter, however many values there are. SQLite keeps 128 statements prepared, psycopg 100, and
     lists of other lengths are other statements, of 50 kB each."""
     return _each(bindparam(None, listed(values), Text))

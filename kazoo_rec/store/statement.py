@@ -43,8 +43,8 @@ class _Sql(NamedTuple):
 
 
 class Statement:
-    """Of SQLAlchemy's; what changes in it is a `bindparam`, and it has no IN. Of an insert `columns` are those that
-    are given."""
+    """Of SQLAlchemy's; what changes in it is a `bindparam`, and it has no IN of values. Of an insert `columns` are
+    those that are given."""
 
     def __init__(self, statement, columns=None):
         self._statement, self._columns = statement, columns

@@ -162,6 +162,26 @@ def test_what_is_to_be_deleted_leaves_no_file_and_says_so(site):
     assert list(site.file().parent.iterdir()) == [others]
 
 
+def test_files_that_cannot_be_removed_do_not_stand_before_the_others_and_rest(site, monkeypatch):
+    tried, remove = Counter(), worker_module.remove
+
+    def refuse(*paths):
+        name = paths[0].name
+        tried["stuck" if "stuck" in name else name] += 1
+        if "stuck" in name:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        remove(*paths)
+
+    for number in range(worker_module.DELETE_AT_ONCE):
+        site.stopped(None, f"202611-stuck{number}", state="recorded", delete_requested_ms=1)
+    site.stopped(None, "202611-sound", state="recorded", delete_requested_ms=2)
+    monkeypatch.setattr(worker_module, "remove", refuse)
+    for _ in range(3):
+        site.step()
+    assert site.store.rows["202611-sound"]["state"] == "deleted"
+    assert tried["stuck"] == worker_module.DELETE_AT_ONCE
+
+
 def test_files_stay_until_the_proof_is_durable(site):
     site.settings = {"remove_after_delivery": True}
     with Customer() as customer:

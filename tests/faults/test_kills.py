@@ -138,7 +138,7 @@ def test_an_armed_row_without_a_call_is_closed(site, settle):
     pytest.param("delivery, before the row is finished", FINISH, "before", "", marks=LONG),
     pytest.param("delivery, after the row is finished", FINISH, "done", "", marks=LONG),
     pytest.param("upload, before connect", "kazoo_rec.delivery.networks:Networks.connect", "before", "", marks=LONG),
-    pytest.param("upload, after the head", f"{CONNECTION}.endheaders", "after", "", marks=LONG),
+    pytest.param("upload, before the head", "kazoo_rec.delivery.body:File.send", "before", "", marks=LONG),
     ("upload, after the 2xx", f"{CONNECTION}.getresponse", "after", ""),
     ("upload, before the commit", UPDATE, "before", ""),
     pytest.param("upload, after the commit", UPDATE, "done", "", marks=LONG),
