@@ -66,6 +66,13 @@ def acting(place) -> int | None:
     return next((int(name.split()[2]) for name in names if re.match("kazoo_rec [0-9a-f]{8} [0-9]+ ", name)), None)
 
 
+def age_s(place) -> float:
+    """Seconds since the server began."""
+    with _engine(of(place).url).connect() as connection:
+        return connection.exec_driver_sql(
+            "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float").scalar_one()
+
+
 def drop(below: str | os.PathLike = "/"):
     """Those of this directory, and of directories in it."""
     for place in [place for place in _made if Path(place).is_relative_to(below)]:

@@ -17,6 +17,7 @@ import gevent
 import pytest
 import yaml
 
+from kazoo_rec.roles.acting import RETURN_S
 from tests import database
 from tests.freeswitch.product import BEGINS_WITHIN_S, FINAL, Product, until
 from tests.freeswitch.test_kills import BETWEEN_S, KILLS, account, traffic, truth  # noqa: F401
@@ -39,6 +40,8 @@ class Pair(Product):
 
     def start(self):
         super().start()
+        # Sooner, the second would leave the lock to the first, and that would take its own place.
+        until(lambda: database.age_s(self._directory) > RETURN_S)
         said = yaml.safe_load((self._directory / "kazoo_rec.yaml").read_text())
         beside = self._directory / "second"
         beside.mkdir(mode=0o700)
